@@ -1,0 +1,36 @@
+"""What every test shares: the oracle's backend, seeded generators, and the options of the runners."""
+
+from __future__ import annotations
+
+import os
+
+os.environ.setdefault("KERAS_BACKEND", "torch")
+os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
+
+import numpy as np
+import pytest
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    parser.addoption(
+        "--regold", action="store_true", default=False, help="rewrite expectations of golden tests"
+    )
+
+
+@pytest.fixture
+def regold(request: pytest.FixtureRequest) -> bool:
+    """Whether this run rewrites expectations instead of comparing with them."""
+    return bool(request.config.getoption("--regold"))
+
+
+@pytest.fixture
+def rng() -> np.random.Generator:
+    """A generator with a fixed seed."""
+    return np.random.default_rng(0)
+
+
+@pytest.fixture(autouse=True)
+def seeded(monkeypatch: pytest.MonkeyPatch, tmp_path_factory: pytest.TempPathFactory) -> None:
+    """NumPy's global generator starts equal for each test; compiled programs go to a scratch cache."""
+    np.random.seed(0)
+    monkeypatch.setenv("KCOMPILE_CACHE", str(tmp_path_factory.getbasetemp() / "kcompile-cache"))
