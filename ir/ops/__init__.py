@@ -1,0 +1,33 @@
+"""The table of ops, filled: importing this package defines every op and exports each by its name."""
+
+from ir.ops.compare import (
+    eq, ge, gt, is_finite, is_nan, le, logical_and, logical_not, logical_or, logical_xor, lt, ne, select,
+)  # fmt: skip
+from ir.ops.contract import contract
+from ir.ops.create import full, full_like, iota, size, zeros_like
+from ir.ops.elementwise import (
+    absolute, acos, acosh, add, asin, asinh, atan, atan2, atanh, cast, ceil, cos, cosh, div, erf, exp, expm1,
+    floor, floordiv, log, log1p, maximum, minimum, mod, mul, neg, power, round_even, rsqrt, sigmoid, sign, sin,
+    sinh, sqrt, stop_gradient, sub, tan, tanh,
+)  # fmt: skip
+from ir.ops.gather import gather, scatter_add, scatter_along, take_along
+from ir.ops.movement import (
+    broadcast, concat, cumsum, flip, pad, reduce_sum, reshape, slice_, transpose,
+)  # fmt: skip
+from ir.ops.random import random_bits, random_normal, random_uniform
+from ir.ops.reduce import (
+    argmax, argmin, argsort, cumprod, reduce_max, reduce_min, reduce_prod, sort,
+)  # fmt: skip
+from ir.ops.window import avg_pool, fold, max_pool, unfold
+
+__all__ = [
+    "absolute", "acos", "acosh", "add", "argmax", "argmin", "argsort", "asin", "asinh", "atan", "atan2", "atanh",
+    "avg_pool", "broadcast", "cast", "ceil", "concat", "contract", "cos", "cosh", "cumprod", "cumsum", "div",
+    "eq", "erf", "exp", "expm1", "flip", "floor", "floordiv", "fold", "full", "full_like", "gather", "ge", "gt",
+    "iota", "is_finite", "is_nan", "le", "log", "log1p", "logical_and", "logical_not", "logical_or",
+    "logical_xor", "lt", "max_pool", "maximum", "minimum", "mod", "mul", "ne", "neg", "pad", "power",
+    "random_bits", "random_normal", "random_uniform", "reduce_max", "reduce_min", "reduce_prod", "reduce_sum",
+    "reshape", "round_even", "rsqrt", "scatter_add", "scatter_along", "select", "sigmoid", "sign", "sin", "sinh",
+    "size", "slice_", "sort", "sqrt", "stop_gradient", "sub", "take_along", "tan", "tanh", "transpose", "unfold",
+    "zeros_like",
+]  # fmt: skip
