@@ -1,0 +1,127 @@
+"""Settings of the process: floatx, epsilon, image_data_format, and the switches Keras has.
+
+Holds values only. Refuses to read files or the environment (but for the choice of data format).
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from kcompile.errors import KCValueError
+
+_settings: dict[str, Any] = {
+    "floatx": "float32",
+    "epsilon": 1e-7,
+    "image_data_format": "channels_last",
+    "interactive_logging": True,
+    "traceback_filtering": True,
+    "max_epochs": None,
+    "max_steps_per_epoch": None,
+}
+_FLOATX = ("float16", "bfloat16", "float32", "float64")
+_FORMATS = ("channels_last", "channels_first")
+
+
+def _choose(key: str, value: str, allowed: tuple[str, ...], code: str) -> None:
+    if value not in allowed:
+        raise KCValueError(code, f"{key}={value!r}", f"{key} is one of {', '.join(allowed)}", "pass one of these")
+    _settings[key] = value
+
+
+def floatx() -> str:
+    """The default float dtype, "float32" unless set."""
+    return str(_settings["floatx"])
+
+
+def set_floatx(value: str) -> None:
+    """Set the default float dtype. Raises KCValueError."""
+    _choose("floatx", value, _FLOATX, "KC103")
+
+
+def epsilon() -> float:
+    """The small number used against division by zero, 1e-7 unless set."""
+    return float(_settings["epsilon"])
+
+
+def set_epsilon(value: float) -> None:
+    """Set the small number used against division by zero."""
+    _settings["epsilon"] = float(value)
+
+
+def image_data_format() -> str:
+    """"channels_last" (default) or "channels_first"."""
+    return str(_settings["image_data_format"])
+
+
+def set_image_data_format(data_format: str) -> None:
+    """Set the default layout of images. Raises KCValueError."""
+    _choose("image_data_format", str(data_format).lower(), _FORMATS, "KC209")
+
+
+def standardize_data_format(data_format: str | None) -> str:
+    """`data_format`, or the default for None. Raises KCValueError."""
+    if data_format is None:
+        return image_data_format()
+    name = str(data_format).lower()
+    if name not in _FORMATS:
+        raise KCValueError(
+            "KC209", f"data_format={data_format!r}", f"data_format is one of {', '.join(_FORMATS)}", "pass one of these"
+        )
+    return name
+
+
+def backend() -> str:
+    """The name of this implementation, where Keras names "tensorflow", "jax" or "torch"."""
+    return "kcompile"
+
+
+def enable_interactive_logging() -> None:
+    """Let progress be shown as a bar."""
+    _settings["interactive_logging"] = True
+
+
+def disable_interactive_logging() -> None:
+    """Let progress be logged line by line."""
+    _settings["interactive_logging"] = False
+
+
+def is_interactive_logging_enabled() -> bool:
+    """Whether progress is shown as a bar."""
+    return bool(_settings["interactive_logging"])
+
+
+def enable_traceback_filtering() -> None:
+    """Show user frames only in tracebacks."""
+    _settings["traceback_filtering"] = True
+
+
+def disable_traceback_filtering() -> None:
+    """Show all frames in tracebacks."""
+    _settings["traceback_filtering"] = False
+
+
+def is_traceback_filtering_enabled() -> bool:
+    """Whether tracebacks show user frames only."""
+    return bool(_settings["traceback_filtering"])
+
+
+def max_epochs() -> int | None:
+    """An upper bound on epochs in any `fit`, or None."""
+    value = _settings["max_epochs"]
+    return None if value is None else int(value)
+
+
+def set_max_epochs(value: int | None) -> None:
+    """Bound the epochs of any `fit`."""
+    _settings["max_epochs"] = value
+
+
+def max_steps_per_epoch() -> int | None:
+    """An upper bound on steps in any epoch, or None."""
+    value = _settings["max_steps_per_epoch"]
+    return None if value is None else int(value)
+
+
+def set_max_steps_per_epoch(value: int | None) -> None:
+    """Bound the steps of any epoch."""
+    _settings["max_steps_per_epoch"] = value
