@@ -35,21 +35,31 @@ ge = _compare("ge", "x >= y.", np.greater_equal)
 
 def _logic(name: str, doc: str, meaning: Callable[..., Any]) -> Op:
     return op(
-        name, doc, arity=2, type=lambda x, y: boolean(equal(x, y)), meaning=meaning, flops=lambda x, y: x.size
+        name,
+        doc,
+        arity=2,
+        type=lambda x, y: boolean(equal(x, y)),
+        meaning=meaning,
+        flops=lambda x, y: x.size,
     )
 
 
 logical_and = _logic("logical_and", "Both.", np.logical_and)
 logical_or = _logic("logical_or", "At least one.", np.logical_or)
 logical_xor = _logic("logical_xor", "Exactly one.", np.logical_xor)
-logical_not = op(
+logical_not: Op = op(
     "logical_not", "Not x.", arity=1, type=boolean, meaning=np.logical_not, flops=lambda x: x.size
 )
 
 
 def _test(name: str, doc: str, meaning: Callable[..., Any]) -> Op:
     return op(
-        name, doc, arity=1, type=lambda x: floating(x).with_dtype("bool"), meaning=meaning, flops=lambda x: x.size
+        name,
+        doc,
+        arity=1,
+        type=lambda x: floating(x).with_dtype("bool"),
+        meaning=meaning,
+        flops=lambda x: x.size,
     )
 
 
@@ -69,7 +79,7 @@ def _select_vjp(ct: Value, out: Value, pred: Value, x: Value, y: Value) -> tuple
     return None, select(pred, ct, zero), select(pred, zero, ct)
 
 
-select = op(
+select: Op = op(
     "select", "x where pred, else y.",
     arity=3, type=_select_type, meaning=np.where, vjp=_select_vjp, flops=lambda p, x, y: x.size,
 )  # fmt: skip

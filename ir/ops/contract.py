@@ -17,9 +17,9 @@ import numpy as np
 from ir import dims
 from ir.dims import DimLike
 from ir.graph import Value
-from ir.op import Attr, op
+from ir.op import Attr, Op, op
 from ir.ops.movement import broadcast
-from ir.ops.rules import Array, number, require, wide
+from ir.ops.rules import Array, accumulator, number, require
 from ir.types import Type
 
 Dims = tuple[DimLike, ...]
@@ -63,9 +63,12 @@ def windows_of(spec: str, windows: Any) -> tuple[Window, ...]:
             require(len(home) == 1, f"window letter {letter!r} must occur once in spec {spec!r}")
             homes += home
         require(
-            sorted(homes) == [0, 1, 2], f"window {w} needs one letter in each operand and one in the result"
+            sorted(homes) == [0, 1, 2],
+            f"window {w} needs one letter in each operand and one in the result",
         )
-        require(win.stride > 0 and win.dilation > 0, f"window {w} needs positive stride and dilation")
+        require(
+            win.stride > 0 and win.dilation > 0, f"window {w} needs positive stride and dilation"
+        )
         found.append(win)
     return tuple(found)
 
@@ -89,7 +92,9 @@ def extents(x: Type, y: Type, spec: str, windows: Any, out: Dims) -> dict[str, D
 
 
 def _type(x: Type, y: Type, spec: str, windows: Any, out: Dims, precision: str) -> Type:
-    require(x.dtype == y.dtype, f"operands must have one dtype, not {x.dtype} and {y.dtype}; cast first")
+    require(
+        x.dtype == y.dtype, f"operands must have one dtype, not {x.dtype} and {y.dtype}; cast first"
+    )
     require(precision in PRECISIONS, f"precision must be one of {PRECISIONS}, not {precision!r}")
     found = extents(number(x), y, spec, windows, out)
     return x.with_shape(tuple(found[letter] for letter in letters(spec)[2]))
@@ -123,7 +128,7 @@ def _product(x: Array, y: Array, lx: str, ly: str, lr: str) -> Array:
     else:
         flat = left.reshape(*b, *m, *[1] * len(n)) * right.reshape(*b, *[1] * len(m), *n)
     order = batch + rows + columns
-    return flat.transpose([order.index(c) for c in lr])
+    return np.asarray(flat.transpose([order.index(c) for c in lr]))
 
 
 def reach(tap: int, window: Window, positions: int, outputs: int) -> tuple[slice, slice]:
@@ -139,12 +144,12 @@ def _meaning(
     x: Array, y: Array, spec: str, windows: Any, out: tuple[int, ...], precision: str
 ) -> Array:
     lx, ly, lr = letters(spec)
+    left, right = x.astype(accumulator(x), copy=False), y.astype(accumulator(y), copy=False)
     if not windows:
-        return _product(wide(x), wide(y), lx, ly, lr).astype(x.dtype)
+        return np.asarray(_product(left, right, lx, ly, lr), x.dtype)
     size = dict(zip(lx + ly, x.shape + y.shape, strict=True))
     size.update(zip([c for c in lr if c not in size], out, strict=True))
     wins = windows_of(spec, windows)
-    left, right = wide(x), wide(y)
     result = np.zeros([size[c] for c in lr], left.dtype)
     # one plain contraction for each tap: there i and o are one letter, and t is fixed
     as_output = str.maketrans({w.i: w.o for w in wins} | {w.t: None for w in wins})
@@ -159,7 +164,7 @@ def _meaning(
             for a, part in ((left, lx), (right, ly), (result, lr))
         ]
         views[2] += _product(views[0], views[1], *plain)
-    return result.astype(x.dtype)
+    return np.asarray(result, x.dtype)
 
 
 def _vjp(
@@ -171,7 +176,9 @@ def _vjp(
     def toward(v: Value, lv: str, spell: str, operands: tuple[Value, Value]) -> Value:
         kept = "".join(c for c in lv if c in spell or c in in_windows)
         free = tuple(d for c, d in zip(lv, v.shape, strict=True) if c in in_windows)
-        g = contract(*operands, spec=f"{spell}->{kept}", windows=windows, out=free, precision=precision)
+        g = contract(
+            *operands, spec=f"{spell}->{kept}", windows=windows, out=free, precision=precision
+        )
         if kept == lv:
             return g  # type: ignore[no-any-return]
         at = tuple(k for k, c in enumerate(lv) if c in kept)
@@ -180,7 +187,7 @@ def _vjp(
     return toward(x, lx, f"{lr},{ly}", (ct, y)), toward(y, ly, f"{lx},{lr}", (x, ct))
 
 
-contract = op(
+contract: Op = op(
     "contract",
     "The sum of products by `spec`; a window (i, o, t, stride, dilation, low) ties i = stride*o + dilation*t - low.",
     arity=2,

@@ -11,7 +11,7 @@ import numpy as np
 
 from ir.dims import DimLike
 from ir.graph import Value
-from ir.op import Attr, op
+from ir.op import Attr, Op, op
 from ir.ops.rules import Array, number, require, valid_axis
 from ir.types import FLOATS, INTS, NUMPY, Type
 
@@ -25,7 +25,7 @@ def _full_type(value: Any, shape: tuple[DimLike, ...], dtype: str) -> Type:
     return Type(dtype, shape)
 
 
-full = op(
+full: Op = op(
     "full", "A constant `value` in every element.",
     arity=0,
     attrs=(Attr("value", "scalar"), Attr("shape", "dims"), Attr("dtype", "dtype")),
@@ -48,7 +48,7 @@ def _iota_type(shape: tuple[DimLike, ...], axis: int, dtype: str) -> Type:
     return out
 
 
-iota = op(
+iota: Op = op(
     "iota", "The index of each element along `axis`.",
     arity=0,
     attrs=(Attr("shape", "dims"), Attr("axis", "int"), Attr("dtype", "dtype")),
@@ -58,7 +58,7 @@ iota = op(
     flops=lambda shape, axis, dtype: 0,
 )  # fmt: skip
 
-size = op(
+size: Op = op(
     "size", "The value of a dimension, as a scalar.",
     arity=0,
     attrs=(Attr("dim", "dim"), Attr("dtype", "dtype")),

@@ -23,13 +23,25 @@ Grads = tuple[Value | None, ...]
 
 
 def _unary(
-    name: str, doc: str, meaning: Callable[..., Any], vjp: Callable[..., Any], cost: int = 10, kind: Any = floating
+    name: str,
+    doc: str,
+    meaning: Callable[..., Any],
+    vjp: Callable[..., Any],
+    cost: int = 10,
+    kind: Any = floating,
 ) -> Op:
-    return op(name, doc, arity=1, type=kind, meaning=meaning, vjp=vjp, flops=lambda x: x.size * cost)
+    return op(
+        name, doc, arity=1, type=kind, meaning=meaning, vjp=vjp, flops=lambda x: x.size * cost
+    )
 
 
 def _binary(
-    name: str, doc: str, meaning: Callable[..., Any], vjp: Callable[..., Any], cost: int = 1, kind: Any = number
+    name: str,
+    doc: str,
+    meaning: Callable[..., Any],
+    vjp: Callable[..., Any],
+    cost: int = 1,
+    kind: Any = number,
 ) -> Op:
     return op(
         name, doc, arity=2, type=lambda x, y: kind(equal(x, y)), meaning=meaning, vjp=vjp,
@@ -62,9 +74,9 @@ def _one_minus_square(x: Value) -> Value:
 
 # -- binary ---------------------------------------------------------------------------------------
 
-add = _binary("add", "x + y.", np.add, lambda ct, out, x, y: (ct, ct))
-sub = _binary("sub", "x - y.", np.subtract, lambda ct, out, x, y: (ct, neg(ct)))
-mul = _binary("mul", "x * y.", np.multiply, lambda ct, out, x, y: (mul(ct, y), mul(ct, x)))
+add: Op = _binary("add", "x + y.", np.add, lambda ct, out, x, y: (ct, ct))
+sub: Op = _binary("sub", "x - y.", np.subtract, lambda ct, out, x, y: (ct, neg(ct)))
+mul: Op = _binary("mul", "x * y.", np.multiply, lambda ct, out, x, y: (mul(ct, y), mul(ct, x)))
 
 
 def _div_vjp(ct: Value, out: Value, x: Value, y: Value) -> Grads:
@@ -72,13 +84,16 @@ def _div_vjp(ct: Value, out: Value, x: Value, y: Value) -> Grads:
     return d, neg(mul(d, out))
 
 
-div = _binary("div", "x / y, of floats.", np.divide, _div_vjp, 4, floating)
+div: Op = _binary("div", "x / y, of floats.", np.divide, _div_vjp, 4, floating)
 
 
 def _power_meaning(x: Array, y: Array) -> Any:
-    if x.dtype.kind == "i":  # NumPy refuses negative exponents: 1/x**n rounds to 0, but for x = 1 and -1
+    if x.dtype.kind == "i":
+        # NumPy refuses negative exponents: 1/x**n rounds to 0, but for x = 1 and -1
         ones = np.where(y % 2 == 0, 1, x).astype(x.dtype)
-        return np.where(y < 0, np.where(abs(x) == 1, ones, 0).astype(x.dtype), np.power(x, np.maximum(y, 0)))
+        return np.where(
+            y < 0, np.where(abs(x) == 1, ones, 0).astype(x.dtype), np.power(x, np.maximum(y, 0))
+        )
     return np.power(x, y)
 
 
@@ -94,27 +109,29 @@ def _power_vjp(ct: Value, out: Value, x: Value, y: Value) -> Grads:
     return mul(ct, dx), mul(ct, mul(out, log_x))
 
 
-power = _binary("power", "x ** y.", _power_meaning, _power_vjp, 10)
+power: Op = _binary("power", "x ** y.", _power_meaning, _power_vjp, 10)
 
 
-def _extreme_vjp(ct: Value, first: Value, x: Value, y: Value, x_wins: Value, y_wins: Value) -> Grads:
+def _extreme_vjp(
+    ct: Value, first: Value, x: Value, y: Value, x_wins: Value, y_wins: Value
+) -> Grads:
     g = select(eq(x, y), scale(ct, 0.5), ct)  # a tie gives half to each
     zero = zeros_like(ct)
     return select(x_wins, g, zero), select(y_wins, g, zero)
 
 
-maximum = _binary(
+maximum: Op = _binary(
     "maximum", "The greater; NaN if either is.", np.maximum,
     lambda ct, out, x, y: _extreme_vjp(ct, out, x, y, ge(x, y), ge(y, x)),
 )  # fmt: skip
-minimum = _binary(
+minimum: Op = _binary(
     "minimum", "The lesser; NaN if either is.", np.minimum,
     lambda ct, out, x, y: _extreme_vjp(ct, out, x, y, ge(y, x), ge(x, y)),
 )  # fmt: skip
-floordiv = _binary(
+floordiv: Op = _binary(
     "floordiv", "floor(x / y).", np.floor_divide, lambda ct, out, x, y: (None, None), 4
 )
-mod = _binary(
+mod: Op = _binary(
     "mod", "x - floor(x / y) * y, with the sign of y.", np.mod,
     lambda ct, out, x, y: (ct, neg(mul(ct, floordiv(x, y)))), 4,
 )  # fmt: skip
@@ -125,7 +142,7 @@ def _atan2_vjp(ct: Value, out: Value, y: Value, x: Value) -> Grads:
     return mul(d, x), neg(mul(d, y))
 
 
-atan2 = _binary("atan2", "The angle of the point (y, x).", np.arctan2, _atan2_vjp, 10, floating)
+atan2: Op = _binary("atan2", "The angle of the point (y, x).", np.arctan2, _atan2_vjp, 10, floating)
 
 # -- unary ----------------------------------------------------------------------------------------
 
@@ -134,39 +151,56 @@ def _no_slope(ct: Value, out: Value, x: Value) -> Grads:
     return (None,)
 
 
-neg = _unary("neg", "-x.", np.negative, lambda ct, out, x: (neg(ct),), 1, number)
-absolute = _unary("absolute", "|x|.", np.absolute, lambda ct, out, x: (mul(ct, sign(x)),), 1, number)
-sign = _unary("sign", "-1, 0 or 1; NaN of NaN.", np.sign, _no_slope, 1, number)
-floor = _unary("floor", "The integer at or below.", np.floor, _no_slope, 1)
-ceil = _unary("ceil", "The integer at or above.", np.ceil, _no_slope, 1)
-round_even = _unary("round_even", "The nearest integer, halves to even.", np.rint, _no_slope, 1)
-exp = _unary("exp", "e ** x.", np.exp, lambda ct, out, x: (mul(ct, out),))
-expm1 = _unary("expm1", "e ** x - 1.", np.expm1, lambda ct, out, x: (mul(ct, shift(out, 1.0)),))
-log = _unary("log", "The natural logarithm.", np.log, lambda ct, out, x: (div(ct, x),))
-log1p = _unary("log1p", "log(1 + x).", np.log1p, lambda ct, out, x: (div(ct, shift(x, 1.0)),))
-sqrt = _unary("sqrt", "The square root.", np.sqrt, lambda ct, out, x: (div(scale(ct, 0.5), out),), 4)
-rsqrt = _unary(
+neg: Op = _unary("neg", "-x.", np.negative, lambda ct, out, x: (neg(ct),), 1, number)
+absolute: Op = _unary(
+    "absolute", "|x|.", np.absolute, lambda ct, out, x: (mul(ct, sign(x)),), 1, number
+)
+sign: Op = _unary("sign", "-1, 0 or 1; NaN of NaN.", np.sign, _no_slope, 1, number)
+floor: Op = _unary("floor", "The integer at or below.", np.floor, _no_slope, 1)
+ceil: Op = _unary("ceil", "The integer at or above.", np.ceil, _no_slope, 1)
+round_even: Op = _unary("round_even", "The nearest integer, halves to even.", np.rint, _no_slope, 1)
+exp: Op = _unary("exp", "e ** x.", np.exp, lambda ct, out, x: (mul(ct, out),))
+expm1: Op = _unary("expm1", "e ** x - 1.", np.expm1, lambda ct, out, x: (mul(ct, shift(out, 1.0)),))
+log: Op = _unary("log", "The natural logarithm.", np.log, lambda ct, out, x: (div(ct, x),))
+log1p: Op = _unary("log1p", "log(1 + x).", np.log1p, lambda ct, out, x: (div(ct, shift(x, 1.0)),))
+sqrt: Op = _unary(
+    "sqrt", "The square root.", np.sqrt, lambda ct, out, x: (div(scale(ct, 0.5), out),), 4
+)
+rsqrt: Op = _unary(
     "rsqrt", "1 / sqrt(x).", lambda x: np.reciprocal(np.sqrt(x)),
     lambda ct, out, x: (mul(scale(ct, -0.5), mul(out, mul(out, out))),), 4,
 )  # fmt: skip
-sin = _unary("sin", "Sine.", np.sin, lambda ct, out, x: (mul(ct, cos(x)),))
-cos = _unary("cos", "Cosine.", np.cos, lambda ct, out, x: (neg(mul(ct, sin(x))),))
-tan = _unary("tan", "Tangent.", np.tan, lambda ct, out, x: (mul(ct, shift(mul(out, out), 1.0)),))
-asin = _unary("asin", "Arc sine.", np.arcsin, lambda ct, out, x: (mul(ct, rsqrt(_one_minus_square(x))),))
-acos = _unary("acos", "Arc cosine.", np.arccos, lambda ct, out, x: (neg(mul(ct, rsqrt(_one_minus_square(x)))),))
-atan = _unary("atan", "Arc tangent.", np.arctan, lambda ct, out, x: (div(ct, shift(mul(x, x), 1.0)),))
-sinh = _unary("sinh", "Hyperbolic sine.", np.sinh, lambda ct, out, x: (mul(ct, cosh(x)),))
-cosh = _unary("cosh", "Hyperbolic cosine.", np.cosh, lambda ct, out, x: (mul(ct, sinh(x)),))
-tanh = _unary("tanh", "Hyperbolic tangent.", np.tanh, lambda ct, out, x: (mul(ct, _one_minus_square(out)),))
-asinh = _unary(
+sin: Op = _unary("sin", "Sine.", np.sin, lambda ct, out, x: (mul(ct, cos(x)),))
+cos: Op = _unary("cos", "Cosine.", np.cos, lambda ct, out, x: (neg(mul(ct, sin(x))),))
+tan: Op = _unary(
+    "tan", "Tangent.", np.tan, lambda ct, out, x: (mul(ct, shift(mul(out, out), 1.0)),)
+)
+asin: Op = _unary(
+    "asin", "Arc sine.", np.arcsin, lambda ct, out, x: (mul(ct, rsqrt(_one_minus_square(x))),)
+)
+acos: Op = _unary(
+    "acos",
+    "Arc cosine.",
+    np.arccos,
+    lambda ct, out, x: (neg(mul(ct, rsqrt(_one_minus_square(x)))),),
+)
+atan: Op = _unary(
+    "atan", "Arc tangent.", np.arctan, lambda ct, out, x: (div(ct, shift(mul(x, x), 1.0)),)
+)
+sinh: Op = _unary("sinh", "Hyperbolic sine.", np.sinh, lambda ct, out, x: (mul(ct, cosh(x)),))
+cosh: Op = _unary("cosh", "Hyperbolic cosine.", np.cosh, lambda ct, out, x: (mul(ct, sinh(x)),))
+tanh: Op = _unary(
+    "tanh", "Hyperbolic tangent.", np.tanh, lambda ct, out, x: (mul(ct, _one_minus_square(out)),)
+)
+asinh: Op = _unary(
     "asinh", "Inverse hyperbolic sine.", np.arcsinh,
     lambda ct, out, x: (mul(ct, rsqrt(shift(mul(x, x), 1.0))),),
 )  # fmt: skip
-acosh = _unary(
+acosh: Op = _unary(
     "acosh", "Inverse hyperbolic cosine.", np.arccosh,
     lambda ct, out, x: (mul(ct, rsqrt(shift(mul(x, x), -1.0))),),
 )  # fmt: skip
-atanh = _unary(
+atanh: Op = _unary(
     "atanh", "Inverse hyperbolic tangent.", np.arctanh,
     lambda ct, out, x: (div(ct, _one_minus_square(x)),),
 )  # fmt: skip
@@ -182,7 +216,7 @@ def _erf_vjp(ct: Value, out: Value, x: Value) -> Grads:
     return (mul(scale(ct, 2.0 / math.sqrt(math.pi)), exp(neg(mul(x, x)))),)
 
 
-erf = _unary("erf", "The error function.", _erf_meaning, _erf_vjp)
+erf: Op = _unary("erf", "The error function.", _erf_meaning, _erf_vjp)
 
 
 def _sigmoid_meaning(x: Array) -> Any:
@@ -190,7 +224,7 @@ def _sigmoid_meaning(x: Array) -> Any:
     return np.where(x >= 0, 1, e) / (1 + e)
 
 
-sigmoid = _unary(
+sigmoid: Op = _unary(
     "sigmoid", "1 / (1 + exp(-x)).", _sigmoid_meaning,
     lambda ct, out, x: (mul(ct, mul(out, sub(full_like(out, 1.0), out))),),
 )  # fmt: skip
@@ -201,7 +235,9 @@ sigmoid = _unary(
 def round_bf16(x: Array) -> Array:
     """f32 values rounded to the nearest bf16, ties to even; still stored as f32."""
     bits = np.ascontiguousarray(x, np.float32).view(np.uint32)
-    rounded = (bits + np.uint32(0x7FFF) + ((bits >> np.uint32(16)) & np.uint32(1))) & np.uint32(0xFFFF0000)
+    rounded = (bits + np.uint32(0x7FFF) + ((bits >> np.uint32(16)) & np.uint32(1))) & np.uint32(
+        0xFFFF0000
+    )
     return np.where(np.isnan(x), x, rounded.view(np.float32)).astype(np.float32).reshape(x.shape)
 
 
@@ -218,13 +254,13 @@ def _cast_type(x: Type, dtype: str) -> Type:
     return x.with_dtype(dtype)
 
 
-cast = op(
+cast: Op = op(
     "cast", "x in another dtype; floats become ints by truncation, numbers bools by x != 0.",
     arity=1, attrs=(Attr("dtype", "dtype"),), type=_cast_type, meaning=_cast_meaning, vjp=_cast_vjp,
     flops=lambda x, dtype: 0,
 )  # fmt: skip
 
-stop_gradient = op(
+stop_gradient: Op = op(
     "stop_gradient", "x; no gradient flows through.",
     arity=1, type=lambda x: x, meaning=lambda x: x, vjp=lambda ct, out, x: (None,), flops=lambda x: 0,
 )  # fmt: skip

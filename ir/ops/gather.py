@@ -11,7 +11,7 @@ import numpy as np
 
 from ir.dims import DimLike
 from ir.graph import Value
-from ir.op import Attr, op
+from ir.op import Attr, Op, op
 from ir.ops.rules import Array, index, number, require, valid_axis, without
 from ir.types import Type
 
@@ -28,7 +28,7 @@ def _gather_type(x: Type, idx: Type, axis: int) -> Type:
     return x.with_shape((*x.shape[:axis], *idx.shape, *x.shape[axis + 1 :]))
 
 
-gather = op(
+gather: Op = op(
     "gather", "x[..., idx, ...] along `axis`; the axes of idx stand where `axis` stood.",
     arity=2, attrs=(Attr("axis", "int"),), type=_gather_type,
     meaning=lambda x, idx, axis: np.take(x, _clip(idx, x.shape[axis]), axis),
@@ -42,7 +42,7 @@ def _scatter_add_type(idx: Type, updates: Type, axis: int, extent: DimLike) -> T
     number(updates)
     end = axis + idx.rank
     require(
-        0 <= axis and updates.shape[axis:end] == idx.shape,
+        axis >= 0 and updates.shape[axis:end] == idx.shape,
         f"updates {updates} must have the index shape {idx.shape} at axis {axis}",
     )
     return updates.with_shape((*updates.shape[:axis], extent, *updates.shape[end:]))
@@ -60,7 +60,7 @@ def _scatter_add_meaning(idx: Array, updates: Array, axis: int, extent: int) -> 
     return np.ascontiguousarray(np.moveaxis(out, 0, axis))
 
 
-scatter_add = op(
+scatter_add: Op = op(
     "scatter_add", "Zeros of extent `extent` along `axis`, plus the updates at idx; duplicates add.",
     arity=2, attrs=(Attr("axis", "int"), Attr("extent", "dim")),
     type=_scatter_add_type, meaning=_scatter_add_meaning,
@@ -77,7 +77,7 @@ def _take_along_type(x: Type, idx: Type, axis: int) -> Type:
     return x.with_shape(idx.shape)
 
 
-take_along = op(
+take_along: Op = op(
     "take_along", "out[i, j, ...] = x[i, idx[i, j, ...], ...], the index standing at `axis`.",
     arity=2, attrs=(Attr("axis", "int"),), type=_take_along_type,
     meaning=lambda x, idx, axis: np.take_along_axis(x, _clip(idx, x.shape[axis]), axis),
@@ -96,13 +96,13 @@ def _scatter_along_type(idx: Type, updates: Type, axis: int, extent: DimLike) ->
 
 def _scatter_along_meaning(idx: Array, updates: Array, axis: int, extent: int) -> Array:
     out = np.zeros((*updates.shape[:axis], extent, *updates.shape[axis + 1 :]), updates.dtype)
-    where = list(np.indices(idx.shape, sparse=True))
+    where: list[Array] = list(np.indices(idx.shape, sparse=True))
     where[axis] = _clip(idx, extent)
     np.add.at(out, tuple(where), updates)
     return out
 
 
-scatter_along = op(
+scatter_along: Op = op(
     "scatter_along", "The transpose of take_along: each update is added at its own index along `axis`.",
     arity=2, attrs=(Attr("axis", "int"), Attr("extent", "dim")),
     type=_scatter_along_type, meaning=_scatter_along_meaning,

@@ -12,9 +12,9 @@ import numpy as np
 
 from ir.dims import DimLike
 from ir.graph import Value
-from ir.op import Attr, IRError, op
+from ir.op import Attr, IRError, Op, op
 from ir.ops.create import zeros_like
-from ir.ops.rules import Array, number, require, valid_axes, valid_axis, wide, without
+from ir.ops.rules import Array, accumulator, number, require, valid_axes, valid_axis, without
 from ir.types import Type
 
 Dims = tuple[DimLike, ...]
@@ -25,10 +25,16 @@ Ints = tuple[int, ...]
 
 def _broadcast_type(x: Type, shape: Dims, axes: Ints) -> Type:
     out = x.with_shape(shape)
-    require(len(axes) == x.rank, f"axes must name a result axis for each of the {x.rank} axes, not {axes}")
+    require(
+        len(axes) == x.rank,
+        f"axes must name a result axis for each of the {x.rank} axes, not {axes}",
+    )
     valid_axes(out, axes)
     for a, d in zip(axes, x.shape, strict=True):
-        require(out.shape[a] == d, f"extent {d} cannot become {out.shape[a]} (axis {a}); equal extents only")
+        require(
+            out.shape[a] == d,
+            f"extent {d} cannot become {out.shape[a]} (axis {a}); equal extents only",
+        )
     return out
 
 
@@ -41,7 +47,7 @@ def _broadcast_vjp(ct: Value, out: Value, x: Value, shape: Dims, axes: Ints) -> 
     return (reduce_sum(ct, axes=tuple(i for i in range(len(shape)) if i not in axes)),)
 
 
-broadcast = op(
+broadcast: Op = op(
     "broadcast", "x repeated along new axes; its axis i becomes axis `axes[i]` of `shape`.",
     arity=1, attrs=(Attr("shape", "dims"), Attr("axes", "ints")),
     type=_broadcast_type, meaning=_broadcast_meaning, vjp=_broadcast_vjp, flops=lambda x, shape, axes: 0,
@@ -62,10 +68,10 @@ def _reduce_sum_type(x: Type, axes: Ints) -> Type:
 
 
 def _reduce_sum_meaning(x: Array, axes: Ints) -> Array:
-    return np.asarray(np.sum(x, axis=axes, dtype=wide(x[:0] if x.ndim else x).dtype)).astype(x.dtype)
+    return np.asarray(np.sum(x, axis=axes, dtype=accumulator(x))).astype(x.dtype)
 
 
-reduce_sum = op(
+reduce_sum: Op = op(
     "reduce_sum", "The sum over `axes`, which are dropped.",
     arity=1, attrs=(Attr("axes", "ints"),), type=_reduce_sum_type, meaning=_reduce_sum_meaning,
     vjp=lambda ct, out, x, axes: (expand(ct, x.shape, axes),), flops=lambda x, axes: x.size,
@@ -80,7 +86,7 @@ def _reshape_type(x: Type, shape: Dims) -> Type:
     return out
 
 
-reshape = op(
+reshape: Op = op(
     "reshape", "The same elements in row-major order under another shape.",
     arity=1, attrs=(Attr("shape", "dims"),), type=_reshape_type, meaning=np.reshape,
     vjp=lambda ct, out, x, shape: (reshape(ct, shape=x.shape),), flops=lambda x, shape: 0,
@@ -97,7 +103,7 @@ def inverse(perm: Sequence[int]) -> Ints:
     return tuple(sorted(range(len(perm)), key=perm.__getitem__))
 
 
-transpose = op(
+transpose: Op = op(
     "transpose", "Axis i of the result is axis `perm[i]` of x.",
     arity=1, attrs=(Attr("perm", "ints"),), type=_transpose_type, meaning=np.transpose,
     vjp=lambda ct, out, x, perm: (transpose(ct, perm=inverse(perm)),), flops=lambda x, perm: 0,
@@ -109,7 +115,7 @@ def _flip_type(x: Type, axes: Ints) -> Type:
     return x
 
 
-flip = op(
+flip: Op = op(
     "flip", "x in reverse order along `axes`.",
     arity=1, attrs=(Attr("axes", "ints"),), type=_flip_type, meaning=np.flip,
     vjp=lambda ct, out, x, axes: (flip(ct, axes=axes),), flops=lambda x, axes: 0,
@@ -120,7 +126,8 @@ flip = op(
 
 def _slice_type(x: Type, start: Dims, stop: Dims, step: Ints) -> Type:
     require(
-        len(start) == len(stop) == len(step) == x.rank, f"start, stop and step need {x.rank} entries each"
+        len(start) == len(stop) == len(step) == x.rank,
+        f"start, stop and step need {x.rank} entries each",
     )
     shape: list[DimLike] = []
     for d, a, b, s in zip(x.shape, start, stop, step, strict=True):
@@ -136,13 +143,15 @@ def _slice_meaning(x: Array, start: Ints, stop: Ints, step: Ints) -> Array:
     return x[tuple(map(slice, start, stop, step))]
 
 
-def _slice_vjp(ct: Value, out: Value, x: Value, start: Dims, stop: Dims, step: Ints) -> tuple[Value]:
+def _slice_vjp(
+    ct: Value, out: Value, x: Value, start: Dims, stop: Dims, step: Ints
+) -> tuple[Value]:
     spans = [_span(n, s - 1) for n, s in zip(out.shape, step, strict=True)]
     high = tuple(d - a - n for d, a, n in zip(x.shape, start, spans, strict=True))
     return (pad(ct, low=start, high=high, interior=tuple(s - 1 for s in step), value=0.0),)
 
 
-slice_ = op(
+slice_: Op = op(
     "slice", "x[start:stop:step] on every axis.",
     arity=1, attrs=(Attr("start", "dims"), Attr("stop", "dims"), Attr("step", "ints")),
     type=_slice_type, meaning=_slice_meaning, vjp=_slice_vjp, flops=lambda x, start, stop, step: 0,
@@ -156,7 +165,8 @@ def _span(n: DimLike, interior: int) -> DimLike:
 
 def _pad_type(x: Type, low: Dims, high: Dims, interior: Ints, value: object) -> Type:
     require(
-        len(low) == len(high) == len(interior) == x.rank, f"low, high and interior need {x.rank} entries each"
+        len(low) == len(high) == len(interior) == x.rank,
+        f"low, high and interior need {x.rank} entries each",
     )
     if any(isinstance(v, int) and v < 0 for v in (*low, *high, *interior)):
         raise IRError("padding must not be negative; slice instead")
@@ -180,7 +190,7 @@ def _pad_vjp(
     return (slice_(ct, start=low, stop=stop, step=tuple(i + 1 for i in interior)),)
 
 
-pad = op(
+pad: Op = op(
     "pad", "x between `low` and `high` elements of `value`, with `interior` of them in each gap.",
     arity=1,
     attrs=(Attr("low", "dims"), Attr("high", "dims"), Attr("interior", "ints"), Attr("value", "scalar", 0.0)),
@@ -212,7 +222,7 @@ def _concat_vjp(ct: Value, out: Value, xs: tuple[Value, ...], axis: int) -> tupl
     return tuple(grads)
 
 
-concat = op(
+concat: Op = op(
     "concat", "The operands one after the other along `axis`.",
     arity=None, attrs=(Attr("axis", "int"),), type=_concat_type,
     meaning=lambda xs, axis: np.concatenate(xs, axis), vjp=_concat_vjp, flops=lambda xs, axis: 0,
@@ -228,15 +238,15 @@ def cumulative_type(x: Type, axis: int, reverse: bool, exclusive: bool) -> Type:
 def cumulative(ufunc: np.ufunc, x: Array, axis: int, reverse: bool, exclusive: bool) -> Array:
     """The running reduction of `ufunc` along `axis`; exclusive leaves out the element itself."""
     y = np.flip(x, axis) if reverse else x
-    out = ufunc.accumulate(wide(y), axis=axis, dtype=wide(x[:0]).dtype).astype(x.dtype)
+    out = ufunc.accumulate(y, axis=axis, dtype=accumulator(x)).astype(x.dtype)
     if exclusive:
-        first = np.full_like(np.take(out, [], axis), 0, shape=[1 if i == axis else d for i, d in enumerate(x.shape)])
-        first[...] = ufunc.identity
-        out = np.concatenate([first, out], axis).take(np.arange(x.shape[axis]), axis)
+        one = [1 if i == axis else d for i, d in enumerate(x.shape)]
+        shifted = np.concatenate([np.full(one, ufunc.identity, x.dtype), out], axis)
+        out = shifted.take(np.arange(x.shape[axis]), axis)
     return np.flip(out, axis) if reverse else out
 
 
-cumsum = op(
+cumsum: Op = op(
     "cumsum", "The running sum along `axis`, from the end if `reverse`, without the element itself if `exclusive`.",
     arity=1, attrs=(Attr("axis", "int"), Attr("reverse", "bool", False), Attr("exclusive", "bool", False)),
     type=cumulative_type,

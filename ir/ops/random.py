@@ -14,7 +14,7 @@ import numpy as np
 from ir import dims
 from ir.dims import DimLike
 from ir.graph import Value
-from ir.op import Attr, op
+from ir.op import Attr, Op, op
 from ir.ops.create import full
 from ir.ops.elementwise import cos, log, mul, neg, scale, sqrt, sub
 from ir.ops.rules import Array, require
@@ -57,20 +57,23 @@ def uniform_of_bits(bits: Array) -> Array:
 
 def _keyed(seed: Type, step: Type, stream: int, shape: Dims) -> Dims:
     scalar = Type("u32", ())
-    require(seed is scalar and step is scalar, f"seed and step must be u32 scalars, not {seed} and {step}")
+    require(
+        seed is scalar and step is scalar,
+        f"seed and step must be u32 scalars, not {seed} and {step}",
+    )
     require(stream >= 0, f"stream {stream} must not be negative")
     return shape
 
 
 _ATTRS = (Attr("stream", "int"), Attr("shape", "dims"))
 
-random_bits = op(
+random_bits: Op = op(
     "random_bits", "u32 words; element i is word i % 4 of counter i // 4.",
     arity=2, attrs=_ATTRS, type=lambda seed, step, stream, shape: Type("u32", _keyed(seed, step, stream, shape)),
     meaning=_bits, flops=lambda seed, step, stream, shape: dims.product(shape) * 25,
 )  # fmt: skip
 
-random_uniform = op(
+random_uniform: Op = op(
     "random_uniform", "f32 uniform in [0, 1), from the words of random_bits.",
     arity=2, attrs=_ATTRS, type=lambda seed, step, stream, shape: Type("f32", _keyed(seed, step, stream, shape)),
     meaning=lambda seed, step, stream, shape: uniform_of_bits(_bits(seed, step, stream, shape)),
@@ -89,7 +92,7 @@ def _normal_body(seed: Value, step: Value, stream: int, shape: Dims) -> Value:
     return out
 
 
-random_normal = op(
+random_normal: Op = op(
     "random_normal", "f32 of the standard normal distribution; takes streams 2 * stream and 2 * stream + 1.",
     arity=2, attrs=_ATTRS, type=lambda seed, step, stream, shape: Type("f32", _keyed(seed, step, stream, shape)),
     body=_normal_body, vjp=lambda ct, out, seed, step, stream, shape: (None, None),

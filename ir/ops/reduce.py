@@ -27,7 +27,7 @@ from ir.ops.movement import (
     reshape,
     transpose,
 )
-from ir.ops.rules import Array, number, require, valid_axes, valid_axis, wide, without
+from ir.ops.rules import Array, accumulator, number, require, valid_axes, valid_axis, without
 from ir.types import Type
 
 Ints = tuple[int, ...]
@@ -77,10 +77,10 @@ def _reduce_prod_vjp(ct: Value, out: Value, x: Value, axes: Ints) -> tuple[Value
 
 
 def _reduce_prod_meaning(x: Array, axes: Ints) -> Array:
-    return np.asarray(np.prod(wide(x), axis=axes, dtype=wide(x).dtype)).astype(x.dtype)
+    return np.asarray(np.prod(x, axis=axes, dtype=accumulator(x))).astype(x.dtype)
 
 
-reduce_prod = op(
+reduce_prod: Op = op(
     "reduce_prod", "The product over `axes`.",
     arity=1, attrs=(Attr("axes", "ints"),), type=_reduce_prod_type, meaning=_reduce_prod_meaning,
     vjp=_reduce_prod_vjp, flops=lambda x, axes: x.size,
@@ -95,7 +95,7 @@ def _cumprod_vjp(
     return (div(tail, x),)
 
 
-cumprod = op(
+cumprod: Op = op(
     "cumprod", "The running product along `axis`; its gradient needs factors other than zero.",
     arity=1, attrs=(Attr("axis", "int"), Attr("reverse", "bool", False), Attr("exclusive", "bool", False)),
     type=cumulative_type,
@@ -117,8 +117,12 @@ def _position(name: str, doc: str, find: Any) -> Op:
     )  # fmt: skip
 
 
-argmax = _position("argmax", "The position of the greatest along `axis`, the first of equals.", np.argmax)
-argmin = _position("argmin", "The position of the least along `axis`, the first of equals.", np.argmin)
+argmax = _position(
+    "argmax", "The position of the greatest along `axis`, the first of equals.", np.argmax
+)
+argmin = _position(
+    "argmin", "The position of the least along `axis`, the first of equals.", np.argmin
+)
 
 
 def _sort_type(x: Type, axis: int) -> Type:
@@ -126,14 +130,14 @@ def _sort_type(x: Type, axis: int) -> Type:
     return x
 
 
-argsort = op(
+argsort: Op = op(
     "argsort", "The positions that sort x along `axis`, ascending and stable.",
     arity=1, attrs=(Attr("axis", "int"),), type=lambda x, axis: _sort_type(x, axis).with_dtype("i32"),
     meaning=lambda x, axis: np.argsort(x, axis, kind="stable").astype(np.int32),
     flops=lambda x, axis: x.size * 10,
 )  # fmt: skip
 
-sort = op(
+sort: Op = op(
     "sort", "x ascending along `axis`.",
     arity=1, attrs=(Attr("axis", "int"),), type=_sort_type,
     meaning=lambda x, axis: np.sort(x, axis, kind="stable"),

@@ -5,6 +5,7 @@ Refuses to hold any op's rule; what only one op checks is written at that op.
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Sequence
 from typing import Any, TypeAlias
 
@@ -57,7 +58,9 @@ def equal(*types: Type) -> Type:
     first = types[0]
     for t in types[1:]:
         if t is not first:
-            raise IRError(f"operands must have one type, not {first} and {t}; broadcast or cast first")
+            raise IRError(
+                f"operands must have one type, not {first} and {t}; broadcast or cast first"
+            )
     return first
 
 
@@ -72,7 +75,7 @@ def valid_axes(x: Type, axes: Sequence[int]) -> None:
     """Axes must be in range and strictly increasing, so that equal meaning has one spelling."""
     for a in axes:
         valid_axis(x, a)
-    if any(a >= b for a, b in zip(axes, axes[1:], strict=False)):
+    if any(a >= b for a, b in itertools.pairwise(axes)):
         raise IRError(f"axes must be strictly increasing, not {tuple(axes)}")
 
 
@@ -81,6 +84,6 @@ def without(shape: Sequence[Any], axes: Sequence[int]) -> tuple[Any, ...]:
     return tuple(d for i, d in enumerate(shape) if i not in axes)
 
 
-def wide(x: Array) -> Array:
-    """`x` in the dtype that sums and products are accumulated in: f16 in f32."""
-    return x.astype(np.float32) if x.dtype == np.float16 else x
+def accumulator(x: Array) -> Any:
+    """The dtype in which the meaning adds and multiplies elements of x: f32 for f16, else that of x."""
+    return np.float32 if x.dtype == np.float16 else x.dtype

@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 
 from ir.graph import Value
-from ir.op import Attr, op
+from ir.op import Attr, Op, op
 from ir.ops.compare import select
 from ir.ops.contract import Window, reach
 from ir.ops.create import full, full_like, zeros_like
@@ -47,7 +47,9 @@ def _views(rank: int, shape: tuple[int, ...], windows: Any, outputs: list[int]) 
         inner: list[Any] = [slice(None)] * rank
         outer: list[Any] = [slice(None)] * rank
         for (axis, _, stride, dilation, low, _), tap, n in zip(windows, taps, outputs, strict=True):
-            inner[axis], outer[axis] = reach(tap, Window("", "", "", stride, dilation, low), shape[axis], n)
+            inner[axis], outer[axis] = reach(
+                tap, Window("", "", "", stride, dilation, low), shape[axis], n
+            )
         yield tuple(inner), (*outer, *taps)
 
 
@@ -66,7 +68,7 @@ def _turned(x: Value, windows: Any) -> tuple[Any, ...]:
     return tuple((*w[:5], x.shape[w[0]]) for w in windows)
 
 
-unfold = op(
+unfold: Op = op(
     "unfold",
     "y[.., o, .., t] = x[.., stride*o + dilation*t - low, ..], `fill` outside; windows are "
     "(axis, size, stride, dilation, low, out), tap axes come last.",
@@ -99,7 +101,7 @@ def _fold_meaning(y: Array, windows: Any) -> Array:
     return out
 
 
-fold = op(
+fold: Op = op(
     "fold", "The transpose of unfold: adds every tap where it was read; windows end in the extent.",
     arity=1, attrs=(Attr("windows", "nested"),), type=_fold_type, meaning=_fold_meaning,
     vjp=lambda ct, out, y, windows: (unfold(ct, windows=_turned(y, windows)),),
@@ -132,7 +134,7 @@ def _max_pool_vjp(ct: Value, out: Value, x: Value, windows: Any) -> tuple[Value]
     return (fold(reshape(g, shape=taps.shape), windows=_turned(x, windows)),)
 
 
-max_pool = op(
+max_pool: Op = op(
     "max_pool", "The greatest in each window (as in unfold); padding never wins, the first of equals gets the gradient.",
     arity=1, attrs=(Attr("windows", "nested"),), type=_pool_type, body=_max_pool_body, vjp=_max_pool_vjp,
 )  # fmt: skip
@@ -153,7 +155,7 @@ def _avg_pool_body(x: Value, windows: Any, count_padding: bool) -> Value:
     return div(total, broadcast(count, shape=total.shape, axes=axes))  # type: ignore[no-any-return]
 
 
-avg_pool = op(
+avg_pool: Op = op(
     "avg_pool", "The mean of each window (as in unfold), over all taps or only over those inside.",
     arity=1, attrs=(Attr("windows", "nested"), Attr("count_padding", "bool", False)),
     type=_pool_type, body=_avg_pool_body,
