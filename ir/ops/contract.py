@@ -107,12 +107,18 @@ def _flops(x: Type, y: Type, spec: str, windows: Any, out: Dims, precision: str)
     return 2 * dims.product(found.values())
 
 
+def _without_lonely(x: Array, lx: str, others: str) -> tuple[Array, str]:
+    """x summed over the letters that occur nowhere else."""
+    lonely = tuple(k for k, c in enumerate(lx) if c not in others)
+    if not lonely:
+        return x, lx
+    return x.sum(axis=lonely, dtype=x.dtype), "".join(c for c in lx if c in others)
+
+
 def _product(x: Array, y: Array, lx: str, ly: str, lr: str) -> Array:
     """The contraction without windows, by one matmul (or one product, where nothing is summed)."""
-    x = x.sum(axis=tuple(k for k, c in enumerate(lx) if c not in ly + lr), dtype=x.dtype)
-    y = y.sum(axis=tuple(k for k, c in enumerate(ly) if c not in lx + lr), dtype=y.dtype)
-    lx = "".join(c for c in lx if c in ly + lr)
-    ly = "".join(c for c in ly if c in lx + lr)
+    x, lx = _without_lonely(x, lx, ly + lr)
+    y, ly = _without_lonely(y, ly, lx + lr)
     batch = [c for c in lr if c in lx and c in ly]
     summed = [c for c in lx if c in ly and c not in lr]
     rows = [c for c in lr if c not in ly]
