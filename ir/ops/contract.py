@@ -130,9 +130,9 @@ def _product(x: Array, y: Array, lx: str, ly: str, lr: str) -> Array:
     if summed or not batch:
         left = left.reshape(*b, math.prod(m), math.prod(s))
         right = right.reshape(*b, math.prod(s), math.prod(n))
-        flat = np.matmul(left, right).reshape(*b, *m, *n)
+        flat = np.matmul(left, right).reshape((*b, *m, *n))
     else:
-        flat = left.reshape(*b, *m, *[1] * len(n)) * right.reshape(*b, *[1] * len(m), *n)
+        flat = left.reshape((*b, *m, *[1] * len(n))) * right.reshape((*b, *[1] * len(m), *n))
     order = batch + rows + columns
     return np.asarray(flat.transpose([order.index(c) for c in lr]))
 
