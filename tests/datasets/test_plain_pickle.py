@@ -16,7 +16,7 @@ from kcompile.errors import KCValueError
 def test_plain_data(protocol):
     data = {"a": [1, 2.5, None, True, (3, "x")], "b": b"bytes"}
     read = loads(pickle.dumps(data, protocol), "here")
-    assert {k: v for k, v in read.items()} == data
+    assert dict(read) == data
 
 
 @pytest.mark.parametrize("protocol", [2, 3, 4])
