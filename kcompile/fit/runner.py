@@ -1,0 +1,191 @@
+"""`Runner`: drives one kind of step over the batches of a source, with the batch events around it.
+
+For arrays in memory without listeners, a batch is a gather into the program's own buffers and a step,
+nothing else. Refuses to know epochs, other events and results (`kcompile.fit.loops`).
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import numpy as np
+
+import kcompile.fit.checks as checks
+from kcompile.callbacks.callback_list import CallbackList
+from kcompile.callbacks.tally import Tally
+from kcompile.fit.arrays import SparseRows
+from kcompile.fit.batch import Batch
+from kcompile.fit.sources import Arrays, Stream
+from kcompile.step import StepFunction
+
+_STOP = {"train": "stop_training", "test": "stop_evaluating", "predict": "stop_predicting"}
+_BLOCK = 256  # batches between two looks at whether the loop was asked to stop, where nobody listens
+
+
+class Runner:
+    """Steps of one kind ("train", "test", "predict") of a model."""
+
+    def __init__(self, model: Any, kind: str, tally: Tally):
+        self.model, self.kind, self.tally = model, kind, tally
+        self.step_function = step_function(model, kind)
+
+    def executable(self, specs: Batch) -> Any:
+        """The program for batches of these specifications; the time it takes to compile is tallied."""
+        start = time.perf_counter()
+        seen = len(self.step_function.log)
+        exe = self.step_function.executable(*specs)
+        if len(self.step_function.log) > seen:
+            self.tally.compile_seconds += time.perf_counter() - start
+        return exe
+
+    def fill(self, batch: Batch) -> Any:
+        """The program for `batch`, its data in place."""
+        exe = self.executable(batch.specs())
+        for target, source in zip(exe.data, batch.leaves(), strict=True):
+            np.copyto(target, source, casting="unsafe")
+        return exe
+
+    def run(
+        self,
+        source: Arrays | Stream,
+        steps: int | None,
+        callbacks: CallbackList,
+        logs: Callable[[], dict[str, Any]],
+        each: Callable[[Any], dict[str, Any]] | None = None,
+    ) -> int:
+        """An epoch (or `steps` batches of it); returns how many batches ran.
+
+        logs: the metrics so far, asked for only where a callback reads them. each: called with the
+        program after each step; what it returns joins the logs of the batch's end.
+        """
+        begin, end = f"on_{self.kind}_batch_begin", f"on_{self.kind}_batch_end"
+        on_begin = getattr(callbacks, begin) if callbacks.wants(begin) else None
+        on_end = getattr(callbacks, end) if callbacks.wants(end) else None
+        self.tally.start()
+        if on_begin is None and on_end is None and each is None and isinstance(source, Arrays):
+            return self._quietly(source, steps)
+        reads = on_end is not None and callbacks.wants_logs(end)
+        filled = self._arrays(source, steps) if isinstance(source, Arrays) else self._stream(source, steps)
+        model, stop, count = self.model, _STOP[self.kind], 0
+        try:
+            for exe in filled:
+                if on_begin is not None:
+                    on_begin(count, {})
+                exe.step()
+                extra = each(exe) if each is not None else {}
+                if on_end is not None:
+                    on_end(count, {**logs(), **extra} if reads else extra)
+                count += 1
+                if getattr(model, stop):
+                    break
+        finally:
+            filled.close()  # type: ignore[attr-defined]
+        self.tally.steps = count
+        return count
+
+    def _quietly(self, source: Arrays, steps: int | None) -> int:
+        """`run` where nobody listens: feed and step. Looks at the stop flag once in a while."""
+        order, first, end = source.epoch(steps)
+        size = source.batch_size
+        whole = min(end, source.samples // size)
+        count = 0
+        if first < whole:
+            exe = self.executable(source.data.specs(size))
+            feed, step = _feeder(source, order, exe), exe.step
+            for block in range(first, whole, _BLOCK):
+                stop = min(block + _BLOCK, whole)
+                for low in range(block * size, stop * size, size):
+                    feed(low, low + size)
+                    step()
+                count = stop - first
+                self.tally.samples = count * size
+                if getattr(self.model, _STOP[self.kind]):
+                    return count
+        if end > whole:
+            rest = source.samples - whole * size
+            exe = self.executable(source.data.specs(rest))
+            _feeder(source, order, exe)(whole * size, source.samples)
+            exe.step()
+            count += 1
+            self.tally.samples += rest
+        self.tally.steps = count
+        return count
+
+    def _arrays(self, source: Arrays, steps: int | None) -> Iterator[Any]:
+        order, first, end = source.epoch(steps)
+        feeders: dict[int, tuple[Any, Callable[[int, int], None]]] = {}
+        for i in range(first, end):
+            low = i * source.batch_size
+            high = min(low + source.batch_size, source.samples)
+            if high - low not in feeders:
+                exe = self.executable(source.data.specs(high - low))
+                feeders[high - low] = (exe, _feeder(source, order, exe))
+            exe, feed = feeders[high - low]
+            feed(low, high)
+            self.tally.samples += high - low
+            yield exe
+
+    def _stream(self, source: Stream, steps: int | None) -> Iterator[Any]:
+        check = checks.Labels(self.model) if self.kind != "predict" else None
+        for batch in source.epoch(steps):
+            if check is not None:
+                check(batch)
+            exe = self.fill(batch)
+            self.tally.samples += batch.size
+            yield exe
+
+
+def _feeder(
+    source: Arrays, order: np.ndarray[Any, Any] | None, exe: Any
+) -> Callable[[int, int], None]:
+    """A function (low, high) that puts those samples into the data buffers of `exe`."""
+    pairs = list(zip(source.data.leaves(), exe.data, strict=True))
+    if any(isinstance(a, SparseRows) or a.dtype != t.dtype for a, t in pairs):
+
+        def convert(low: int, high: int) -> None:
+            index = slice(low, high) if order is None else order[low:high]
+            for a, t in pairs:
+                part = a[index]
+                np.copyto(t, part.dense() if isinstance(part, SparseRows) else part, casting="unsafe")
+
+        return convert
+    if order is None:
+
+        def copy(low: int, high: int) -> None:
+            for a, t in pairs:
+                t[...] = a[low:high]
+
+        return copy
+    takes = [(a.take, t) for a, t in pairs]
+
+    def gather(low: int, high: int) -> None:
+        index = order[low:high]
+        for take, t in takes:
+            take(index, 0, t, "clip")
+
+    return gather
+
+
+def step_function(model: Any, kind: str) -> StepFunction:
+    """The model's step of this kind; a new one when what it was traced from has changed.
+
+    That is the optimizer, losses and metrics (a new `compile`) and which variables train.
+    """
+    anchors = [
+        model.optimizer if kind == "train" else None,
+        getattr(model, "_compile_loss", None) if kind != "predict" else None,
+        getattr(model, "_compile_metrics", None) if kind != "predict" else None,
+        *model.trainable_variables,
+        None,
+        *model.non_trainable_variables,
+    ]
+    known: dict[str, tuple[list[Any], StepFunction]] = model.__dict__.setdefault("_step_functions", {})
+    found = known.get(kind)
+    if found is not None and len(found[0]) == len(anchors):
+        if all(a is b for a, b in zip(found[0], anchors, strict=True)):
+            return found[1]
+    made = StepFunction(model, kind)
+    known[kind] = (anchors, made)
+    return made
