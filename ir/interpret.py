@@ -17,8 +17,7 @@ from ir.bind import bind
 from ir.dims import Dim, DimLike
 from ir.graph import Graph, Node, Value, graph_of
 from ir.op import IRError, Op
-from ir.ops.elementwise import round_bf16
-from ir.types import NUMPY, Type, type_of
+from ir.types import NUMPY, Type, round_bf16, type_of
 
 Array = np.ndarray[Any, Any]
 

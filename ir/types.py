@@ -14,7 +14,7 @@ import numpy as np
 from ir import dims
 from ir.dims import Dim, DimLike
 
-# bf16 has no NumPy dtype: its meaning is f32 storage that holds rounded values (see `ir.ops.cast`).
+# bf16 has no NumPy dtype: its meaning is f32 storage that holds rounded values (see `round_bf16`).
 NUMPY: dict[str, Any] = {
     "bool": np.bool_, "i8": np.int8, "i16": np.int16, "i32": np.int32, "i64": np.int64,
     "u8": np.uint8, "u16": np.uint16, "u32": np.uint32, "u64": np.uint64,
@@ -103,3 +103,12 @@ def type_of(array: np.ndarray[Any, Any] | np.generic) -> Type:
     if array.dtype not in _FROM_NUMPY:
         raise ValueError(f"dtype {array.dtype} has no counterpart; one of {', '.join(DTYPES)}")
     return Type(_FROM_NUMPY[array.dtype], tuple(array.shape))
+
+
+def round_bf16(x: np.ndarray[Any, Any]) -> np.ndarray[Any, Any]:
+    """f32 values rounded to the nearest bf16, ties to even; still stored as f32."""
+    bits = np.ascontiguousarray(x, np.float32).view(np.uint32)
+    rounded = (bits + np.uint32(0x7FFF) + ((bits >> np.uint32(16)) & np.uint32(1))) & np.uint32(
+        0xFFFF0000
+    )
+    return np.where(np.isnan(x), x, rounded.view(np.float32)).astype(np.float32).reshape(x.shape)

@@ -96,6 +96,8 @@ from ir.ops.reduce import (
     reduce_prod,
     sort,
 )  # fmt: skip
+from ir.ops.recurrent import gru, lstm
+from ir.ops.scan import scan
 from ir.ops.window import avg_pool, fold, max_pool, unfold
 
 __all__ = [
@@ -104,11 +106,12 @@ __all__ = [
     "batch_norm_train", "binary_cross_entropy", "broadcast", "cast", "ceil", "concat", "contract",
     "cos", "cosh", "cross_entropy", "cumprod", "cumsum", "div", "elu", "eq", "erf", "exp",
     "expm1", "flip", "floor", "floordiv", "fold", "full", "full_like", "gather", "ge", "gelu",
-    "gt", "iota", "is_finite", "is_nan", "layer_norm", "le", "leaky_relu", "log", "log1p",
-    "log_softmax", "logical_and", "logical_not", "logical_or", "logical_xor", "logsumexp", "lt",
+    "gru", "gt", "iota", "is_finite", "is_nan", "layer_norm", "le", "leaky_relu", "log", "log1p",
+    "log_softmax", "logical_and", "logical_not", "logical_or", "logical_xor", "logsumexp", "lstm", "lt",
     "max_pool", "maximum", "minimum", "mod", "moments", "mul", "ne", "neg", "pad", "power",
     "random_bits", "random_normal", "random_uniform", "reduce_max", "reduce_mean", "reduce_min",
-    "reduce_prod", "reduce_sum", "relu", "reshape", "round_even", "rsqrt", "scatter_add",
+    "reduce_prod", "reduce_sum", "relu", "reshape", "round_even", "rsqrt", "scan",
+    "scatter_add",
     "scatter_along", "select", "selu", "sigmoid", "sign", "silu", "sin", "sinh", "size", "slice_",
     "softmax", "softplus", "softsign", "sort", "sparse_cross_entropy", "sqrt", "stop_gradient",
     "sub", "take_along", "tan", "tanh", "transpose", "unfold", "zeros_like",

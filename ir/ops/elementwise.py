@@ -17,7 +17,7 @@ from ir.op import Attr, Op, op
 from ir.ops.compare import eq, ge, gt, select
 from ir.ops.create import full, full_like, zeros_like
 from ir.ops.rules import Array, equal, floating, number
-from ir.types import NUMPY, Type
+from ir.types import NUMPY, Type, round_bf16
 
 Grads = tuple[Value | None, ...]
 
@@ -230,15 +230,6 @@ sigmoid: Op = _unary(
 )  # fmt: skip
 
 # -- dtype and gradient ---------------------------------------------------------------------------
-
-
-def round_bf16(x: Array) -> Array:
-    """f32 values rounded to the nearest bf16, ties to even; still stored as f32."""
-    bits = np.ascontiguousarray(x, np.float32).view(np.uint32)
-    rounded = (bits + np.uint32(0x7FFF) + ((bits >> np.uint32(16)) & np.uint32(1))) & np.uint32(
-        0xFFFF0000
-    )
-    return np.where(np.isnan(x), x, rounded.view(np.float32)).astype(np.float32).reshape(x.shape)
 
 
 def _cast_meaning(x: Array, dtype: str) -> Array:
