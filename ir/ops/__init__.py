@@ -86,6 +86,7 @@ from ir.ops.movement import (
 )  # fmt: skip
 from ir.ops.normalise import batch_norm, batch_norm_train, layer_norm, moments, reduce_mean
 from ir.ops.random import random_bits, random_normal, random_uniform
+from ir.ops.recurrent import gru, lstm
 from ir.ops.reduce import (
     argmax,
     argmin,
@@ -96,7 +97,6 @@ from ir.ops.reduce import (
     reduce_prod,
     sort,
 )  # fmt: skip
-from ir.ops.recurrent import gru, lstm
 from ir.ops.scan import scan
 from ir.ops.window import avg_pool, fold, max_pool, unfold
 

@@ -11,7 +11,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-import ir.ops  # noqa: F401  (fills the table)
+import ir.ops as ops
 from ir.graph import Value, graph_of
 from ir.op import TABLE, Op
 from ir.types import Type
@@ -302,6 +302,19 @@ case("attention_nomask", *_qkv, scale=0.7)
 _mask = bools(1, 2, 3, 4)
 _mask[0, 0, 0] = False
 case("attention", *_qkv, _mask, scale=0.7)
+
+# -- loops ----------------------------------------------------------------------------------------
+
+_h, _x, _w = (Value(Type("f64", s), name=n) for s, n in (((2,), "h"), ((2,), "x"), ((2, 2), "w")))
+_next = ops.tanh(ops.add(ops.contract(_h, _w, spec="u,uv->v"), _x))
+_step = graph_of("step", [_h, _x, _w], [_next, ops.mul(_next, _x)])
+for _reverse in (False, True):
+    _loop = {"body": _step, "carries": 1, "xs": 1, "length": 3, "reverse": _reverse}
+    case("scan", r(2), r(3, 2), r(2, 2), **_loop)
+for _reverse in (False, True):
+    case("lstm", r(2, 3, 2), r(2, 12), r(3, 12), r(12), r(2, 3), r(2, 3), reverse=_reverse)
+    case("gru", r(2, 3, 2), r(2, 9), r(3, 9), r(2, 9), r(2, 3), reverse=_reverse)
+    case("gru", r(2, 3, 2), r(2, 9), r(3, 9), r(9), r(2, 3), reset_after=False, reverse=_reverse)
 
 
 def graph_for(c: Case, dtype: str = "f64") -> tuple[Any, tuple[Array, ...]]:

@@ -22,6 +22,8 @@ each_case = pytest.mark.parametrize("c", CASES, ids=lambda c: c.id)
 @each_case
 @pytest.mark.parametrize("dtype", ["f64", "f32", "f16"])
 def test_the_type_rule_is_what_numpy_gives(c: Case, dtype: str) -> None:
+    if c.op.name == "scan" and dtype != "f64":
+        pytest.skip("the body is of one dtype")
     graph, arrays = graph_for(c, dtype)
     verify(graph)
     for out, result in zip(graph.outputs, interpret(graph, arrays), strict=True):
@@ -51,8 +53,7 @@ def test_the_meaning_is_that_of_the_reference(c: Case) -> None:
 
 @each_case
 def test_flops_are_counted(c: Case) -> None:
-    graph, arrays = graph_for(c)
-    node = graph.outputs[0].node
+    node = graph_for(c)[0].outputs[0].node
     if c.op.is_composite:
         return
     assert c.op.flops is not None
