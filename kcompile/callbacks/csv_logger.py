@@ -31,7 +31,8 @@ class CSVLogger(Callback):
         self._header = not (
             self.append and os.path.exists(self.filename) and os.path.getsize(self.filename)
         )
-        self._file = open(self.filename, "a" if self.append else "w", newline="", encoding="utf-8")
+        mode = "a" if self.append else "w"
+        self._file = open(self.filename, mode, newline="", encoding="utf-8")  # noqa: SIM115 (open over the whole training)
         self._writer = self.keys = None
 
     def on_epoch_end(self, epoch: int, logs: dict[str, Any] | None = None) -> None:

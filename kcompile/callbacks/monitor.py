@@ -8,9 +8,7 @@ from __future__ import annotations
 import operator
 import warnings
 from collections.abc import Callable
-from typing import Any
 
-import kcompile.arguments as arguments
 from kcompile.callbacks.callback import Callback
 
 
@@ -62,8 +60,7 @@ class MonitorCallback(Callback):
                     return "max" if direction == "up" else "min"
         if name == "loss" or name.endswith("_loss"):
             return "min"
-        arguments.refuse(
-            f"{type(self).__name__} was given monitor={self.monitor!r}",
-            "the direction of that value cannot be told from the metrics of the model",
-            "Pass mode='max' or mode='min'",
+        raise ValueError(
+            f"{type(self).__name__} was given monitor={self.monitor!r}. The direction of that value "
+            "cannot be told from the metrics of the model. Pass mode='max' or mode='min'."
         )

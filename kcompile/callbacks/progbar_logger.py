@@ -118,8 +118,8 @@ class ProgbarLogger(Callback):
         if self._verbose in (0, False):
             return
         parts = [f"{title}:", values_text(logs or {})]
-        if self._tally.samples and seconds > 0:
-            parts.append(f"{self._tally.samples / seconds:,.0f} samples/s")
+        if self._tally.samples and self._tally.seconds > 0:
+            parts.append(f"{self._tally.samples / self._tally.seconds:,.0f} samples/s")
         parts.append(f"{seconds:.2f} s")
         compiled = self._tally.take_compile_seconds()
         if compiled:

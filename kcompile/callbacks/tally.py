@@ -10,15 +10,17 @@ from dataclasses import dataclass
 
 @dataclass
 class Tally:
-    """Counts of the epoch (or evaluation) that runs; seconds of compiling since it was last shown."""
+    """Counts of the epoch (or evaluation) that runs, seconds its steps took, and seconds of compiling not yet shown."""
 
     samples: int = 0
     steps: int = 0
+    seconds: float = 0.0
     compile_seconds: float = 0.0
 
     def start(self) -> None:
         """A new epoch or evaluation begins."""
         self.samples = self.steps = 0
+        self.seconds = 0.0
 
     def take_compile_seconds(self) -> float:
         """The compile time not yet shown; from now on it counts as shown."""

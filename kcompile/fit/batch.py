@@ -6,6 +6,7 @@ Refuses to convert anything (`kcompile.fit.arrays`) or to know where batches com
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -14,7 +15,8 @@ from kcompile.errors import KCValueError
 from kcompile.trace import leaves, map_structure
 
 
-class Spec(NamedTuple):
+@dataclass(frozen=True, slots=True)
+class Spec:
     """Shape (with the batch in front) and NumPy dtype name of one array of a batch."""
 
     shape: tuple[int, ...]

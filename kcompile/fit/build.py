@@ -21,7 +21,7 @@ def ensure_built(model: Any, specs: Batch, training: bool | None) -> None:
     losses, metrics = getattr(model, "_compile_loss", None), getattr(model, "_compile_metrics", None)
     pending = training is not None and any(p is not None and not p.built for p in (losses, metrics))
     if unbuilt or pending:
-        x, y, weight = (map_structure(_symbol, part) for part in specs)
+        x, y = map_structure(_symbol, specs.x), map_structure(_symbol, specs.y)
         predicted = model(x, training=False)
         if pending and metrics is not None and not metrics.built:
             metrics.build(y, predicted)

@@ -100,9 +100,9 @@ def fit(
         runner.run(source, steps_per_epoch, callbacks, lambda: results(model))
         logs = results(model)
         if validation is not None and _is_due(epoch, validation_freq):
-            seen = tally.samples  # training's, which is what the epoch's line shows
+            seen = tally.samples, tally.seconds  # of training: what the epoch's line shows
             found = _evaluate(model, validation, validation_steps, callbacks, tally)
-            tally.samples = seen
+            tally.samples, tally.seconds = seen
             logs.update({f"val_{k}": v for k, v in found.items()})
         callbacks.on_epoch_end(epoch, logs)
         if model.stop_training:

@@ -60,10 +60,25 @@ class Runner:
         logs: the metrics so far, asked for only where a callback reads them. each: called with the
         program after each step; what it returns joins the logs of the batch's end.
         """
+        tally, start = self.tally, time.perf_counter()
+        compiled = tally.compile_seconds
+        tally.start()
+        count = self._run(source, steps, callbacks, logs, each)
+        tally.steps = count
+        tally.seconds = time.perf_counter() - start - (tally.compile_seconds - compiled)
+        return count
+
+    def _run(
+        self,
+        source: Arrays | Stream,
+        steps: int | None,
+        callbacks: CallbackList,
+        logs: Callable[[], dict[str, Any]],
+        each: Callable[[Any], dict[str, Any]] | None,
+    ) -> int:
         begin, end = f"on_{self.kind}_batch_begin", f"on_{self.kind}_batch_end"
         on_begin = getattr(callbacks, begin) if callbacks.wants(begin) else None
         on_end = getattr(callbacks, end) if callbacks.wants(end) else None
-        self.tally.start()
         if on_begin is None and on_end is None and each is None and isinstance(source, Arrays):
             return self._quietly(source, steps)
         reads = on_end is not None and callbacks.wants_logs(end)
@@ -82,7 +97,6 @@ class Runner:
                     break
         finally:
             filled.close()  # type: ignore[attr-defined]
-        self.tally.steps = count
         return count
 
     def _quietly(self, source: Arrays, steps: int | None) -> int:
@@ -110,7 +124,6 @@ class Runner:
             exe.step()
             count += 1
             self.tally.samples += rest
-        self.tally.steps = count
         return count
 
     def _arrays(self, source: Arrays, steps: int | None) -> Iterator[Any]:

@@ -190,13 +190,16 @@ def source_of(
 ) -> Arrays | Stream:
     """The source for what was passed to `fit`, `evaluate` or `predict`.
 
+    A list of tuples without y is a list of batches; other structures of arrays are data in memory.
+
     Raises KCValueError KC303 or KC305 (and KCTypeError) before anything has been used up or changed.
     """
     check_positive("batch_size", batch_size)
     check_positive("steps", steps)
     if x is None:
         raise KCValueError("KC303", "x=None", "there are data to work on", "pass x, an array, a structure of arrays or batches")
-    if not isinstance(x, PyDataset) and all_arrays(x, y, sample_weight):
+    listed = y is None and isinstance(x, list) and x and all(isinstance(b, tuple) and 1 < len(b) <= 3 for b in x)
+    if not listed and not isinstance(x, PyDataset) and all_arrays(x, y, sample_weight):
         data = _in_memory(x, y, sample_weight, class_weight)
         if batch_size is None:
             batch_size = math.ceil(data.size / steps) if steps else 32
