@@ -11,9 +11,7 @@ import os
 import shutil
 import tarfile
 import tempfile
-import urllib.error
 import urllib.parse
-import urllib.request
 import zipfile
 from pathlib import Path
 
@@ -101,6 +99,8 @@ def download(origin: str, target: Path, expected: str | None = None) -> None:
 
     Raises KCOSError KC406 when it cannot be fetched, KCValueError KC402 when the digest differs.
     """
+    import urllib.request  # a tenth of the import time of the whole package, for the rare download
+
     target.parent.mkdir(parents=True, exist_ok=True)
     handle, name = tempfile.mkstemp(dir=target.parent, prefix=".download-")
     part = Path(name)
@@ -109,7 +109,7 @@ def download(origin: str, target: Path, expected: str | None = None) -> None:
             try:
                 with urllib.request.urlopen(origin, timeout=_TIMEOUT_SECONDS) as source:
                     shutil.copyfileobj(source, out, 1 << 20)
-            except (urllib.error.URLError, OSError) as e:
+            except OSError as e:  # urllib's errors are among them
                 raise KCOSError(
                     "KC406",
                     f"{origin} could not be fetched: {getattr(e, 'reason', e)}",
