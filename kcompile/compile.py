@@ -7,12 +7,14 @@ from __future__ import annotations
 
 import gc
 import logging
+import os
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
 
+from codegen.labels import with_names, without_names
 from codegen.pipeline import generate
 from codegen.program import Program
 from ir.bind import bind
@@ -23,18 +25,23 @@ from ir.pipeline import optimise
 from kcompile.variable import Variable
 from runtime import cache
 from runtime.executable import Executable
+from runtime.reference import Reference
 from runtime.store import StateStore
 
 log = logging.getLogger("kcompile.compile")
-TARGET = "numpy"
+
+
+def target() -> str:
+    """What programs are made for: "numpy", or "reference" (no code, see `runtime.reference`)."""
+    return os.environ.get("KCOMPILE_TARGET", "numpy")
 
 
 @dataclass(frozen=True)
 class Compiled:
     """A program, the executable that runs it, and how it came to be: why, and in how many seconds."""
 
-    program: Program
-    executable: Executable
+    program: Program | None  # None on the reference target
+    executable: Executable | Reference
     reason: str
     seconds: float
     cached: bool
@@ -50,18 +57,29 @@ def compile_graph(
     start = time.perf_counter()
     with paused_gc():
         static = bind(graph, **bindings)
-        key = f"{TARGET}-{graph_key(static)}"
-        shelf = cache.default()
-        program = shelf.load(key) if shelf is not None else None
-        cached = program is not None
-        if program is None:
-            program = generate(fuse(optimise(static), TARGET), TARGET)
-            if shelf is not None:
-                shelf.save(key, program)
-    executable = Executable(program, _store(static, variables))
+        store = _store(static, variables)
+        if target() == "reference":
+            program, cached = None, False
+            executable: Executable | Reference = Reference(static, store)
+        else:
+            program, cached = _program(static, target())
+            executable = Executable(program, store)
     seconds = time.perf_counter() - start
-    log.info("compiled %s (%s) in %.0f ms", program.name, reason, seconds * 1e3)
+    log.info("compiled %s (%s) in %.0f ms", graph.name, reason, seconds * 1e3)
     return Compiled(program, executable, reason, seconds, cached)
+
+
+def _program(static: Graph, target: str) -> tuple[Program, bool]:
+    """The program of a static graph, and whether it came from the disk."""
+    key = f"{target}-{graph_key(static)}"
+    shelf = cache.default()
+    found = shelf.load(key) if shelf is not None else None
+    if found is not None:
+        return with_names(found, static), True
+    program = generate(fuse(optimise(static), target), target)
+    if shelf is not None:
+        shelf.save(key, without_names(program, static))
+    return program, False
 
 
 def _store(graph: Graph, variables: Sequence[Variable]) -> StateStore:

@@ -26,6 +26,7 @@ from kcompile.tensor import Tensor
 from kcompile.trace import Trace, leaves, map_structure
 from kcompile.variable import Variable
 from runtime.executable import Executable
+from runtime.reference import Reference
 
 KINDS = ("train", "test", "predict")
 # what a data set holds against what a program takes: labels and token numbers fit 32 bits
@@ -53,7 +54,7 @@ class StepFunction:
         self._compiled: dict[Any, Compiled] = {}
         self.log: list[Compiled] = []  # every compile, in order
 
-    def executable(self, x: Any, y: Any = None, sample_weight: Any = None) -> Executable:
+    def executable(self, x: Any, y: Any = None, sample_weight: Any = None) -> Executable | Reference:
         """The step for a batch like this one: nested structures whose leaves have shape and dtype.
 
         Its `data` are the leaves of x, y, sample_weight in this order. Compiles when it must.
