@@ -38,7 +38,8 @@ def _masked_type(q: Type, k: Type, v: Type, mask: Type, scale: float) -> Type:
 
 
 def _scores(q: Value, k: Value, scale: float) -> Value:
-    return times(contract(q, k, spec="nhtd,nhsd->nhts"), scale)
+    out: Value = contract(times(q, scale), k, spec="nhtd,nhsd->nhts")
+    return out
 
 
 def _weighted(scores: Value, v: Value) -> Value:

@@ -11,14 +11,13 @@ from typing import Any
 import numpy as np
 
 from ir import dims
-from ir.graph import Value
+from ir.graph import Value, graph_of
 from ir.op import Attr, Op, op
 from ir.ops.compare import eq, select
-from ir.ops.create import iota, zeros_like
-from ir.ops.elementwise import cast, div, mul
+from ir.ops.create import full, iota, zeros_like
+from ir.ops.elementwise import add, cast, div, mul
 from ir.ops.gather import scatter_along
 from ir.ops.movement import (
-    cumsum,
     cumulative,
     cumulative_type,
     expand,
@@ -28,6 +27,7 @@ from ir.ops.movement import (
     transpose,
 )
 from ir.ops.rules import Array, accumulator, number, require, valid_axes, valid_axis, without
+from ir.ops.scan import scan
 from ir.types import Type
 
 Ints = tuple[int, ...]
@@ -90,13 +90,25 @@ reduce_prod: Op = op(
 def _cumprod_vjp(
     ct: Value, out: Value, x: Value, axis: int, reverse: bool, exclusive: bool
 ) -> tuple[Value]:
-    # d out[j] / d x[i] = out[j] / x[i]: not for factors of zero
-    tail = cumsum(mul(ct, out), axis=axis, reverse=not reverse, exclusive=exclusive)
-    return (div(tail, x),)
+    # the product before each factor, times what comes after it: the sum over later results j of
+    # ct[j] and the factors between; a recurrence, so that zeros are no exception
+    before = cumprod(x, axis=axis, reverse=reverse, exclusive=True)
+    perm = (axis, *(i for i in range(x.type.rank) if i != axis))
+    line = x.type.with_shape(tuple(x.shape[p] for p in perm[1:]))
+    later, c, factor = (Value(line, name=n) for n in ("later", "ct", "x"))
+    here = later if exclusive else add(c, later)
+    onward = add(c, mul(factor, later)) if exclusive else mul(factor, here)
+    step = graph_of("cumprod_grad", [later, c, factor], [onward, here])
+    zero = full(value=0.0, shape=line.shape, dtype=x.dtype)
+    lines = [transpose(v, perm=perm) for v in (ct, x)]
+    _, after = scan(
+        zero, *lines, body=step, carries=1, xs=2, length=x.shape[axis], reverse=not reverse
+    )
+    return (mul(before, transpose(after, perm=inverse(perm))),)
 
 
 cumprod: Op = op(
-    "cumprod", "The running product along `axis`; its gradient needs factors other than zero.",
+    "cumprod", "The running product along `axis`; `reverse` and `exclusive` as in cumsum.",
     arity=1, attrs=(Attr("axis", "int"), Attr("reverse", "bool", False), Attr("exclusive", "bool", False)),
     type=cumulative_type,
     meaning=lambda x, axis, reverse, exclusive: cumulative(np.multiply, x, axis, reverse, exclusive),

@@ -174,6 +174,14 @@ for _axis in (0, 1):
 for _reverse, _exclusive in ((True, False), (False, True), (True, True)):
     case("cumsum", r(3, 4), axis=1, reverse=_reverse, exclusive=_exclusive)
     case("cumprod", r(3, 4), axis=1, reverse=_reverse, exclusive=_exclusive)
+    case(
+        "cumprod",
+        np.array([2.0, 0.0, 3.0, 0.0, 5.0]),
+        axis=0,
+        reverse=_reverse,
+        exclusive=_exclusive,
+    )
+case("cumprod", np.array([[2.0, 0.0, 3.0], [0.0, 0.0, 5.0]]), axis=1)
 case("cumsum", ints(5), axis=0, reference=lambda x: np.cumsum(x, dtype="i4"))
 case("cumsum", r(3), axis=0, exclusive=True, reference=lambda x: np.array([0, x[0], x[0] + x[1]]))
 
