@@ -11,8 +11,10 @@ import pytest
 from ir.grad import gradients
 from ir.graph import Value, graph_of
 from ir.interpret import interpret
+from ir.key import key
 from ir.op import TABLE, Op
-from ir.types import FLOATS, NUMPY, type_of
+from ir.text import dump, parse
+from ir.types import FLOATS, NUMPY
 from ir.verify import verify
 from tests.ops.cases import CASES, Case, graph_for
 
@@ -59,6 +61,15 @@ def test_flops_are_counted(c: Case) -> None:
     assert c.op.flops is not None
     flops = c.op.flops(*c.op.args(tuple(v.type for v in node.inputs)), *node.attrs)
     assert isinstance(flops, int) and flops >= 0
+
+
+@each_case
+def test_the_text_reads_back(c: Case) -> None:
+    graph, _ = graph_for(c)
+    text = dump(graph)
+    again = parse(text)
+    assert key(again) == key(graph)
+    assert dump(again) == text
 
 
 def differentiable(op: Op) -> bool:
@@ -174,7 +185,3 @@ def test_second_order(c: Case) -> None:
     second = graph_of("second", [*graph.inputs, ct], grads)
     weight = np.random.default_rng(3).normal(size=ct.shape)
     check_gradient(second, [*arrays, weight], tolerance=1e-6)
-
-
-def test_array_types() -> None:
-    assert str(type_of(np.zeros((2, 3), np.float32))) == "f32[2, 3]"
