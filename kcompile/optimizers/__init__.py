@@ -1,0 +1,8 @@
+"""The optimizers of Keras. Re-exports only."""
+
+import kcompile.optimizers.schedules as schedules
+from kcompile.optimizers.loss_scale import LossScaleOptimizer
+from kcompile.optimizers.moments import Adam, Adamax, AdamW, Lamb, Nadam, ScheduleFreeAdamW
+from kcompile.optimizers.optimizer import Optimizer
+from kcompile.optimizers.plain import SGD, Adadelta, Adagrad, Ftrl, Lion, RMSprop
+from kcompile.optimizers.registry import deserialize, get, serialize
