@@ -82,6 +82,7 @@ from ir.ops.movement import (
     reduce_sum,
     reshape,
     slice_,
+    split,
     transpose,
 )  # fmt: skip
 from ir.ops.normalise import batch_norm, batch_norm_train, layer_norm, moments, reduce_mean
@@ -113,6 +114,6 @@ __all__ = [
     "reduce_prod", "reduce_sum", "relu", "reshape", "round_even", "rsqrt", "scan",
     "scatter_add",
     "scatter_along", "select", "selu", "sigmoid", "sign", "silu", "sin", "sinh", "size", "slice_",
-    "softmax", "softplus", "softsign", "sort", "sparse_cross_entropy", "sqrt", "stop_gradient",
+    "softmax", "softplus", "softsign", "sort", "sparse_cross_entropy", "split", "sqrt", "stop_gradient",
     "sub", "take_along", "tan", "tanh", "transpose", "unfold", "zeros_like",
 ]  # fmt: skip

@@ -1,5 +1,5 @@
 """Linear ops that move or repeat elements, each beside its transpose: `broadcast` and `reduce_sum`,
-`slice` and `pad`, `reshape`, `transpose`, `concat`, `flip`, and `cumsum`.
+`slice` and `pad`, `reshape`, `transpose`, `concat` and `split`, `flip`, and `cumsum`.
 
 Refuses to hold indices that are values (`ir.ops.gather`) and windows (`ir.ops.window`).
 """
@@ -7,6 +7,7 @@ Refuses to hold indices that are values (`ir.ops.gather`) and windows (`ir.ops.w
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
 
@@ -197,7 +198,7 @@ pad: Op = op(
     type=_pad_type, meaning=_pad_meaning, vjp=_pad_vjp, flops=lambda x, low, high, interior, value: 0,
 )  # fmt: skip
 
-# -- concat, cumsum -------------------------------------------------------------------------------
+# -- concat and split, cumsum -------------------------------------------------------------------------------
 
 
 def _concat_type(xs: tuple[Type, ...], axis: int) -> Type:
@@ -213,19 +214,49 @@ def _concat_type(xs: tuple[Type, ...], axis: int) -> Type:
 
 
 def _concat_vjp(ct: Value, out: Value, xs: tuple[Value, ...], axis: int) -> tuple[Value, ...]:
-    grads, offset = [], 0
-    for x in xs:
-        start = tuple(offset if i == axis else 0 for i in range(x.type.rank))
-        stop = tuple(offset + d if i == axis else d for i, d in enumerate(x.shape))
-        grads.append(slice_(ct, start=start, stop=stop, step=(1,) * x.type.rank))
-        offset = offset + x.shape[axis]
-    return tuple(grads)
+    return _split_body(ct, axis, tuple(x.shape[axis] for x in xs))
 
 
 concat: Op = op(
     "concat", "The operands one after the other along `axis`.",
     arity=None, attrs=(Attr("axis", "int"),), type=_concat_type,
     meaning=lambda xs, axis: np.concatenate(xs, axis), vjp=_concat_vjp, flops=lambda xs, axis: 0,
+)  # fmt: skip
+
+
+def _split_type(x: Type, axis: int, sizes: Dims) -> tuple[Type, ...]:
+    valid_axis(x, axis)
+    total: DimLike = 0
+    for d in sizes:
+        total = total + d
+    require(
+        len(sizes) > 0 and total == x.shape[axis], f"sizes {sizes} must add up to {x.shape[axis]}"
+    )
+    return tuple(x.with_shape((*x.shape[:axis], d, *x.shape[axis + 1 :])) for d in sizes)
+
+
+def _split_body(x: Value, axis: int, sizes: Dims) -> tuple[Value, ...]:
+    parts, ones = [], (1,) * x.type.rank
+    offset: DimLike = 0
+    for t in _split_type(x.type, axis, sizes):
+        start = tuple(offset if i == axis else 0 for i in range(t.rank))
+        stop = tuple(a + d for a, d in zip(start, t.shape, strict=True))
+        parts.append(slice_(x, start=start, stop=stop, step=ones))
+        offset = stop[axis]
+    return tuple(parts)
+
+
+def _split_vjp(ct: Any, out: Any, x: Value, axis: int, sizes: Dims) -> tuple[Value]:
+    if len(sizes) == 1:
+        return (ct,)
+    parts = [zeros_like(o) if c is None else c for c, o in zip(ct, out, strict=True)]
+    return (concat(*parts, axis=axis),)
+
+
+split: Op = op(
+    "split", "x cut along `axis` into parts of `sizes`, the reverse of concat.",
+    arity=1, attrs=(Attr("axis", "int"), Attr("sizes", "dims")),
+    type=_split_type, body=_split_body, vjp=_split_vjp,
 )  # fmt: skip
 
 

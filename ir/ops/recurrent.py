@@ -7,13 +7,13 @@ own for those. Gradients are those of the bodies. Gate order and formulas are th
 
 from __future__ import annotations
 
-from ir.dims import DimLike, divide
+from ir.dims import divide
 from ir.graph import Value, graph_of
 from ir.op import Attr, Op, op
 from ir.ops.contract import contract
 from ir.ops.create import full_like
 from ir.ops.elementwise import add, mul, sigmoid, sub, tanh
-from ir.ops.movement import broadcast, reshape, slice_, transpose
+from ir.ops.movement import broadcast, reshape, slice_, split, transpose
 from ir.ops.rules import floating, require
 from ir.ops.scan import scan
 from ir.types import Type
@@ -40,18 +40,6 @@ def _biased(v: Value, bias: Value) -> Value:
 def _project(x: Value, w: Value, bias: Value) -> Value:
     """x w + bias for all steps at once, time first: [T, N, gates * U]."""
     return _biased(contract(x, w, spec="ntf,fg->tng"), bias)
-
-
-def _part(v: Value, k: int, units: DimLike, count: int = 1) -> Value:
-    """Columns of gates k .. k + count - 1 of the last axis."""
-    before = (0,) * (v.type.rank - 1)
-    out: Value = slice_(
-        v,
-        start=(*before, k * units),
-        stop=(*v.shape[:-1], (k + count) * units),
-        step=(1,) * v.type.rank,
-    )
-    return out
 
 
 def _row(bias: Value, k: int) -> Value:
@@ -83,9 +71,9 @@ def _lstm_body(
     h, c = _input(h0.type, "h"), _input(c0.type, "c")
     z, kernel = _input(xs.type.with_shape(xs.shape[1:]), "z"), _input(u.type, "u")
     gates = add(z, contract(h, kernel, spec="nu,ug->ng"))
-    i, f, o = (sigmoid(_part(gates, k, units)) for k in (0, 1, 3))
-    c1 = add(mul(f, c), mul(i, tanh(_part(gates, 2, units))))
-    h1 = mul(o, tanh(c1))
+    i, f, candidate, o = split(gates, axis=1, sizes=(units,) * 4)
+    c1 = add(mul(sigmoid(f), c), mul(sigmoid(i), tanh(candidate)))
+    h1 = mul(sigmoid(o), tanh(c1))
     step = graph_of("lstm_step", [h, c, z, kernel], [h1, c1, h1])
     hn, cn, hs = scan(h0, c0, xs, u, body=step, carries=2, xs=1, length=x.shape[1], reverse=reverse)
     return transpose(hs, perm=(1, 0, 2)), hn, cn
@@ -122,20 +110,19 @@ def _gru_body(
     units = h0.shape[1]
     h, z = _input(h0.type, "h"), _input(xs.type.with_shape(xs.shape[1:]), "z")
     # slices of weights stay outside the loop
-    weights = [u, _row(b, 1)] if reset_after else [_part(u, 0, units, 2), _part(u, 2, units)]
+    halves = {"axis": 1, "sizes": (2 * units, units)}
+    weights = [u, _row(b, 1)] if reset_after else split(u, **halves)
     first, second = (_input(v.type, name) for v, name in zip(weights, "uv", strict=True))
+    of_input, candidate = split(z, **halves)
     of_state = contract(h, first, spec="nu,ug->ng")
     if reset_after:
-        of_state = _biased(of_state, second)
-        both = sigmoid(add(_part(z, 0, units, 2), _part(of_state, 0, units, 2)))
-    else:
-        both = sigmoid(add(_part(z, 0, units, 2), of_state))
-    update, reset = _part(both, 0, units), _part(both, 1, units)
+        of_state, recalled = split(_biased(of_state, second), **halves)
+    update, reset = split(sigmoid(add(of_input, of_state)), axis=1, sizes=(units, units))
     if reset_after:
-        recalled = mul(reset, _part(of_state, 2, units))
+        recalled = mul(reset, recalled)
     else:
         recalled = contract(mul(reset, h), second, spec="nu,ug->ng")
-    candidate = tanh(add(_part(z, 2, units), recalled))
+    candidate = tanh(add(candidate, recalled))
     h1 = add(mul(update, h), mul(_one_minus(update), candidate))
     step = graph_of("gru_step", [h, z, first, second], [h1, h1])
     hn, hs = scan(h0, xs, *weights, body=step, carries=1, xs=1, length=x.shape[1], reverse=reverse)

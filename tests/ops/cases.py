@@ -167,6 +167,8 @@ case("pad", r(0, 2), low=(1, 0), high=(2, 1), interior=(2, 1))
 case("pad", ints(3), low=(1,), high=(1,), interior=(0,), value=-1)
 case("concat", r(2, 3), r(2, 1), r(2, 2), axis=1)
 case("concat", r(2, 3), axis=0)
+case("split", r(2, 6), axis=1, sizes=(1, 3, 2))
+case("split", r(3, 2), axis=0, sizes=(3,))
 case("flip", r(2, 3, 2), axes=(0, 1))
 for _axis in (0, 1):
     case("cumsum", r(3, 4), axis=_axis)

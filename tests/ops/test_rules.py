@@ -63,6 +63,7 @@ SHAPES: dict[str, Callable[[Value], Any]] = {
     "slice stepped": lambda x: ops.slice_(x, start=(0, 0, 0), stop=(N, T, 3), step=(1, 2, 1)),
     "pad": lambda x: ops.pad(x, low=(0, 2, 0), high=(0, 0, 1), interior=(0, 1, 0)),
     "concat": lambda x: ops.concat(x, x, axis=0),
+    "split": lambda x: ops.split(x, axis=1, sizes=(1, T - 1))[1],
     "softmax": lambda x: ops.softmax(x, axis=1),
     "logsumexp": lambda x: ops.logsumexp(x, axes=(1,)),
     "sort": lambda x: ops.sort(x, axis=1),
