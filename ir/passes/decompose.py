@@ -22,4 +22,5 @@ def decompose(graph: Graph, keep: Collection[str] = ()) -> Graph:
         found: Replacement = body(*node.op.args(node.inputs), *node.attrs)
         return found
 
-    return rewrite(map_bodies(graph, lambda body: decompose(body, keep)), rule)
+    # bodies last: a composite may open into a scan whose body has composites
+    return map_bodies(rewrite(graph, rule), lambda body: decompose(body, keep))
