@@ -1,0 +1,127 @@
+"""What a compiled program is made of, before anything runs: as data, and as a table for people.
+
+`facts` gives plain JSON-able data: kernels with their cost, buffers, predicted peak memory. `show`
+prints the same with rich. Refuses to measure time, and to know models.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable
+from typing import Any
+
+from codegen.program import Buffer, Kernel, Program
+
+ROLES = ("state", "data", "result", "temp")
+
+
+def facts(program: Program) -> dict[str, Any]:
+    """The facts about a program.
+
+    name, target, key; flops and bytes (of one step); kernels (each with name, ops, layers, flops, bytes,
+    reads, writes, lines in the source, schedule, not_fused_because); buffers (each with name, role, path,
+    type, bytes, offset); memory in bytes: by role, the arena that results and temps share, and peak, the
+    most the program holds at once. Flops and bytes are counted, not measured.
+    """
+    by_role = {role: sum(b.nbytes for b in program.buffers if b.role == role) for role in ROLES}
+    return {
+        "name": program.name,
+        "target": program.target,
+        "key": program.key,
+        "flops": program.flops,
+        "bytes": program.bytes,
+        "kernels": [_kernel(k) for k in program.kernels],
+        "buffers": [_buffer(b) for b in program.buffers],
+        "memory": by_role | {"arena": program.arena_bytes, "peak": program.peak_bytes},
+    }
+
+
+def _kernel(k: Kernel) -> dict[str, Any]:
+    return {
+        "name": k.name,
+        "ops": k.ops,
+        "layers": list(k.at),
+        "flops": k.flops,
+        "bytes": k.bytes,
+        "reads": list(k.reads),
+        "writes": list(k.writes),
+        "lines": list(k.lines),
+        "schedule": dict(k.schedule),
+        "not_fused_because": list(k.why),
+    }
+
+
+def _buffer(b: Buffer) -> dict[str, Any]:
+    shape = f"[{', '.join(map(str, b.shape))}]" if b.shape else ""
+    return {
+        "name": b.name,
+        "role": b.role,
+        "path": b.path,
+        "type": b.dtype + shape,
+        "bytes": b.nbytes,
+        "offset": b.offset,
+    }
+
+
+def summary(program: Program) -> str:
+    """One line: kernels, work, traffic and peak memory of a step."""
+    memory = facts(program)["memory"]
+    n = len(program.kernels)
+    return (
+        f"{program.name} on {program.target}: {n} kernel{'s' * (n != 1)}, {count(program.flops)}FLOP and "
+        f"{count(program.bytes)}B moved a step; at most {count(memory['peak'])}B: states "
+        f"{count(memory['state'])}B, data {count(memory['data'])}B, arena {count(memory['arena'])}B"
+    )
+
+
+def show(program: Program, console: Any = None, *, limit: int | None = 40) -> None:
+    """Print the report with rich: the summary, then a row for each kernel, the costliest marked.
+
+    `console` is a `rich.console.Console` (default: one on standard output); `limit` bounds the rows.
+    """
+    from rich.console import Console
+    from rich.table import Table
+    from rich.text import Text
+
+    console = console or Console()
+    console.print(Text(summary(program)))
+    table = Table(box=None, pad_edge=False, header_style="bold")
+    for name, justify in (("kernel", "left"), ("layers", "left"), ("ops", "left"), ("FLOP", "right"),
+                          ("bytes", "right"), ("lines", "right")):  # fmt: skip
+        table.add_column(name, justify=justify, overflow="ellipsis", no_wrap=True)  # type: ignore[arg-type]
+    shown = program.kernels if limit is None else program.kernels[:limit]
+    most = max((k.flops for k in program.kernels), default=0)
+    for k in shown:
+        style = "bold" if most and k.flops == most else ""
+        table.add_row(
+            Text(k.name),
+            Text(shorten(k.at)),
+            Text(k.ops),
+            count(k.flops),
+            count(k.bytes),
+            _lines(k),
+            style=style,
+        )
+    console.print(table)
+    if len(shown) < len(program.kernels):
+        console.print(f"... and {len(program.kernels) - len(shown)} more kernels")
+
+
+def _lines(k: Kernel) -> str:
+    first, last = k.lines
+    return f"{first}-{last}" if last > first else str(first or "")
+
+
+def shorten(paths: Iterable[str], most: int = 3) -> str:
+    """A few layer paths, and how many there are beyond them."""
+    found = [p for p in dict.fromkeys(paths) if p]
+    rest = len(found) - most
+    return ", ".join(found[:most]) + (f" +{rest}" if rest > 0 else "")
+
+
+def count(n: int) -> str:
+    """A number with a decimal prefix and three digits: 21.3 M (with the space before the prefix)."""
+    if n < 1000:
+        return f"{n} "
+    power = min(int(math.log10(n) / 3 + 1e-9), 5)
+    return f"{n / 1000**power:.3g} {' kMGTP'[power]}"

@@ -1,0 +1,84 @@
+"""The compile report: the data adds up, the table shows what a reader looks for."""
+
+from __future__ import annotations
+
+import io
+import json
+
+import pytest
+
+from codegen.program import Buffer, Kernel, Program
+from kcompile.report import count, facts, shorten, show, summary
+
+PROGRAM = Program(
+    name="train_step",
+    target="numpy",
+    source="",
+    kernels=(
+        Kernel("k0", ("x", "w"), ("t",), ("dense", "dense_1"), "contract", 2000, 416, (), (3, 5)),
+        Kernel(
+            "k1",
+            ("t", "w"),
+            ("w", "loss"),
+            ("loss",),
+            "sub mul",
+            30,
+            120,
+            ("k0: a contraction",),
+            (6, 6),
+        ),
+    ),
+    buffers=(
+        Buffer("w", "f32", (10, 10), "state", "dense/kernel", -1, 400),
+        Buffer("x", "f32", (1, 10), "data", "x", -1, 40),
+        Buffer("t", "f32", (1, 10), "temp", "", 0, 40),
+        Buffer("loss", "f32", (), "result", "", 64, 4),
+    ),
+    arena_bytes=128,
+    states=("w",),
+    data=("x",),
+    results=("loss",),
+)
+
+
+def test_facts_add_up_and_are_data():
+    found = facts(PROGRAM)
+    assert json.loads(json.dumps(found)) == found
+    assert found["flops"] == 2030 and found["bytes"] == 536
+    assert found["memory"] == {
+        "state": 400,
+        "data": 40,
+        "result": 4,
+        "temp": 40,
+        "arena": 128,
+        "peak": 568,
+    }
+    assert found["kernels"][1]["not_fused_because"] == ["k0: a contraction"]
+    assert found["buffers"][0]["type"] == "f32[10, 10]" and found["buffers"][3]["type"] == "f32"
+
+
+def test_table():
+    rich = pytest.importorskip("rich.console")
+    out = io.StringIO()
+    show(PROGRAM, rich.Console(file=out, width=120))
+    lines = out.getvalue().splitlines()
+    assert lines[0] == summary(PROGRAM)
+    assert lines[0].startswith(
+        "train_step on numpy: 2 kernels, 2.03 kFLOP and 536 B moved a step; at most 568 B"
+    )
+    assert "dense, dense_1" in lines[2] and "contract" in lines[2] and "3-5" in lines[2]
+    out.truncate(0)
+    show(PROGRAM, rich.Console(file=out, width=120), limit=1)
+    assert "... and 1 more kernels" in out.getvalue()
+
+
+@pytest.mark.parametrize(
+    ("n", "text"),
+    [(0, "0 "), (999, "999 "), (1000, "1 k"), (21_340_000, "21.3 M"), (10**12, "1 T")],
+)
+def test_count(n, text):
+    assert count(n) == text
+
+
+def test_shorten():
+    assert shorten(["a", "a", "", "b", "c", "d", "e"]) == "a, b, c +2"
