@@ -78,7 +78,7 @@ class Builder:
         self.root: Builder = root
         self.records: list[Record] = []
         self.ranks: dict[str, int] = {}
-        self.at = "" if parent is None else parent.at
+        self.at: str = "" if parent is None else parent.at
         self.opname = ""
         self._shapes: dict[Any, Ref] = {}
         self._moved: dict[tuple[str, Any], Ref] = {}
@@ -111,7 +111,7 @@ class Builder:
         if ref.name:
             return ref.name
         assert ref.value is not None
-        value = np.ascontiguousarray(ref.value)
+        value = np.asarray(ref.value, order="C")  # ascontiguousarray would make a vector of a scalar
         key = (ref.dtype, value.shape, value.tobytes(), ref.label.partition("|")[0])
         known = self.root._constants.get(key)
         if known is None:
@@ -147,7 +147,7 @@ class Builder:
     def extents(self, shape: Dims) -> Ref:
         """`shape` as an int64 vector: a constant, or computed from the graph's inputs."""
         if all(isinstance(d, int) for d in shape):
-            return self.const([int(d) for d in shape])  # type: ignore[arg-type]
+            return self.const([int(d) for d in shape])
         if shape in self._shapes:
             return self._shapes[shape]
         parts: list[Ref] = []
@@ -282,7 +282,7 @@ class Builder:
             return ref
         if ref.value is not None and all(isinstance(d, int) for d in shape) and product(shape) <= 65536:  # type: ignore[operator]
             value = np.broadcast_to(ref.value, _ints(shape))
-            return Ref("", ref.dtype, shape, ref.perm, np.ascontiguousarray(value), f"{ref.label}|e")
+            return Ref("", ref.dtype, shape, ref.perm, value, f"{ref.label}|e")
         out = self.node("Expand", [ref, self.extents(shape)], ref.dtype, shape)
         return Ref(out.name, out.dtype, out.shape, ref.perm)
 
@@ -322,7 +322,7 @@ def _only_ones(shape: Dims) -> bool:
 def _ints(shape: Dims) -> tuple[int, ...]:
     if any(isinstance(d, Dim) for d in shape):
         raise ValueError(f"the extents {shape} depend on {set().union(*map(names, shape))}")
-    return tuple(int(d) for d in shape)  # type: ignore[arg-type]
+    return tuple(int(d) for d in shape)
 
 
 def size_of(shape: Sequence[int]) -> int:

@@ -5,6 +5,8 @@ Weights are brought into ONNX's layout while exporting. Refuses to hold pooling 
 
 from __future__ import annotations
 
+from typing import Any
+
 from codegen.onnx.builder import Builder, Dims, Ref
 from codegen.onnx.elementwise import Row
 from codegen.onnx.errors import ExportError
@@ -48,9 +50,10 @@ class _Lettered:
 
 
 def _lettered(b: Builder, ref: Ref, shape: Dims, part: str) -> _Lettered:
-    if ref.perm is not None:
-        ref = b.expanded(ref, tuple(shape[a] for a in ref.perm))
-        spelled = "".join(part[a] for a in ref.perm)
+    perm = ref.perm
+    if perm is not None:
+        ref = b.expanded(ref, tuple(shape[a] for a in perm))
+        spelled = "".join(part[a] for a in perm)
         return _Lettered(Ref(ref.name, ref.dtype, ref.shape, None, ref.value, ref.label), spelled)
     return _Lettered(b.full(ref, shape), part)
 
@@ -109,7 +112,7 @@ def _product(b: Builder, x: _Lettered, y: _Lettered, lr: str, sizes: Sizes) -> R
 
 def _conv(b: Builder, x: _Lettered, w: _Lettered, lr: str, sizes: Sizes, wins: tuple[Window, ...]) -> Ref:
     """The forward convolution: positions in x, taps in w, outputs in the result."""
-    spatial, outs, taps = ("".join(win[k] for win in wins) for k in range(3))
+    spatial, outs, taps = ("".join(str(win[k]) for win in wins) for k in range(3))
     lx, lw = x.letters, w.letters
     batch = "".join(c for c in lr if c in lx and c not in lw)
     group = "".join(c for c in lr if c in lx and c in lw)
@@ -121,9 +124,9 @@ def _conv(b: Builder, x: _Lettered, w: _Lettered, lr: str, sizes: Sizes, wins: t
     shape = (data.shape[0], kernel.shape[0], *(sizes[o] for o in outs))
     made = b.node(
         "Conv", [data, kernel], data.dtype, shape,
-        kernel_shape=[int(d) for d in kernel.shape[2:]],  # type: ignore[arg-type]
+        kernel_shape=[int(d) for d in kernel.shape[2:]],
         strides=[win.stride for win in wins], dilations=[win.dilation for win in wins],
-        pads=[*lows, *highs], group=int(product(sizes[c] for c in group)),  # type: ignore[arg-type]
+        pads=[*lows, *highs], group=int(product(sizes[c] for c in group)),
     )  # fmt: skip
     made = trim(b, made, cut)
     return _ungrouped(b, made, [batch, group + outer, *outs], lr, sizes)
@@ -133,7 +136,7 @@ def _conv_transpose(
     b: Builder, x: _Lettered, w: _Lettered, lr: str, sizes: Sizes, wins: tuple[Window, ...]
 ) -> Ref:
     """The input gradient of a convolution: outputs in x, taps in w, positions in the result."""
-    places, taps, outs = ("".join(win[k] for win in wins) for k in (0, 2, 1))
+    places, taps, outs = ("".join(str(win[k]) for win in wins) for k in (0, 2, 1))
     lx, lw = x.letters, w.letters
     batch = "".join(c for c in lr if c in lx and c not in lw)
     group = "".join(c for c in lr if c in lx and c in lw)
@@ -153,14 +156,14 @@ def _conv_transpose(
         begin.append(win.low)
         end.append(max(over, 0))
         extra.append(max(-over, 0))
-    groups = int(product(sizes[c] for c in group))  # type: ignore[arg-type]
+    groups = int(product(sizes[c] for c in group))
     spill = [0 if e < max(w.stride, w.dilation) else e for e, w in zip(extra, wins, strict=True)]
     inside = tuple(sizes[p] - e for p, e in zip(places, spill, strict=True))
-    attrs = {"output_padding": [e - s for e, s in zip(extra, spill, strict=True)]} if any(extra) else {}
+    attrs: dict[str, Any] = {"output_padding": [e - s for e, s in zip(extra, spill, strict=True)]} if any(extra) else {}
     made = b.node(
         "ConvTranspose", [data, kernel], data.dtype,
         (data.shape[0], product((groups, kernel.shape[1])), *inside),
-        kernel_shape=[int(d) for d in kernel.shape[2:]],  # type: ignore[arg-type]
+        kernel_shape=[int(d) for d in kernel.shape[2:]],
         strides=[win.stride for win in wins], dilations=[win.dilation for win in wins],
         pads=[*begin, *end], group=groups, **attrs,
     )  # fmt: skip

@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from typing import Any
 
-from codegen.onnx.builder import Builder, Dtype, Ref, broadcast_shape
+from codegen.onnx.builder import Builder, Ref, broadcast_shape
 from ir.graph import Node
 
 Row = Callable[[Builder, Node, list[Ref]], "Ref | list[Ref]"]
@@ -133,6 +133,15 @@ def _floordiv(o: Ops, x: Ref, y: Ref) -> Ref:
     return o("Floor", o("Div", x, y))
 
 
+def _power(b: Builder, n: Node, refs: list[Ref]) -> Ref:
+    out = n.outs[0]
+    if out.dtype[0] == "f":
+        return apply(b, "Pow", refs, out.dtype, out.type.rank)
+    # kernels differ on negative integer exponents, whose result is truncated here
+    wide = [b.cast(r, "f64") for r in refs]
+    return b.cast(apply(b, "Pow", wide, "f64", out.type.rank), out.dtype)
+
+
 def _is_finite(o: Ops, x: Ref) -> Ref:
     bad = o("Or", o("IsNaN", x, dtype="bool"), o("IsInf", x, dtype="bool"), dtype="bool")
     return o("Not", bad)
@@ -161,7 +170,7 @@ _SELU = {"alpha": 1.6732632423543772, "gamma": 1.0507009873554805}
 
 ROWS: dict[str, Row] = {
     "add": simple("Add"), "sub": simple("Sub"), "mul": simple("Mul"), "div": simple("Div"),
-    "power": simple("Pow"), "maximum": simple("Max"), "minimum": simple("Min"),
+    "power": _power, "maximum": simple("Max"), "minimum": simple("Min"),
     "floordiv": composed(_floordiv), "mod": composed(_mod), "atan2": composed(_atan2),
     "eq": compare("Equal"), "ne": compare("Equal", negate=True), "lt": compare("Less"),
     "le": compare("LessOrEqual"), "gt": compare("Greater"), "ge": compare("GreaterOrEqual"),

@@ -142,7 +142,7 @@ def _graph(onnx: Any, sub: Sub, initializers: Mapping[str, Array]) -> Any:
         sub.name,
         [_value_info(onnx, *i) for i in sub.inputs],
         [_value_info(onnx, *o) for o in sub.outputs],
-        [onnx.numpy_helper.from_array(np.ascontiguousarray(a), k) for k, a in initializers.items()],
+        [onnx.numpy_helper.from_array(a, k) for k, a in initializers.items()],
     )
 
 

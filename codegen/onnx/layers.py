@@ -68,7 +68,7 @@ def _bias(b: Builder, own: Ref, recurrent: Ref | None) -> Ref:
         both = [*own.value.tolist(), *other.tolist()]
         return b.const([both], own.dtype, own.label)
     if recurrent is None:
-        recurrent = b.const([0.0] * int(size), own.dtype)  # type: ignore[call-overload]
+        recurrent = b.const([0.0] * int(size), own.dtype)
     joined = b.node("Concat", [own, recurrent], own.dtype, (size + size,), axis=0)
     return b.reshape(joined, (1, size + size))
 

@@ -18,7 +18,7 @@ def scan_row(emit: Emit) -> Row:
     """The row; `emit` writes the nodes of a graph."""
 
     def row(b: Builder, n: Node, refs: list[Ref]) -> list[Ref]:
-        body, carries, xs, length, reverse = n.attrs
+        body, carries, xs, _, reverse = n.attrs
         given = [b.full(r, v.shape) for r, v in zip(refs, n.inputs, strict=True)]
         inner = Builder(b)
         env: dict[Value, Ref] = {}

@@ -6,6 +6,7 @@ Refuses to hold convolutions (`codegen.onnx.contract`).
 from __future__ import annotations
 
 import itertools
+import math
 from typing import Any
 
 from codegen.onnx.builder import Builder, Ref
@@ -64,7 +65,7 @@ def _unfold(b: Builder, n: Node, refs: list[Ref]) -> Ref:
     windows, fill = n.attrs
     rank = v.type.rank
     counts = [w[1] for w in windows]
-    if product(counts) > _MOST_TAPS:
+    if math.prod(counts) > _MOST_TAPS:
         raise ExportError(
             f"an unfold of {product(counts)} taps", f"an export writes at most {_MOST_TAPS} slices for it",
             "use a convolution or pooling layer",
