@@ -235,8 +235,4 @@ def serialize(activation: Activation) -> Any:
 
 def deserialize(config: Any, custom_objects: dict[str, Any] | None = None) -> Activation:
     """The inverse of `serialize`."""
-    if isinstance(config, str) and config in BY_NAME and config not in (custom_objects or {}):
-        return BY_NAME[config]
-    if isinstance(config, dict) and config.get("class_name") == "function" and config.get("config") in BY_NAME:
-        return BY_NAME[config["config"]]
-    return deserialize_keras_object(config, custom_objects=custom_objects)  # type: ignore[no-any-return]
+    return deserialize_keras_object(config, custom_objects=custom_objects, module_objects=BY_NAME)  # type: ignore[no-any-return]

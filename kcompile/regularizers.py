@@ -88,7 +88,7 @@ class OrthogonalRegularizer(Regularizer):
                 "Use it on weights of two axes",
             )
         axis = 1 if self.mode == "rows" else 0
-        norm = ops.sqrt(ops.maximum(ops.sum(ops.square(x), axis=axis, keepdims=True), 1e-12))
+        norm = ops.sqrt(ops.maximum(ops.sum(ops.square(x), axis=axis, keepdims=True), 1e-14))
         unit = x / norm
         across = ops.transpose(unit)
         product = ops.matmul(unit, across) if axis == 1 else ops.matmul(across, unit)
@@ -142,4 +142,4 @@ def serialize(regularizer: Any) -> Any:
 
 def deserialize(config: Any, custom_objects: dict[str, Any] | None = None) -> Any:
     """The inverse of `serialize`."""
-    return deserialize_keras_object(config, custom_objects=custom_objects)
+    return deserialize_keras_object(config, custom_objects=custom_objects, module_objects=BY_NAME)

@@ -9,13 +9,11 @@ import inspect
 import warnings
 from typing import Any
 
-import numpy as np
-
 import kcompile.ops as ops
 from kcompile.arguments import gone, owner, positive_int, refuse
 from kcompile.errors import KCValueError
 from kcompile.layer import InputSpec, Layer
-from kcompile.layers.settings import configured, resolve, weight
+from kcompile.layers.settings import build_child, configured, resolve, weight
 from kcompile.serialization import deserialize_keras_object, serialize_keras_object
 
 
@@ -296,9 +294,7 @@ class Wrapper(Layer):
         self.layer = layer
 
     def build(self, input_shape: Any = None) -> None:
-        if not self.layer.built:
-            self.layer.build(input_shape)
-            self.layer.built = True
+        build_child(self.layer, input_shape)
         self.built = True
 
     def get_config(self) -> dict[str, Any]:
@@ -309,7 +305,3 @@ class Wrapper(Layer):
         config = dict(config)
         return cls(deserialize_keras_object(config.pop("layer"), custom_objects=custom_objects), **config)
 
-
-def as_tuple(value: Any) -> tuple[Any, ...]:
-    """A shape as a tuple, arrays included."""
-    return tuple(np.ravel(value).tolist()) if isinstance(value, np.ndarray) else tuple(value)

@@ -13,6 +13,7 @@ import kcompile.activations as activations
 import kcompile.constraints as constraints
 import kcompile.initializers as initializers
 import kcompile.regularizers as regularizers
+from kcompile.variable import name_scope
 
 _KINDS: dict[str, Any] = {
     "activation": activations,
@@ -54,3 +55,13 @@ def weight(layer: Any, name: str, shape: tuple[Any, ...], prefix: str | None = N
         constraint=getattr(layer, f"{p}_constraint"),
         **more,
     )
+
+
+def build_child(child: Any, *shapes: Any) -> None:
+    """Build a layer that another owns, under its own name, unless it is built."""
+    if getattr(child, "built", True):
+        return
+    with name_scope(child.name):
+        child.build(*shapes)
+    child._build_shapes = shapes
+    child.built = True

@@ -1,0 +1,330 @@
+"""Attention: MultiHeadAttention, GroupQueryAttention, Attention, AdditiveAttention.
+
+Without dropout and without returned scores the heads become the composite behind
+`ops.dot_product_attention`. Refuses to hold the softmax and the projections themselves.
+"""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+import kcompile.constraints as constraints
+import kcompile.initializers as initializers
+import kcompile.ops as ops
+import kcompile.random as random
+import kcompile.regularizers as regularizers
+from kcompile.arguments import choice, fraction, is_int, owner, positive_int, refuse
+from kcompile.layer import Layer
+from kcompile.layers.activation import Softmax
+from kcompile.layers.einsum_dense import EinsumDense
+from kcompile.layers.regularization import Dropout, generator
+from kcompile.layers.settings import build_child, configured
+
+_SHARED = (
+    "kernel_initializer", "bias_initializer", "kernel_regularizer", "bias_regularizer", "kernel_constraint",
+    "bias_constraint",
+)  # fmt: skip
+
+
+class MultiHeadAttention(Layer):
+    """Heads of scaled dot-product attention: query (N, T, q), value and key (N, S, v) -> (N, T, q)."""
+
+    def __init__(
+        self,
+        num_heads: int,
+        key_dim: int,
+        value_dim: int | None = None,
+        dropout: float = 0.0,
+        use_bias: bool = True,
+        output_shape: Any = None,
+        attention_axes: Any = None,
+        sliding_window: int | None = None,
+        flash_attention: Any = None,
+        kernel_initializer: Any = "glorot_uniform",
+        bias_initializer: Any = "zeros",
+        kernel_regularizer: Any = None,
+        bias_regularizer: Any = None,
+        activity_regularizer: Any = None,
+        kernel_constraint: Any = None,
+        bias_constraint: Any = None,
+        use_gate: bool = False,
+        seed: Any = None,
+        **kwargs: Any,
+    ):
+        of = type(self)
+        num_heads, key_dim = positive_int(of, "num_heads", num_heads), positive_int(of, "key_dim", key_dim)
+        value_dim = key_dim if value_dim is None else positive_int(of, "value_dim", value_dim)
+        dropout = fraction(of, "dropout", dropout)
+        if sliding_window is not None:
+            sliding_window = positive_int(of, "sliding_window", sliding_window)
+        super().__init__(**kwargs)
+        self.supports_masking = True
+        self._num_heads, self._key_dim, self._value_dim = num_heads, key_dim, value_dim
+        self._dropout, self._use_bias, self._use_gate = dropout, use_bias, use_gate
+        self._output_shape = (output_shape,) if is_int(output_shape) else tuple(output_shape or ()) or None
+        self._attention_axes = (attention_axes,) if is_int(attention_axes) else attention_axes
+        self._sliding_window, self.seed = sliding_window, seed
+        self._kernel_initializer = initializers.get(kernel_initializer)
+        self._bias_initializer = initializers.get(bias_initializer)
+        self._kernel_regularizer = regularizers.get(kernel_regularizer)
+        self._bias_regularizer = regularizers.get(bias_regularizer)
+        self._activity_regularizer = regularizers.get(activity_regularizer)
+        self._kernel_constraint = constraints.get(kernel_constraint)
+        self._bias_constraint = constraints.get(bias_constraint)
+
+    num_heads = property(lambda self: self._num_heads)
+    key_dim = property(lambda self: self._key_dim)
+    value_dim = property(lambda self: self._value_dim)
+    dropout = property(lambda self: self._dropout)
+    use_bias = property(lambda self: self._use_bias)
+    attention_axes = property(lambda self: self._attention_axes)
+    query_dense = property(lambda self: self._query_dense)
+    key_dense = property(lambda self: self._key_dense)
+    value_dense = property(lambda self: self._value_dense)
+    output_dense = property(lambda self: self._output_dense)
+
+    def _dense(self, name: str, shape: Any, equation: str, output: list[Any], axes: str, **more: Any) -> Any:
+        """A projection with this layer's settings, built; unseeded ones draw their own numbers."""
+
+        def fresh(initializer: Any) -> Any:
+            renew = isinstance(initializer, initializers.Initializer)
+            return type(initializer).from_config(initializer.get_config()) if renew else initializer
+
+        made = EinsumDense(
+            equation,
+            output,
+            bias_axes=axes if self._use_bias else None,
+            kernel_initializer=fresh(self._kernel_initializer),
+            bias_initializer=fresh(self._bias_initializer),
+            kernel_regularizer=self._kernel_regularizer,
+            bias_regularizer=self._bias_regularizer,
+            activity_regularizer=self._activity_regularizer,
+            kernel_constraint=self._kernel_constraint,
+            bias_constraint=self._bias_constraint,
+            dtype=self.dtype_policy,
+            name=name,
+            **more,
+        )
+        build_child(made, shape)
+        return made
+
+    def _into_heads(self, name: str, shape: Any, width: int, **more: Any) -> Any:
+        free = "abcdefgh"[: len(shape) - 1]
+        output = [*shape[1:-1], self._num_heads, width]
+        return self._dense(name, shape, f"{free}k,kxy->{free}xy", output, "xy", **more)
+
+    def build(self, query_shape: Any, value_shape: Any, key_shape: Any = None) -> None:
+        key_shape = value_shape if key_shape is None else key_shape
+        if tuple(value_shape[1:-1]) != tuple(key_shape[1:-1]):
+            refuse(
+                f"{owner(self)} got value {tuple(value_shape)} and key {tuple(key_shape)}",
+                "Value and key agree in every axis but the last",
+                "Pass a key for each value",
+                code="KC201",
+            )
+        self._query_dense = self._into_heads("query", query_shape, self._key_dim)
+        self._key_dense = self._into_heads("key", key_shape, self._key_dim)
+        if self._use_gate:
+            self._gate_dense = self._into_heads("gate", query_shape, self._value_dim, activation="sigmoid")
+        self._value_dense = self._into_heads("value", value_shape, self._value_dim)
+        self._build_attention(len(value_shape) + 1)
+        outputs = "uvwz"[: len(self._output_shape or (1,))]
+        free = "abcdefgh"[: len(query_shape) - 1]
+        last = list(self._output_shape or (query_shape[-1],))
+        inner = (*query_shape[:-1], self._num_heads, self._value_dim)
+        equation = f"{free}xy,xy{outputs}->{free}{outputs}"
+        output = [*query_shape[1:-1], *last]
+        self._output_dense = self._dense("attention_output", inner, equation, output, outputs)
+        self.built = True
+
+    def _build_attention(self, rank: int) -> None:
+        """`rank` counts the axes of projected values: batch, positions, heads, features."""
+        axes = self._attention_axes
+        if axes is None:
+            axes = range(1, rank - 2)
+        self._attention_axes = tuple(a if a >= 0 else rank - 1 + a for a in axes)
+        letters = "abcdefgh"[:rank]
+        source = list(letters)
+        for i, a in enumerate(self._attention_axes):
+            source[a] = "stuvw"[i]
+        kept = [i for i in range(rank - 1) if i not in self._attention_axes]
+        product = "".join(letters[i] for i in kept)
+        product += "".join(letters[a] for a in self._attention_axes)
+        product += "".join(source[a] for a in self._attention_axes)
+        self._scores_equation = f"{''.join(source)},{letters}->{product}"
+        self._combine_equation = f"{product},{''.join(source)}->{letters}"
+        count = len(self._attention_axes)
+        self._softmax = Softmax(axis=tuple(range(len(product) - count, len(product))), dtype=self.dtype_policy)
+        self._dropout_layer = Dropout(self._dropout, dtype=self.dtype_policy, seed=self.seed)
+
+    def call(
+        self,
+        query: Any,
+        value: Any,
+        key: Any = None,
+        query_mask: Any = None,
+        value_mask: Any = None,
+        key_mask: Any = None,
+        attention_mask: Any = None,
+        return_attention_scores: bool = False,
+        training: Any = None,
+        use_causal_mask: bool = False,
+    ) -> Any:
+        key = value if key is None else key
+        mask = self._mask(query, value, query_mask, value_mask, key_mask, attention_mask, use_causal_mask)
+        gate = self._gate_dense(query) if self._use_gate else None
+        q, k, v = self._query_dense(query), self._key_dense(key), self._value_dense(value)
+        out, scores = self._attend(q, k, v, mask, training, return_attention_scores)
+        out = self._output_dense(out if gate is None else ops.multiply(out, gate))
+        return (out, scores) if return_attention_scores else out
+
+    def _attend(self, q: Any, k: Any, v: Any, mask: Any, training: Any, scores_wanted: bool) -> tuple[Any, Any]:
+        scale = 1.0 / math.sqrt(self._key_dim)
+        if mask is not None:
+            between = -len(self._attention_axes) * 2 - 1
+            for _ in range(len(q.shape) + len(self._attention_axes) - 1 - len(mask.shape)):
+                mask = ops.expand_dims(mask, between)
+        if len(q.shape) == 4 and not scores_wanted and not (training and self._dropout > 0):
+            return ops.dot_product_attention(q, k, v, mask=mask, scale=scale), None
+        scores = self._softmax(ops.einsum(self._scores_equation, k, q * scale), mask=mask)
+        weights = self._dropout_layer(scores, training=training) if self._dropout > 0 else scores
+        return ops.einsum(self._combine_equation, weights, v), scores
+
+    def _mask(self, query: Any, value: Any, q: Any, v: Any, k: Any, given: Any, causal: bool) -> Any:
+        """All masks joined, (N or 1, T, S), or None."""
+        parts = [
+            None if q is None else ops.expand_dims(ops.cast(q, "bool"), -1),
+            None if v is None else ops.expand_dims(ops.cast(v, "bool"), -2),
+            None if k is None else ops.expand_dims(ops.cast(k, "bool"), -2),
+        ]
+        t, s = ops.shape(query)[1], ops.shape(value)[1]
+        if causal or self._sliding_window is not None:
+            row = ops.expand_dims(ops.arange(t, dtype="int32"), (0, 2))
+            column = ops.expand_dims(ops.arange(s, dtype="int32"), (0, 1))
+            if causal:
+                parts.append(ops.greater_equal(row, column))
+            if self._sliding_window is not None:
+                parts.append(ops.less(ops.absolute(row - column), self._sliding_window))
+        parts.append(None if given is None else ops.cast(given, "bool"))
+        out = None
+        for p in parts:
+            if p is not None:
+                out = p if out is None else ops.logical_and(out, p)
+        return out
+
+    def compute_mask(self, query: Any, previous_mask: Any = None) -> Any:
+        return previous_mask
+
+    def compute_output_shape(self, query_shape: Any, value_shape: Any, key_shape: Any = None) -> Any:
+        return (*query_shape[:-1], *self._output_shape) if self._output_shape else tuple(query_shape)
+
+    def get_config(self) -> dict[str, Any]:
+        own = ("num_heads", "key_dim", "value_dim", "dropout", "use_bias", "use_gate", "output_shape")
+        own += ("attention_axes", "sliding_window", *_SHARED, "activity_regularizer")
+        given = configured(self, *own, read=lambda name: getattr(self, f"_{name}"))
+        return super().get_config() | given | {"seed": self.seed}
+
+
+class Attention(Layer):
+    """softmax(scores of query and key) @ value, for inputs [query (N, T, d), value (N, S, d), key]."""
+
+    def __init__(
+        self, use_scale: bool = False, score_mode: str = "dot", dropout: float = 0.0, seed: Any = None, **kwargs: Any
+    ):
+        score_mode = choice(type(self), "score_mode", score_mode, ("dot", "concat"))
+        dropout = fraction(type(self), "dropout", dropout)
+        super().__init__(**kwargs)
+        self.use_scale, self.score_mode, self.dropout, self.seed = use_scale, score_mode, dropout, seed
+        self.seed_generator = generator(seed) if dropout > 0 else None
+        self.supports_masking = True
+        self.scale: Any = None
+        self.concat_score_weight: Any = None
+
+    def build(self, input_shape: Any) -> None:
+        self._check(input_shape)
+        self._add_weights(input_shape)
+        self.built = True
+
+    def _add_weights(self, input_shape: Any) -> None:
+        if self.use_scale:
+            self.scale = self.add_weight(name="scale", shape=(), initializer="ones")
+        if self.score_mode == "concat":
+            self.concat_score_weight = self.add_weight(name="concat_score_weight", shape=(), initializer="ones")
+
+    def _check(self, inputs: Any) -> None:
+        if not isinstance(inputs, (list, tuple)) or not 2 <= len(inputs) <= 3:
+            refuse(
+                f"{owner(self)} was called on {inputs!r}",
+                "It takes a list [query, value] or [query, value, key]",
+                "Call it as Attention()([query, value])",
+                code="KC201",
+            )
+
+    def _scores(self, query: Any, key: Any) -> Any:
+        if self.score_mode == "dot":
+            scores = ops.matmul(query, ops.swapaxes(key, -2, -1))
+            return scores if self.scale is None else scores * self.scale
+        both = ops.expand_dims(query, -2) + ops.expand_dims(key, -3)
+        both = both if self.scale is None else both * self.scale
+        return self.concat_score_weight * ops.sum(ops.tanh(both), axis=-1)
+
+    def call(
+        self,
+        inputs: Any,
+        mask: Any = None,
+        training: Any = False,
+        return_attention_scores: bool = False,
+        use_causal_mask: bool = False,
+    ) -> Any:
+        self._check(inputs)
+        query, value = inputs[0], inputs[1]
+        key = inputs[2] if len(inputs) > 2 else value
+        q_mask, v_mask = (mask[0], mask[1]) if mask else (None, None)
+        scores = self._scores(query, key)
+        allowed = None if v_mask is None else ops.expand_dims(v_mask, -2)
+        if use_causal_mask:
+            t, s = ops.shape(scores)[-2:]
+            row = ops.expand_dims(ops.arange(t, dtype="int32"), (0, 2))
+            causal = ops.greater_equal(row, ops.expand_dims(ops.arange(s, dtype="int32"), (0, 1)))
+            allowed = causal if allowed is None else ops.logical_and(allowed, causal)
+        if allowed is not None:
+            low = 65504.0 if scores.dtype == "float16" else 1e9
+            scores = ops.where(allowed, scores, scores - low)
+        weights = ops.softmax(scores, axis=-1)
+        if training and self.dropout > 0:
+            weights = random.dropout(weights, self.dropout, seed=self.seed_generator)
+        out = ops.matmul(weights, value)
+        if q_mask is not None:
+            out = ops.where(ops.expand_dims(q_mask, -1), out, ops.zeros_like(out))
+        return (out, weights) if return_attention_scores else out
+
+    def compute_mask(self, inputs: Any, mask: Any = None) -> Any:
+        return None if mask is None else mask[0]
+
+    def compute_output_shape(self, input_shape: Any) -> Any:
+        return (*input_shape[0][:-1], input_shape[1][-1])
+
+    def get_config(self) -> dict[str, Any]:
+        return super().get_config() | configured(self, "use_scale", "score_mode", "dropout", "seed")
+
+
+class AdditiveAttention(Attention):
+    """Attention with scores sum(scale * tanh(query + key))."""
+
+    def __init__(self, use_scale: bool = True, dropout: float = 0.0, **kwargs: Any):
+        super().__init__(use_scale=use_scale, dropout=dropout, **kwargs)
+
+    def _add_weights(self, input_shape: Any) -> None:
+        if self.use_scale:
+            shape = (input_shape[0][-1],)
+            self.scale = self.add_weight(name="scale", shape=shape, initializer="glorot_uniform")
+
+    def _scores(self, query: Any, key: Any) -> Any:
+        both = ops.tanh(ops.expand_dims(query, -2) + ops.expand_dims(key, -3))
+        return ops.sum(both if self.scale is None else both * self.scale, axis=-1)
+
+    def get_config(self) -> dict[str, Any]:
+        config = super().get_config()
+        del config["score_mode"]
+        return config
