@@ -5,14 +5,11 @@ The one file that sees every floor. Refuses to hold any of the stages.
 
 from __future__ import annotations
 
-import gc
 import logging
 import os
 import time
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
 
 from codegen.labels import with_names, without_names
 from codegen.pipeline import generate
@@ -21,7 +18,7 @@ from ir.bind import bind
 from ir.graph import Graph
 from ir.key import key as graph_key
 from ir.passes.fuse import fuse
-from ir.pipeline import optimise
+from ir.pipeline import collector_paused, optimise
 from kcompile.variable import Variable
 from runtime import cache
 from runtime.executable import Executable
@@ -55,7 +52,7 @@ def compile_graph(
     The program is taken from the disk cache where it is there. Raises IRError for a broken graph.
     """
     start = time.perf_counter()
-    with paused_gc():
+    with collector_paused():
         static = bind(graph, **bindings)
         store = _store(static, variables)
         if target() == "reference":
@@ -88,15 +85,3 @@ def _store(graph: Graph, variables: Sequence[Variable]) -> StateStore:
     for role, v in zip(graph.roles, variables, strict=False):
         store.adopt(role.path, v.array)
     return store
-
-
-@contextmanager
-def paused_gc() -> Iterator[None]:
-    """No garbage collection inside: values and nodes form cycles, and a compile makes many."""
-    was: Any = gc.isenabled()
-    gc.disable()
-    try:
-        yield
-    finally:
-        if was:
-            gc.enable()
