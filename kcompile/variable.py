@@ -113,6 +113,7 @@ class Variable(Operand):
             raise KCValueError("KC207", f"the variable name {name!r}", "a name has no '/'", "pass another name")
         self._path = "/".join([*_scopes, self.name])
         self.trainable, self.autocast, self.aggregation = trainable, autocast, aggregation
+        self.made_trainable = trainable  # orders weights, whatever is frozen later
         self.synchronization = synchronization
         self.regularizer: Callable[[Any], Any] | None = None
         self.constraint: Callable[[Any], Any] | None = None
@@ -236,6 +237,10 @@ class Variable(Operand):
         """Subtract from the value, see `assign`."""
         with autocast(None):
             return self.assign(OPERATORS["subtract"](self, value))
+
+    def freeze(self, frozen: bool) -> None:
+        """Keep it from being trained, or let it be again if it was made trainable."""
+        self.trainable = self.made_trainable and not frozen
 
     def __hash__(self) -> int:
         return id(self)

@@ -1,0 +1,536 @@
+"""`Layer`: weights, their tracking, the call with its build, `training`, masks and losses, and config.
+
+A layer finds its sublayers and weights in its own attributes when asked, also in lists and dicts.
+Refuses to hold any concrete layer, and models (`kcompile.model`).
+"""
+
+from __future__ import annotations
+
+import inspect
+import warnings
+from collections.abc import Iterator
+from typing import Any
+
+import numpy as np
+
+import kcompile.constraints as constraints
+import kcompile.initializers as initializers
+import kcompile.ops as ops
+import kcompile.policy as policy
+import kcompile.regularizers as regularizers
+from ir.graph import at, here
+from kcompile.dtypes import is_float, standardize_dtype
+from kcompile.errors import KCNotImplementedError, KCRuntimeError, KCTypeError, KCValueError
+from kcompile.input_spec import InputSpec, check_input
+from kcompile.layer_call import (
+    build_arguments, enclosing_training, fill_masks, is_array_like, masks_of, name_failure, named_arguments, signature_of,
+    tensor_arguments, training_scope,
+)  # fmt: skip
+from kcompile.operation import Node, Operation, infer, snake, symbolic
+from kcompile.random import SeedGenerator
+from kcompile.serialization import serialize_keras_object
+from kcompile.tensor import KerasTensor, Tensor
+from kcompile.trace import leaves, map_structure, run_eagerly
+from kcompile.variable import Variable, active, autocast, current_trace, name_scope, unique_name
+
+__all__ = ["InputSpec", "Layer"]
+_HIDDEN = frozenset({"_inbound_nodes", "_own", "_layer_losses", "_init_arguments", "_input_shape_arg", "_metrics_held"})
+
+
+class Layer(Operation):
+    """A function with weights. Subclasses define `__init__`, `build` (optional) and `call`.
+
+    Args:
+        activity_regularizer: penalty of outputs, divided by the batch size.
+        trainable: whether the trainable weights are updated.
+        dtype: a dtype's or policy's name; the global policy by default.
+        autocast: whether float inputs are cast to the compute dtype.
+        name: unique in the model; made up when None.
+
+    Raises KCTypeError KC107 for unknown arguments.
+    """
+
+    def __new__(cls, *args: Any, **kwargs: Any) -> Any:
+        made = super().__new__(cls)
+        made.__dict__["_init_arguments"] = (args, kwargs)
+        return made
+
+    def __init__(
+        self,
+        *,
+        activity_regularizer: Any = None,
+        trainable: bool = True,
+        dtype: Any = None,
+        autocast: bool = True,
+        name: str | None = None,
+        **kwargs: Any,
+    ):
+        input_dim = kwargs.pop("input_dim", None)
+        input_shape = kwargs.pop("input_shape", (input_dim,) if input_dim is not None else None)
+        if input_shape is not None:
+            warnings.warn(
+                "Do not pass input_shape/input_dim to a layer: start a Sequential with an Input(shape) instead.", stacklevel=2
+            )
+            shape = (input_shape,) if isinstance(input_shape, int) else tuple(input_shape)
+            self.__dict__["_input_shape_arg"] = shape
+        if kwargs:
+            known = {"batch_input_shape": "Input(batch_shape=...) in front of the layer", "weights": "set_weights after building"}
+            hints = [f"instead of {k} use {known[k]}" for k in kwargs if k in known]
+            raise KCTypeError(
+                "KC107", f"{type(self).__name__}({', '.join(f'{k}=...' for k in kwargs)})",
+                "a layer takes activity_regularizer, trainable, dtype, autocast, name and what its class adds",
+                "; ".join(hints) or "drop the argument, or spell it as Keras 3 does",
+            )  # fmt: skip
+        if name is not None and (not isinstance(name, str) or "/" in name):
+            raise KCValueError("KC207", f"the layer name {name!r}", "a name is a string without '/'", "pass another name")
+        self._operation_init(name or unique_name(snake(type(self).__name__)))
+        self.__dict__["_own"] = []
+        self.activity_regularizer = regularizers.get(activity_regularizer)
+        self.dtype_policy = policy.get(dtype)
+        self.autocast = autocast
+        self._trainable = bool(trainable)
+        self.built = False
+        self.input_spec: Any = None
+        self.supports_masking = type(self).compute_mask is not Layer.compute_mask
+        self._parent_path: str | None = None
+        self._layer_losses: list[Any] = []
+        self._build_shapes: Any = None
+
+    # attributes: variables are taken up as they are set
+
+    def __setattr__(self, name: str, value: Any) -> None:
+        if isinstance(value, Variable):
+            own = self.__dict__.get("_own")
+            if own is None:
+                raise self._no_super()
+            if not any(v is value for v in own):
+                own.append(value)
+        object.__setattr__(self, name, value)
+
+    def _no_super(self) -> Exception:
+        return KCRuntimeError(
+            "KC203", f"{type(self).__name__} without super().__init__()", "a layer's __init__ begins with super().__init__(**kwargs)",
+            "add that line",
+        )  # fmt: skip
+
+    def _held(self) -> Iterator[Any]:
+        """Layers, variables, metrics and generators in attributes, in order of assignment."""
+        if "_own" not in self.__dict__:
+            raise self._no_super()
+        seen: set[int] = set()
+        for name, value in self.__dict__.items():
+            if name in _HIDDEN:
+                continue
+            for found in _things(value):
+                if id(found) not in seen:
+                    seen.add(id(found))
+                    yield found
+
+    @property
+    def _layers(self) -> list[Layer]:
+        return [x for x in self._held() if isinstance(x, Layer)]
+
+    @property
+    def _metrics(self) -> list[Any]:
+        return [x for x in self._held() if _is_metric(x)]
+
+    def _flatten_layers(self, include_self: bool = True, recursive: bool = True) -> list[Layer]:
+        found: dict[int, Layer] = {id(self): self} if include_self else {}
+        todo = list(self._layers)
+        while todo:
+            layer = todo.pop(0)
+            if id(layer) in found:
+                continue
+            found[id(layer)] = layer
+            if recursive:
+                todo = layer._layers + todo
+        return list(found.values())
+
+    def _own_variables(self) -> list[Variable]:
+        own = list(self._own)
+        own += [v for v in self._held() if isinstance(v, Variable) and not any(v is o for o in own)]
+        return own
+
+    # weights
+
+    def add_weight(
+        self,
+        shape: Any = None,
+        initializer: Any = None,
+        dtype: Any = None,
+        trainable: bool = True,
+        autocast: bool = True,
+        regularizer: Any = None,
+        constraint: Any = None,
+        aggregation: str = "none",
+        overwrite_with_gradient: bool = False,
+        name: str | None = None,
+        **kwargs: Any,
+    ) -> Variable:
+        """Make a weight: glorot_uniform (zeros for ints) by default, in the policy's variable dtype."""
+        if "_own" not in self.__dict__:
+            raise self._no_super()
+        if kwargs:
+            raise KCTypeError("KC107", f"add_weight({', '.join(kwargs)}=...)", "add_weight does not take this", "drop the argument")
+        if isinstance(shape, str):
+            raise KCTypeError("KC209", f"add_weight({shape!r}, ...)", "the first argument is the shape", "pass name= by keyword")
+        kind = self.variable_dtype if dtype is None else standardize_dtype(dtype)
+        made = Variable(
+            initializers.get(initializer or ("glorot_uniform" if is_float(kind) else "zeros")),
+            shape=() if shape is None else (shape,) if isinstance(shape, int) else tuple(shape),
+            dtype=kind, trainable=trainable, autocast=autocast, name=name or unique_name("variable"), aggregation=aggregation,
+        )  # fmt: skip
+        made.regularizer = regularizers.get(regularizer)
+        made.constraint = constraints.get(constraint)
+        made.overwrite_with_gradient = overwrite_with_gradient
+        self._own.append(made)
+        return made
+
+    @property
+    def weights(self) -> list[Variable]:
+        """Own trainable, own non-trainable, then the sublayers'; each once."""
+        own = self._own_variables()
+        out: dict[int, Variable] = {id(v): v for v in own if v.made_trainable}
+        out.update((id(v), v) for v in own)
+        for layer in self._layers:
+            out.update((id(v), v) for v in layer.weights if id(v) not in out)
+        return list(out.values())
+
+    @property
+    def variables(self) -> list[Variable]:
+        """The weights, and the states of random generators."""
+        out = {id(v): v for v in self.weights}
+        for layer in self._flatten_layers():
+            for g in layer._held():
+                if isinstance(g, SeedGenerator):
+                    out.update((id(v), v) for v in (g.seed, g.step))
+        return list(out.values())
+
+    @property
+    def trainable_weights(self) -> list[Variable]:
+        """The weights an optimizer updates: none when the layer is frozen."""
+        return [v for v in self.weights if v.trainable] if self.trainable else []
+
+    @property
+    def non_trainable_weights(self) -> list[Variable]:
+        """The other weights."""
+        return [v for v in self.weights if not v.trainable] if self.trainable else self.weights
+
+    @property
+    def trainable_variables(self) -> list[Variable]:
+        return [v for v in self.variables if v.trainable] if self.trainable else []
+
+    @property
+    def non_trainable_variables(self) -> list[Variable]:
+        return [v for v in self.variables if not v.trainable] if self.trainable else self.variables
+
+    @property
+    def metrics(self) -> list[Any]:
+        """Metrics held by the layer and its sublayers."""
+        return [m for layer in self._flatten_layers() for m in layer._metrics]
+
+    @property
+    def metrics_variables(self) -> list[Variable]:
+        return [v for m in self.metrics for v in m.variables]
+
+    @property
+    def trainable(self) -> bool:
+        return self._trainable
+
+    @trainable.setter
+    def trainable(self, value: bool) -> None:
+        self._trainable = bool(value)
+        for v in self._own_variables():
+            v.freeze(not value)
+        for layer in self._layers:
+            layer.trainable = value
+
+    def count_params(self) -> int:
+        """The number of elements of all weights. Raises KCValueError KC202 before building."""
+        if not self.built:
+            raise KCValueError("KC202", f"count_params of the unbuilt layer {self.name!r}", "weights exist after building", "call it on data, or build(shape)")
+        return sum(v.size for v in self.weights)
+
+    def get_weights(self) -> list[np.ndarray[Any, Any]]:
+        """Copies of the weights."""
+        return [v.numpy() for v in self.weights]
+
+    def set_weights(self, weights: Any) -> None:
+        """Set all weights, in the order of `weights`. Raises KCValueError KC204 before anything is set."""
+        own, given = self.weights, [np.asarray(w) for w in weights]
+        if len(own) != len(given):
+            raise KCValueError(
+                "KC204", f"{len(given)} arrays for the {len(own)} weights of {self.name!r}", "there is one array per weight",
+                "build the layer first, and pass what get_weights of an equal layer gives",
+            )  # fmt: skip
+        for v, w in zip(own, given, strict=True):
+            if v.shape != w.shape:
+                raise KCValueError("KC204", f"an array of shape {w.shape} for {v.path!r}", f"its shape is {v.shape}", "pass an array of this shape")
+        with active(None):
+            for v, w in zip(own, given, strict=True):
+                v.assign(w)
+
+    # dtype
+
+    @property
+    def dtype(self) -> str:
+        return self.dtype_policy.variable_dtype
+
+    @property
+    def variable_dtype(self) -> str:
+        return self.dtype_policy.variable_dtype
+
+    @property
+    def compute_dtype(self) -> str:
+        return self.dtype_policy.compute_dtype
+
+    input_dtype = compute_dtype
+
+    @property
+    def path(self) -> str:
+        """Names of the layers it was built in, and its own."""
+        return "/".join(filter(None, (self._parent_path, self.name)))
+
+    # calling
+
+    def build(self, input_shape: Any) -> None:
+        """Make the weights for inputs of this shape. The default has none of its own to make."""
+        self.built = True
+
+    def call(self, *args: Any, **kwargs: Any) -> Any:
+        """What the layer computes: defined by subclasses."""
+        raise KCNotImplementedError("KC203", f"{type(self).__name__} has no call()", "a layer defines call(inputs)", "define it")
+
+    def compute_mask(self, inputs: Any, previous_mask: Any) -> Any:
+        """The mask of the outputs: the inputs' own by default."""
+        return previous_mask
+
+    def compute_output_spec(self, *args: Any, **kwargs: Any) -> Any:
+        """KerasTensors like what the layer returns for such KerasTensors."""
+        try:
+            return infer(self._traced_call, args, kwargs)
+        except Exception:
+            if type(self).compute_output_shape is Layer.compute_output_shape:
+                raise
+            shape = self.compute_output_shape(map_structure(lambda t: tuple(t.shape), args[0]))
+            return map_shapes(lambda s: KerasTensor(s, self.compute_dtype), shape)
+
+    def compute_output_shape(self, input_shape: Any) -> Any:
+        """The shape(s) of the outputs for inputs of this shape, by tracing."""
+        x = map_shapes(lambda s: KerasTensor(s, self.compute_dtype), input_shape)
+        if not self.built:
+            self._build_for((x,), {})
+        return map_structure(lambda t: tuple(t.shape), infer(self._traced_call, (x,), {}))
+
+    def __call__(self, *args: Any, **kwargs: Any) -> Any:
+        if "_own" not in self.__dict__:
+            raise self._no_super()
+        if current_trace() is not None:
+            return self._traced_call(*args, **kwargs)
+        if symbolic(args) or (kwargs and symbolic(kwargs.values())):
+            return self._symbolic_call(args, kwargs)
+        for layer in self._flatten_layers():
+            layer._layer_losses = []
+        return run_eagerly(self._eager_call, args, kwargs)
+
+    def _eager_call(self, *args: Any, **kwargs: Any) -> Any:
+        return self._traced_call(*args, **kwargs)
+
+    def _symbolic_call(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
+        if not self.built:
+            self._build_for(args, kwargs)
+        outputs = self.compute_output_spec(*args, **kwargs)
+        Node(self, args, kwargs, outputs)
+        return outputs
+
+    def _build_for(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
+        signature = signature_of(type(self).call)
+        tensors = tensor_arguments(named_arguments(signature, args, kwargs))
+        if args and signature.names and signature.names[0] in tensors:
+            check_input(self.input_spec, args[0], self.name)
+        if self._parent_path is None:
+            self._parent_path = here()
+        shapes = build_arguments(self.build, tensors)
+        with active(None), name_scope(self.name), autocast(None):
+            self.build(*shapes)
+        self._build_shapes = shapes
+        self.built = True
+        if not self._trainable:
+            for v in self._own_variables():
+                v.freeze(True)
+
+    def _convert(self, x: Any) -> Any:
+        if not is_array_like(x):
+            return x
+        if isinstance(x, Variable):
+            x = x.value
+        out: Tensor = x if isinstance(x, Tensor) else ops.convert_to_tensor(x)
+        if self.autocast and is_float(self.compute_dtype) and is_float(out.dtype) and out.dtype != self.compute_dtype:
+            out = ops.cast(out, self.compute_dtype)
+        mask = getattr(x, "_keras_mask", None)
+        if mask is not None and out is not x:
+            out._keras_mask = mask if isinstance(mask, Tensor) else ops.convert_to_tensor(mask)
+        return out
+
+    def _traced_call(self, *args: Any, **kwargs: Any) -> Any:
+        args = map_structure(self._convert, args)
+        kwargs = map_structure(self._convert, kwargs)
+        signature = signature_of(type(self).call)
+        arguments = named_arguments(signature, args, kwargs)
+        path = here()
+        try:
+            training = self._resolve_training(signature, arguments, kwargs)
+            fill_masks(signature, arguments, kwargs)
+            first = next(iter(arguments.values()), None)
+            if not self.built:
+                self._build_for(args, kwargs)
+            elif self.input_spec is not None:
+                check_input(self.input_spec, first, self.name)
+            previous = kwargs.get("mask")
+            previous = masks_of(first) if previous is None else previous
+            cast = self.compute_dtype if self.autocast and self.compute_dtype != self.variable_dtype else None
+            with at(self._path_in(path)), name_scope(self.name), training_scope(training), autocast(cast):
+                outputs = self.call(*args, **kwargs)
+                self._finish_call(first, outputs, previous)
+        except Exception as error:
+            raised = name_failure(error, self, arguments)
+            if raised is error:
+                raise
+            raise raised from error
+        return outputs
+
+    def _path_in(self, path: str) -> str:
+        return f"{path}/{self.name}" if path else self.name
+
+    def _resolve_training(self, signature: Any, arguments: dict[str, Any], kwargs: dict[str, Any]) -> Any:
+        training = arguments.get("training")
+        if training is None:
+            training = enclosing_training()
+            if training is None and signature.training:
+                default = signature.parameters["training"].default
+                training = None if default is inspect.Parameter.empty else default
+            if training is not None and signature.training:
+                kwargs["training"] = training
+                arguments["training"] = training
+        if not signature.training and not signature.variadic:
+            kwargs.pop("training", None)
+        return training
+
+    def _finish_call(self, first: Any, outputs: Any, previous: Any) -> None:
+        tensors = [t for t in leaves(outputs) if isinstance(t, Tensor)]
+        if self.activity_regularizer is not None:
+            for t in tensors:
+                loss = self.activity_regularizer(t)
+                if t.ndim > 0:
+                    loss = ops.divide_no_nan(loss, ops.cast(ops.shape(t)[0], loss.dtype))
+                self.add_loss(loss)
+        if previous is None and not self._makes_masks():
+            return
+        if all(t._keras_mask is not None for t in tensors) and tensors:
+            return
+        if not self.supports_masking:
+            if previous is not None:
+                warnings.warn(
+                    f"Layer {self.name!r} (of type {type(self).__name__}) was passed an input with a mask and does not support "
+                    "masking: layers after it will not see the mask.", stacklevel=4,
+                )  # fmt: skip
+            return
+        masks = self.compute_mask(first, previous)
+        if masks is not None:
+            for t, m in zip(tensors, masks if isinstance(masks, (list, tuple)) else [masks], strict=False):
+                if m is not None and t._keras_mask is None and not any(t is x for x in leaves(first)):
+                    t._keras_mask = m
+
+    def _makes_masks(self) -> bool:
+        return type(self).compute_mask is not Layer.compute_mask and self.supports_masking
+
+    # losses
+
+    def add_loss(self, loss: Any) -> None:
+        """Add a scalar (or several) to the training loss, in `call`."""
+        trace = current_trace()
+        for one in leaves(loss):
+            if trace is None:
+                self._layer_losses.append(one)
+            elif not trace.notes.get("abstract"):
+                trace.notes.setdefault("losses", {}).setdefault(id(self), []).append(one)
+
+    @property
+    def losses(self) -> list[Any]:
+        """Losses added in this step's calls, and the weights' regularization penalties."""
+        trace = current_trace()
+        out: list[Any] = []
+        for layer in self._flatten_layers():
+            out += trace.notes.get("losses", {}).get(id(layer), []) if trace is not None else layer._layer_losses
+        return out + [v.regularizer(v) for v in self.trainable_weights if v.regularizer is not None]
+
+    # config
+
+    def get_config(self) -> dict[str, Any]:
+        """What `from_config` needs: name, trainable, dtype, and captured arguments unless overridden.
+
+        Raises KCNotImplementedError KC404 when an argument of `__init__` cannot be written down.
+        """
+        out: dict[str, Any] = {"name": self.name, "trainable": self.trainable, "dtype": policy.serialize(self.dtype_policy)}
+        if self.activity_regularizer is not None:
+            out["activity_regularizer"] = serialize_keras_object(self.activity_regularizer)
+        if type(self).get_config is Layer.get_config:
+            out |= {k: v for k, v in self._captured().items() if k not in out}
+        return out
+
+    def _captured(self) -> dict[str, Any]:
+        args, kwargs = self._init_arguments
+        bound = inspect.signature(type(self).__init__).bind(self, *args, **kwargs)
+        out: dict[str, Any] = {}
+        for name, value in list(bound.arguments.items())[1:]:
+            kind = bound.signature.parameters[name].kind
+            out |= value if kind is inspect.Parameter.VAR_KEYWORD else {name: value}
+        return {k: serialize_keras_object(v) for k, v in out.items()}
+
+    @classmethod
+    def from_config(cls, config: dict[str, Any]) -> Any:
+        """A layer from what `get_config` gave."""
+        return cls(**config)
+
+    def get_build_config(self) -> dict[str, Any] | None:
+        """The shapes it was built for."""
+        if not self._build_shapes:
+            return None
+        return {"input_shape": self._build_shapes[0]} if len(self._build_shapes) == 1 else {"shapes": list(self._build_shapes)}
+
+    def build_from_config(self, config: dict[str, Any]) -> None:
+        """Build for the shapes of `get_build_config`."""
+        if self.built or not config:
+            return
+        shapes = [config["input_shape"]] if "input_shape" in config else config.get("shapes", list(config.values()))
+        with name_scope(self.name):
+            self.build(*(map_shapes(tuple, s) for s in shapes))
+        self._build_shapes = tuple(shapes)
+        self.built = True
+
+    def __repr__(self) -> str:
+        return f"<{type(self).__name__} name={self.name}, built={self.built}>"
+
+
+def map_shapes(fn: Any, shape: Any) -> Any:
+    """`fn` on each shape in a nest of shapes."""
+    if isinstance(shape, dict):
+        return {k: map_shapes(fn, v) for k, v in shape.items()}
+    if isinstance(shape, (list, tuple)) and all(d is None or isinstance(d, (int, np.integer)) for d in shape):
+        return fn(tuple(shape))
+    return [map_shapes(fn, s) for s in shape]
+
+
+def _is_metric(x: Any) -> bool:
+    return hasattr(x, "update_state") and hasattr(x, "result") and hasattr(x, "reset_state")
+
+
+def _things(value: Any) -> Iterator[Any]:
+    if isinstance(value, (Layer, Variable, SeedGenerator)) or _is_metric(value) and not isinstance(value, type):
+        yield value
+    elif isinstance(value, dict):
+        for v in value.values():
+            yield from _things(v)
+    elif isinstance(value, (list, tuple, set)):
+        for v in value:
+            yield from _things(v)
