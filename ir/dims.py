@@ -53,7 +53,9 @@ class Dim:
         return _floordiv(other, self)
 
     def __bool__(self) -> bool:
-        raise TypeError(f"the dimension {self} is not known until it is bound; it has no truth value")
+        raise TypeError(
+            f"the dimension {self} is not known until it is bound; it has no truth value"
+        )
 
     def __index__(self) -> int:
         raise TypeError(f"the dimension {self} is not known until it is bound; it is not an int")

@@ -28,7 +28,8 @@ def gradients(
     if cotangents is None:
         full = TABLE["full"]
         given = [
-            full(value=1.0, shape=v.shape, dtype=v.dtype) if v.type.is_float else None for v in outputs
+            full(value=1.0, shape=v.shape, dtype=v.dtype) if v.type.is_float else None
+            for v in outputs
         ]
     else:
         given = list(cotangents)
@@ -39,7 +40,10 @@ def gradients(
 
 
 def _gradients(
-    outputs: Sequence[Value], wrt: Sequence[Value], cotangents: Sequence[Value | None], stop: set[Value]
+    outputs: Sequence[Value],
+    wrt: Sequence[Value],
+    cotangents: Sequence[Value | None],
+    stop: set[Value],
 ) -> list[Value | None]:
     """`gradients`, not following the values in `stop`."""
     found: dict[Value, Value] = {}
@@ -85,7 +89,9 @@ def _backward(node: Node, flags: list[bool], found: dict[Value, Value]) -> None:
         return
     if op.vjp is None:
         if op.body is None:
-            raise IRError(f"gradients: {op.name} has no gradient (at {node.at!r}); use stop_gradient")
+            raise IRError(
+                f"gradients: {op.name} has no gradient (at {node.at!r}); use stop_gradient"
+            )
         _through_body(node, flags, cts, found)
         return
     _at[-1] = node.at if node.at.endswith(SUFFIX) else node.at + SUFFIX
@@ -96,7 +102,9 @@ def _backward(node: Node, flags: list[bool], found: dict[Value, Value]) -> None:
     if isinstance(back, Value):
         back = (back,)
     if len(back) != len(node.inputs):
-        raise IRError(f"{op.name}: its gradient gives {len(back)} cotangents for {len(node.inputs)}")
+        raise IRError(
+            f"{op.name}: its gradient gives {len(back)} cotangents for {len(node.inputs)}"
+        )
     for v, flag, c in zip(node.inputs, flags, back, strict=True):
         if flag and c is not None:
             if c.type is not v.type:

@@ -52,7 +52,12 @@ class Node:
     __slots__ = ("op", "inputs", "attrs", "outs", "at", "serial")
 
     def __init__(
-        self, op: Op, inputs: tuple[Value, ...], attrs: tuple[Any, ...], types: Iterable[Type], at: str | None = None
+        self,
+        op: Op,
+        inputs: tuple[Value, ...],
+        attrs: tuple[Any, ...],
+        types: Iterable[Type],
+        at: str | None = None,
     ):
         self.op, self.inputs, self.attrs = op, inputs, attrs
         self.outs = tuple(Value(t, self, i) for i, t in enumerate(types))
@@ -131,7 +136,10 @@ class Graph:
 
 
 def graph_of(
-    name: str, inputs: Sequence[Value], outputs: Sequence[Value], roles: Sequence[Role] | None = None
+    name: str,
+    inputs: Sequence[Value],
+    outputs: Sequence[Value],
+    roles: Sequence[Role] | None = None,
 ) -> Graph:
     """The graph that computes `outputs` from `inputs`: the nodes reachable, in creation order.
 
@@ -155,7 +163,9 @@ def reachable(outputs: Iterable[Value], stop: set[Value] | None = None) -> list[
         if n in seen:
             continue
         seen.add(n)
-        todo.extend(v.node for v in n.inputs if v.node is not None and v.node not in seen and v not in stop)
+        todo.extend(
+            v.node for v in n.inputs if v.node is not None and v.node not in seen and v not in stop
+        )
     return sorted(seen, key=lambda n: n.serial)
 
 

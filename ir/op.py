@@ -141,7 +141,9 @@ class Op:
         """Attributes in declared order. Raises IRError for unknown, missing or ill-kinded ones."""
         for k in given:
             if k not in self.attr_index:
-                raise IRError(f"{self.name} has no attribute {k!r}; it has {[a.name for a in self.attrs]}")
+                raise IRError(
+                    f"{self.name} has no attribute {k!r}; it has {[a.name for a in self.attrs]}"
+                )
         out = []
         for a in self.attrs:
             v = given.get(a.name, a.default)
@@ -153,11 +155,15 @@ class Op:
                 raise IRError(f"{self.name}: {a.name}={v!r} should be {a.kind}: {e}") from e
         return tuple(out)
 
-    def node(self, inputs: tuple[Value, ...], attrs: tuple[Any, ...], at: str | None = None) -> Node:
+    def node(
+        self, inputs: tuple[Value, ...], attrs: tuple[Any, ...], at: str | None = None
+    ) -> Node:
         """A node of this op on normalised attributes. Raises IRError."""
         if self.arity is not None and len(inputs) != self.arity:
             raise IRError(f"{self.name} takes {self.arity} operands, not {len(inputs)}")
-        return Node(self, inputs, attrs, self.result_types(tuple(v.type for v in inputs), attrs), at)
+        return Node(
+            self, inputs, attrs, self.result_types(tuple(v.type for v in inputs), attrs), at
+        )
 
     def __call__(self, *inputs: Value, **attrs: Any) -> Any:
         """Apply: a Value, or a tuple of Values where the op has several results. Raises IRError."""

@@ -94,7 +94,9 @@ class _Rewrite:
         """The nodes behind `results` that are not in the new graph yet, in creation order."""
         placed, env = self.placed, self.env
         seen: set[Node] = set()
-        todo = [v.node for v in results if v.node is not None and v.node not in placed and v not in env]
+        todo = [
+            v.node for v in results if v.node is not None and v.node not in placed and v not in env
+        ]
         while todo:
             n = todo.pop()
             if n in seen:

@@ -92,7 +92,11 @@ class Type:
         return Type(dtype, self.shape)
 
     def bind(self, env: Mapping[str, DimLike]) -> Type:
-        return self if self.is_static else Type(self.dtype, tuple(dims.bind(d, env) for d in self.shape))
+        return (
+            self
+            if self.is_static
+            else Type(self.dtype, tuple(dims.bind(d, env) for d in self.shape))
+        )
 
     def __repr__(self) -> str:
         return self.dtype + (f"[{', '.join(map(str, self.shape))}]" if self.shape else "")
