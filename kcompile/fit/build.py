@@ -27,8 +27,14 @@ def ensure_built(model: Any, specs: Batch, training: bool | None) -> None:
             metrics.build(y, predicted)
         if pending and losses is not None and not losses.built:
             losses.build(y, predicted)
+    if training:
+        build_optimizer(model)
+
+
+def build_optimizer(model: Any) -> None:
+    """Make the optimizer's variables for a built model, where there is one and it has none."""
     optimizer = getattr(model, "optimizer", None)
-    if training and optimizer is not None and not optimizer.built:
+    if optimizer is not None and not optimizer.built and model.built:
         optimizer.build(model.trainable_variables)
 
 
