@@ -24,7 +24,9 @@ def _with_logits(y: Any, x: Any) -> Any:
     return y
 
 
-def relu(x: Any, negative_slope: float = 0.0, max_value: float | None = None, threshold: float = 0.0) -> Any:
+def relu(
+    x: Any, negative_slope: float = 0.0, max_value: float | None = None, threshold: float = 0.0
+) -> Any:
     """x above `threshold`, `negative_slope * (x - threshold)` below, at most `max_value`."""
     if threshold == 0:
         if negative_slope == 0:
@@ -216,13 +218,13 @@ def get(identifier: Any) -> Activation:
                 suggest(identifier, BY_NAME),
             )
         return found
-    if callable(identifier):
-        return identifier
-    refuse(
-        f"activation={identifier!r} is {type(identifier).__name__}",
-        "An activation is a known name, a function of one tensor, or a layer",
-        "Pass for example activation='relu'",
-    )
+    if not callable(identifier):
+        refuse(
+            f"activation={identifier!r} is {type(identifier).__name__}",
+            "An activation is a known name, a function of one tensor, or a layer",
+            "Pass for example activation='relu'",
+        )
+    return identifier
 
 
 def serialize(activation: Activation) -> Any:
@@ -235,4 +237,7 @@ def serialize(activation: Activation) -> Any:
 
 def deserialize(config: Any, custom_objects: dict[str, Any] | None = None) -> Activation:
     """The inverse of `serialize`."""
-    return deserialize_keras_object(config, custom_objects=custom_objects, module_objects=BY_NAME)  # type: ignore[no-any-return]
+    found: Activation = deserialize_keras_object(
+        config, custom_objects=custom_objects, module_objects=BY_NAME
+    )
+    return found

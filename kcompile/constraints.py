@@ -9,7 +9,7 @@ from typing import Any
 
 import kcompile.config as config
 import kcompile.ops as ops
-from kcompile.arguments import refuse, suggest
+from kcompile.lookup import find
 from kcompile.serialization import deserialize_keras_object, serialize_keras_object
 
 
@@ -68,12 +68,16 @@ class UnitNorm(Constraint):
 class MinMaxNorm(Constraint):
     """Norms along `axis` moved by the fraction `rate` into [min_value, max_value]."""
 
-    def __init__(self, min_value: float = 0.0, max_value: float = 1.0, rate: float = 1.0, axis: Any = 0):
+    def __init__(
+        self, min_value: float = 0.0, max_value: float = 1.0, rate: float = 1.0, axis: Any = 0
+    ):
         self.min_value, self.max_value, self.rate, self.axis = min_value, max_value, rate, axis
 
     def __call__(self, w: Any) -> Any:
         norms = _norms(w, self.axis)
-        wanted = self.rate * ops.clip(norms, self.min_value, self.max_value) + (1 - self.rate) * norms
+        wanted = (
+            self.rate * ops.clip(norms, self.min_value, self.max_value) + (1 - self.rate) * norms
+        )
         return w * (wanted / (config.epsilon() + norms))
 
     def get_config(self) -> dict[str, Any]:
@@ -95,28 +99,7 @@ BY_NAME: dict[str, type[Constraint]] = {c.__name__: c for c in CLASSES} | {
 
 def get(identifier: Any) -> Any:
     """A constraint from a name, a config, a class or a callable; None stays None. Raises ValueError."""
-    if identifier is None:
-        return None
-    if isinstance(identifier, dict):
-        identifier = deserialize(identifier)
-    if isinstance(identifier, str):
-        found = BY_NAME.get(identifier)
-        if found is None:
-            refuse(
-                f"Unknown constraint {identifier!r}",
-                "A constraint is a known name, a Constraint, or a function of one weight",
-                suggest(identifier, BY_NAME),
-            )
-        return found()
-    if isinstance(identifier, type):
-        return identifier()
-    if callable(identifier):
-        return identifier
-    refuse(
-        f"constraint={identifier!r} is {type(identifier).__name__}",
-        "A constraint is a known name, a Constraint, or a function of one weight",
-        "Pass for example constraints.MaxNorm(2)",
-    )
+    return find(identifier, "constraint", BY_NAME, "one weight", "constraints.MaxNorm(2)")
 
 
 def serialize(constraint: Any) -> Any:

@@ -15,7 +15,8 @@ import numpy as np
 
 import kcompile.config as config
 import kcompile.random as random
-from kcompile.arguments import choice, owner, refuse, suggest
+from kcompile.arguments import choice, owner, refuse
+from kcompile.lookup import find
 from kcompile.serialization import deserialize_keras_object, serialize_keras_object
 
 Array = np.ndarray[Any, Any]
@@ -27,7 +28,9 @@ _CUT_AT_TWO = 0.87962566103423978
 def _storage(dtype: Any) -> Any:
     """The NumPy dtype that holds `dtype` (bfloat16 is held in float32)."""
     name = config.floatx() if dtype is None else str(getattr(dtype, "name", dtype))
-    return np.dtype("float32" if name == "bfloat16" else {"int": "int32", "float": "float32"}.get(name, name))
+    return np.dtype(
+        "float32" if name == "bfloat16" else {"int": "int32", "float": "float32"}.get(name, name)
+    )
 
 
 class Initializer:
@@ -91,7 +94,7 @@ class Identity(Initializer):
                 "An identity matrix has two axes",
                 "Use it for matrices, or choose another initializer",
             )
-        return (self.gain * np.eye(*shape)).astype(_storage(dtype))
+        return np.asarray(self.gain * np.eye(shape[0], shape[1]), _storage(dtype))
 
     def get_config(self) -> dict[str, Any]:
         return {"gain": self.gain}
@@ -100,19 +103,34 @@ class Identity(Initializer):
 class STFT(Initializer):
     """The real or imaginary part of a windowed Fourier matrix, for shape (frame, 1, fft/2 + 1)."""
 
-    def __init__(self, side: str = "real", window: Any = "hann", scaling: Any = "density", periodic: bool = False):
+    def __init__(
+        self,
+        side: str = "real",
+        window: Any = "hann",
+        scaling: Any = "density",
+        periodic: bool = False,
+    ):
         self.side = choice(self, "side", side, ("real", "imag"))
-        self.scaling = None if scaling is None else choice(self, "scaling", scaling, ("density", "spectrum"))
+        self.scaling = (
+            None if scaling is None else choice(self, "scaling", scaling, ("density", "spectrum"))
+        )
         self.window, self.periodic = window, periodic
 
     def __call__(self, shape: Shape, dtype: Any = None) -> Array:
         frame, _, bins = shape
-        time, freq = np.arange(frame)[:, None, None], np.arange(bins)[None, None, :] / max((bins - 1) * 2, 1)
+        time, freq = (
+            np.arange(frame)[:, None, None],
+            np.arange(bins)[None, None, :] / max((bins - 1) * 2, 1),
+        )
         angle = -2.0 * np.pi * time * freq
         kernel = np.cos(angle) if self.side == "real" else np.sin(angle)
         if self.window is not None:
             window = self._window(frame).reshape(frame, 1, 1)
-            total = {"density": np.sqrt(np.sum(window**2)), "spectrum": np.sum(np.abs(window)), None: 1.0}
+            total = {
+                "density": np.sqrt(np.sum(window**2)),
+                "spectrum": np.sum(np.abs(window)),
+                None: 1.0,
+            }
             kernel = kernel * window / total[self.scaling]
         return np.broadcast_to(kernel, tuple(shape)).astype(_storage(dtype))
 
@@ -129,14 +147,19 @@ class STFT(Initializer):
         if self.window in ("hann", "hamming", "ones", "boxcar"):
             steps = frame if self.periodic else max(frame - 1, 1)
             a = {"hann": 0.5, "hamming": 0.54}.get(self.window, 1.0)
-            return a - (1 - a) * np.cos(2 * np.pi * np.arange(frame) / steps)  # type: ignore[no-any-return]
+            return a - (1 - a) * np.cos(2 * np.pi * np.arange(frame) / steps)
         import scipy.signal
 
         # scipy's third argument asks for the periodic form by the name fftbins
         return np.asarray(scipy.signal.get_window(self.window, frame, self.periodic))
 
     def get_config(self) -> dict[str, Any]:
-        return {"side": self.side, "window": self.window, "periodic": self.periodic, "scaling": self.scaling}
+        return {
+            "side": self.side,
+            "window": self.window,
+            "periodic": self.periodic,
+            "scaling": self.scaling,
+        }
 
 
 class RandomInitializer(Initializer):
@@ -148,7 +171,9 @@ class RandomInitializer(Initializer):
             seed = random.make_default_seed()
         elif isinstance(seed, dict):
             seed = deserialize_keras_object(seed)
-        elif isinstance(seed, bool) or not isinstance(seed, (int, np.integer, random.SeedGenerator)):
+        elif isinstance(seed, bool) or not isinstance(
+            seed, (int, np.integer, random.SeedGenerator)
+        ):
             refuse(
                 f"{owner(self)} was given seed={seed!r}",
                 "A seed is an integer, None or a SeedGenerator",
@@ -170,11 +195,15 @@ def _uniform(rng: np.random.Generator, shape: Shape, low: float, high: float, dt
     return (rng.random(tuple(shape), np.float32) * (high - low) + low).astype(_storage(dtype))
 
 
-def _normal(rng: np.random.Generator, shape: Shape, mean: float, stddev: float, dtype: Any) -> Array:
+def _normal(
+    rng: np.random.Generator, shape: Shape, mean: float, stddev: float, dtype: Any
+) -> Array:
     return (rng.standard_normal(tuple(shape), np.float32) * stddev + mean).astype(_storage(dtype))
 
 
-def _truncated(rng: np.random.Generator, shape: Shape, mean: float, stddev: float, dtype: Any) -> Array:
+def _truncated(
+    rng: np.random.Generator, shape: Shape, mean: float, stddev: float, dtype: Any
+) -> Array:
     """Normal, with what lies beyond two standard deviations drawn again."""
     z = rng.standard_normal(tuple(shape), np.float32)
     out = np.abs(z) > 2
@@ -193,7 +222,8 @@ class RandomUniform(RandomInitializer):
 
     def __call__(self, shape: Shape, dtype: Any = None) -> Array:
         if _storage(dtype).kind in "iu":
-            return self.generator().integers(self.minval, self.maxval, tuple(shape)).astype(_storage(dtype))
+            draw = self.generator().integers(int(self.minval), int(self.maxval), tuple(shape))
+            return np.asarray(draw, _storage(dtype))
         return _uniform(self.generator(), shape, self.minval, self.maxval, dtype)
 
     def get_config(self) -> dict[str, Any]:
@@ -267,18 +297,28 @@ class VarianceScaling(RandomInitializer):
         return super().get_config() | law | axes
 
 
-def _scaled(name: str, scale: float, mode: str, distribution: str, doc: str) -> type[VarianceScaling]:
+def _scaled(
+    name: str, scale: float, mode: str, distribution: str, doc: str
+) -> type[VarianceScaling]:
     """A variance scaling with its law fixed."""
 
-    def __init__(self: Any, seed: Any = None, input_axes: Any = None, output_axes: Any = None) -> None:
+    def __init__(
+        self: Any, seed: Any = None, input_axes: Any = None, output_axes: Any = None
+    ) -> None:
         VarianceScaling.__init__(self, scale, mode, distribution, seed, input_axes, output_axes)
 
-    return type(name, (VarianceScaling,), {"__init__": __init__, "__doc__": doc, "__module__": __name__})
+    return type(
+        name, (VarianceScaling,), {"__init__": __init__, "__doc__": doc, "__module__": __name__}
+    )
 
 
 _SCALED = ("GlorotUniform", "GlorotNormal", "LecunUniform", "LecunNormal", "HeUniform", "HeNormal")
-GlorotUniform = _scaled("GlorotUniform", 1.0, "fan_avg", "uniform", "Uniform, variance 2 / (fan in + fan out).")
-GlorotNormal = _scaled("GlorotNormal", 1.0, "fan_avg", "normal", "Normal, variance 2 / (fan in + fan out).")
+GlorotUniform = _scaled(
+    "GlorotUniform", 1.0, "fan_avg", "uniform", "Uniform, variance 2 / (fan in + fan out)."
+)
+GlorotNormal = _scaled(
+    "GlorotNormal", 1.0, "fan_avg", "normal", "Normal, variance 2 / (fan in + fan out)."
+)
 LecunUniform = _scaled("LecunUniform", 1.0, "fan_in", "uniform", "Uniform, variance 1 / fan in.")
 LecunNormal = _scaled("LecunNormal", 1.0, "fan_in", "normal", "Normal, variance 1 / fan in.")
 HeUniform = _scaled("HeUniform", 2.0, "fan_in", "uniform", "Uniform, variance 2 / fan in.")
@@ -302,7 +342,9 @@ class Orthogonal(RandomInitializer):
         rows, cols = math.prod(shape[:-1]), shape[-1]
         q, r = np.linalg.qr(self.generator().standard_normal((max(rows, cols), min(rows, cols))))
         q *= np.sign(np.diag(r))
-        return (self.gain * (q.T if rows < cols else q)).reshape(tuple(shape)).astype(_storage(dtype))
+        return (
+            (self.gain * (q.T if rows < cols else q)).reshape(tuple(shape)).astype(_storage(dtype))
+        )
 
     def get_config(self) -> dict[str, Any]:
         return super().get_config() | {"gain": self.gain}
@@ -325,47 +367,18 @@ variance_scaling, orthogonal = VarianceScaling, Orthogonal
 glorot_uniform, glorot_normal = GlorotUniform, GlorotNormal
 lecun_uniform, lecun_normal, he_uniform, he_normal = LecunUniform, LecunNormal, HeUniform, HeNormal
 
-CLASSES: tuple[type[Initializer], ...] = (
-    Zeros, Ones, Constant, Identity, STFT, RandomNormal, RandomUniform, TruncatedNormal, VarianceScaling,
-    GlorotUniform, GlorotNormal, LecunUniform, LecunNormal, HeUniform, HeNormal, Orthogonal,
-)  # fmt: skip
-BY_NAME: dict[str, type[Initializer]] = {c.__name__: c for c in CLASSES} | {
-    "zeros": Zeros, "zero": Zeros, "ones": Ones, "one": Ones, "constant": Constant, "identity": Identity,
-    "eye": Identity, "stft": STFT, "normal": RandomNormal, "uniform": RandomUniform,
-    "random_normal": RandomNormal, "random_uniform": RandomUniform, "truncated_normal": TruncatedNormal,
-    "variance_scaling": VarianceScaling, "glorot_uniform": GlorotUniform, "glorot_normal": GlorotNormal,
-    "lecun_uniform": LecunUniform, "lecun_normal": LecunNormal, "he_uniform": HeUniform,
-    "he_normal": HeNormal, "orthogonal": Orthogonal, "IdentityInitializer": Identity,
-    "OrthogonalInitializer": Orthogonal, "STFTInitializer": STFT,
-}  # fmt: skip
+BY_NAME: dict[str, type[Initializer]] = {
+    n: c for n, c in globals().items() if isinstance(c, type) and issubclass(c, Initializer)
+} | {"zero": Zeros, "one": Ones, "eye": Identity, "normal": RandomNormal, "uniform": RandomUniform}
+del BY_NAME["Initializer"], BY_NAME["RandomInitializer"]
 
 
 def get(identifier: Any) -> Any:
     """An initializer from a name, a config, a class, a number, an array or a callable. Raises ValueError."""
-    if identifier is None:
-        return None
-    if isinstance(identifier, dict):
-        identifier = deserialize(identifier)
-    if isinstance(identifier, str):
-        found = BY_NAME.get(identifier)
-        if found is None:
-            refuse(
-                f"Unknown initializer {identifier!r}",
-                "An initializer is a known name, an Initializer, or a function of (shape, dtype)",
-                suggest(identifier, BY_NAME),
-            )
-        return found()
-    if isinstance(identifier, type):
-        return identifier()
-    if isinstance(identifier, (int, float, np.ndarray, np.generic)) and not isinstance(identifier, bool):
+    numeric = isinstance(identifier, (int, float, np.ndarray, np.generic))
+    if numeric and not isinstance(identifier, bool):
         return Constant(identifier)
-    if callable(identifier):
-        return identifier
-    refuse(
-        f"initializer={identifier!r} is {type(identifier).__name__}",
-        "An initializer is a known name, an Initializer, or a function of (shape, dtype)",
-        "Pass for example 'glorot_uniform'",
-    )
+    return find(identifier, "initializer", BY_NAME, "(shape, dtype)", "'glorot_uniform'")
 
 
 def serialize(initializer: Any) -> Any:

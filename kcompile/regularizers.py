@@ -8,7 +8,8 @@ from __future__ import annotations
 from typing import Any
 
 import kcompile.ops as ops
-from kcompile.arguments import choice, non_negative, owner, refuse, suggest
+from kcompile.arguments import choice, non_negative, owner, refuse
+from kcompile.lookup import find
 from kcompile.serialization import deserialize_keras_object, serialize_keras_object
 
 
@@ -19,7 +20,9 @@ class Regularizer:
         return 0.0
 
     def get_config(self) -> dict[str, Any]:
-        raise NotImplementedError(f"{type(self).__name__} has no get_config(), so it cannot be saved")
+        raise NotImplementedError(
+            f"{type(self).__name__} has no get_config(), so it cannot be saved"
+        )
 
     @classmethod
     def from_config(cls, config: dict[str, Any]) -> Any:
@@ -111,28 +114,7 @@ BY_NAME: dict[str, type[Regularizer]] = {c.__name__: c for c in CLASSES} | {
 
 def get(identifier: Any) -> Any:
     """A regularizer from a name, a config, a class or a callable; None stays None. Raises ValueError."""
-    if identifier is None:
-        return None
-    if isinstance(identifier, dict):
-        identifier = deserialize(identifier)
-    if isinstance(identifier, str):
-        found = BY_NAME.get(identifier)
-        if found is None:
-            refuse(
-                f"Unknown regularizer {identifier!r}",
-                "A regularizer is a known name, a Regularizer, or a function of one weight",
-                suggest(identifier, BY_NAME),
-            )
-        return found()
-    if isinstance(identifier, type):
-        return identifier()
-    if callable(identifier):
-        return identifier
-    refuse(
-        f"regularizer={identifier!r} is {type(identifier).__name__}",
-        "A regularizer is a known name, a Regularizer, or a function of one weight",
-        "Pass for example regularizers.L2(0.01)",
-    )
+    return find(identifier, "regularizer", BY_NAME, "one weight", "regularizers.L2(0.01)")
 
 
 def serialize(regularizer: Any) -> Any:

@@ -44,7 +44,11 @@ class ReLU(_Pointwise):
     """max(x, 0), with an optional ceiling, slope below and threshold."""
 
     def __init__(
-        self, max_value: Any = None, negative_slope: float = 0.0, threshold: float = 0.0, **kwargs: Any
+        self,
+        max_value: Any = None,
+        negative_slope: float = 0.0,
+        threshold: float = 0.0,
+        **kwargs: Any,
     ):
         super().__init__(**kwargs)
         self.max_value = None if max_value is None else non_negative(self, "max_value", max_value)
@@ -109,7 +113,9 @@ class PReLU(_Pointwise):
             alpha_constraint=alpha_constraint,
         )
         several = isinstance(shared_axes, (list, tuple))
-        self.shared_axes = None if shared_axes is None else list(shared_axes) if several else [shared_axes]
+        self.shared_axes = (
+            None if shared_axes is None else list(shared_axes) if several else [shared_axes]
+        )
 
     def build(self, input_shape: Any) -> None:
         shape = list(input_shape[1:])

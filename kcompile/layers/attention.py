@@ -1,4 +1,4 @@
-"""Attention: MultiHeadAttention, GroupQueryAttention, Attention, AdditiveAttention.
+"""`MultiHeadAttention`.
 
 Without dropout and without returned scores the heads become the composite behind
 `ops.dot_product_attention`. Refuses to hold the softmax and the projections themselves.
@@ -12,13 +12,12 @@ from typing import Any
 import kcompile.constraints as constraints
 import kcompile.initializers as initializers
 import kcompile.ops as ops
-import kcompile.random as random
 import kcompile.regularizers as regularizers
-from kcompile.arguments import choice, fraction, is_int, owner, positive_int, refuse
+from kcompile.arguments import fraction, is_int, owner, positive_int, refuse
 from kcompile.layer import Layer
 from kcompile.layers.activation import Softmax
 from kcompile.layers.einsum_dense import EinsumDense
-from kcompile.layers.regularization import Dropout, generator
+from kcompile.layers.regularization import Dropout
 from kcompile.layers.settings import build_child, configured
 
 _SHARED = (
@@ -53,7 +52,10 @@ class MultiHeadAttention(Layer):
         **kwargs: Any,
     ):
         of = type(self)
-        num_heads, key_dim = positive_int(of, "num_heads", num_heads), positive_int(of, "key_dim", key_dim)
+        num_heads, key_dim = (
+            positive_int(of, "num_heads", num_heads),
+            positive_int(of, "key_dim", key_dim),
+        )
         value_dim = key_dim if value_dim is None else positive_int(of, "value_dim", value_dim)
         dropout = fraction(of, "dropout", dropout)
         if sliding_window is not None:
@@ -62,7 +64,9 @@ class MultiHeadAttention(Layer):
         self.supports_masking = True
         self._num_heads, self._key_dim, self._value_dim = num_heads, key_dim, value_dim
         self._dropout, self._use_bias, self._use_gate = dropout, use_bias, use_gate
-        self._output_shape = (output_shape,) if is_int(output_shape) else tuple(output_shape or ()) or None
+        self._output_shape = (
+            (output_shape,) if is_int(output_shape) else tuple(output_shape or ()) or None
+        )
         self._attention_axes = (attention_axes,) if is_int(attention_axes) else attention_axes
         self._sliding_window, self.seed = sliding_window, seed
         self._kernel_initializer = initializers.get(kernel_initializer)
@@ -84,7 +88,9 @@ class MultiHeadAttention(Layer):
     value_dense = property(lambda self: self._value_dense)
     output_dense = property(lambda self: self._output_dense)
 
-    def _dense(self, name: str, shape: Any, equation: str, output: list[Any], axes: str, **more: Any) -> Any:
+    def _dense(
+        self, name: str, shape: Any, equation: str, output: list[Any], axes: str, **more: Any
+    ) -> Any:
         """A projection with this layer's settings, built; unseeded ones draw their own numbers."""
 
         def fresh(initializer: Any) -> Any:
@@ -126,7 +132,9 @@ class MultiHeadAttention(Layer):
         self._query_dense = self._into_heads("query", query_shape, self._key_dim)
         self._key_dense = self._into_heads("key", key_shape, self._key_dim)
         if self._use_gate:
-            self._gate_dense = self._into_heads("gate", query_shape, self._value_dim, activation="sigmoid")
+            self._gate_dense = self._into_heads(
+                "gate", query_shape, self._value_dim, activation="sigmoid"
+            )
         self._value_dense = self._into_heads("value", value_shape, self._value_dim)
         self._build_attention(len(value_shape) + 1)
         outputs = "uvwz"[: len(self._output_shape or (1,))]
@@ -155,7 +163,9 @@ class MultiHeadAttention(Layer):
         self._scores_equation = f"{''.join(source)},{letters}->{product}"
         self._combine_equation = f"{product},{''.join(source)}->{letters}"
         count = len(self._attention_axes)
-        self._softmax = Softmax(axis=tuple(range(len(product) - count, len(product))), dtype=self.dtype_policy)
+        self._softmax = Softmax(
+            axis=tuple(range(len(product) - count, len(product))), dtype=self.dtype_policy
+        )
         self._dropout_layer = Dropout(self._dropout, dtype=self.dtype_policy, seed=self.seed)
 
     def call(
@@ -172,14 +182,18 @@ class MultiHeadAttention(Layer):
         use_causal_mask: bool = False,
     ) -> Any:
         key = value if key is None else key
-        mask = self._mask(query, value, query_mask, value_mask, key_mask, attention_mask, use_causal_mask)
+        mask = self._mask(
+            query, value, query_mask, value_mask, key_mask, attention_mask, use_causal_mask
+        )
         gate = self._gate_dense(query) if self._use_gate else None
         q, k, v = self._query_dense(query), self._key_dense(key), self._value_dense(value)
         out, scores = self._attend(q, k, v, mask, training, return_attention_scores)
         out = self._output_dense(out if gate is None else ops.multiply(out, gate))
         return (out, scores) if return_attention_scores else out
 
-    def _attend(self, q: Any, k: Any, v: Any, mask: Any, training: Any, scores_wanted: bool) -> tuple[Any, Any]:
+    def _attend(
+        self, q: Any, k: Any, v: Any, mask: Any, training: Any, scores_wanted: bool
+    ) -> tuple[Any, Any]:
         scale = 1.0 / math.sqrt(self._key_dim)
         if mask is not None:
             between = -len(self._attention_axes) * 2 - 1
@@ -191,7 +205,9 @@ class MultiHeadAttention(Layer):
         weights = self._dropout_layer(scores, training=training) if self._dropout > 0 else scores
         return ops.einsum(self._combine_equation, weights, v), scores
 
-    def _mask(self, query: Any, value: Any, q: Any, v: Any, k: Any, given: Any, causal: bool) -> Any:
+    def _mask(
+        self, query: Any, value: Any, q: Any, v: Any, k: Any, given: Any, causal: bool
+    ) -> Any:
         """All masks joined, (N or 1, T, S), or None."""
         parts = [
             None if q is None else ops.expand_dims(ops.cast(q, "bool"), -1),
@@ -216,115 +232,23 @@ class MultiHeadAttention(Layer):
     def compute_mask(self, query: Any, previous_mask: Any = None) -> Any:
         return previous_mask
 
-    def compute_output_shape(self, query_shape: Any, value_shape: Any, key_shape: Any = None) -> Any:
-        return (*query_shape[:-1], *self._output_shape) if self._output_shape else tuple(query_shape)
+    def compute_output_shape(
+        self, query_shape: Any, value_shape: Any, key_shape: Any = None
+    ) -> Any:
+        return (
+            (*query_shape[:-1], *self._output_shape) if self._output_shape else tuple(query_shape)
+        )
 
     def get_config(self) -> dict[str, Any]:
-        own = ("num_heads", "key_dim", "value_dim", "dropout", "use_bias", "use_gate", "output_shape")
+        own = (
+            "num_heads",
+            "key_dim",
+            "value_dim",
+            "dropout",
+            "use_bias",
+            "use_gate",
+            "output_shape",
+        )
         own += ("attention_axes", "sliding_window", *_SHARED, "activity_regularizer")
         given = configured(self, *own, read=lambda name: getattr(self, f"_{name}"))
         return super().get_config() | given | {"seed": self.seed}
-
-
-class Attention(Layer):
-    """softmax(scores of query and key) @ value, for inputs [query (N, T, d), value (N, S, d), key]."""
-
-    def __init__(
-        self, use_scale: bool = False, score_mode: str = "dot", dropout: float = 0.0, seed: Any = None, **kwargs: Any
-    ):
-        score_mode = choice(type(self), "score_mode", score_mode, ("dot", "concat"))
-        dropout = fraction(type(self), "dropout", dropout)
-        super().__init__(**kwargs)
-        self.use_scale, self.score_mode, self.dropout, self.seed = use_scale, score_mode, dropout, seed
-        self.seed_generator = generator(seed) if dropout > 0 else None
-        self.supports_masking = True
-        self.scale: Any = None
-        self.concat_score_weight: Any = None
-
-    def build(self, input_shape: Any) -> None:
-        self._check(input_shape)
-        self._add_weights(input_shape)
-        self.built = True
-
-    def _add_weights(self, input_shape: Any) -> None:
-        if self.use_scale:
-            self.scale = self.add_weight(name="scale", shape=(), initializer="ones")
-        if self.score_mode == "concat":
-            self.concat_score_weight = self.add_weight(name="concat_score_weight", shape=(), initializer="ones")
-
-    def _check(self, inputs: Any) -> None:
-        if not isinstance(inputs, (list, tuple)) or not 2 <= len(inputs) <= 3:
-            refuse(
-                f"{owner(self)} was called on {inputs!r}",
-                "It takes a list [query, value] or [query, value, key]",
-                "Call it as Attention()([query, value])",
-                code="KC201",
-            )
-
-    def _scores(self, query: Any, key: Any) -> Any:
-        if self.score_mode == "dot":
-            scores = ops.matmul(query, ops.swapaxes(key, -2, -1))
-            return scores if self.scale is None else scores * self.scale
-        both = ops.expand_dims(query, -2) + ops.expand_dims(key, -3)
-        both = both if self.scale is None else both * self.scale
-        return self.concat_score_weight * ops.sum(ops.tanh(both), axis=-1)
-
-    def call(
-        self,
-        inputs: Any,
-        mask: Any = None,
-        training: Any = False,
-        return_attention_scores: bool = False,
-        use_causal_mask: bool = False,
-    ) -> Any:
-        self._check(inputs)
-        query, value = inputs[0], inputs[1]
-        key = inputs[2] if len(inputs) > 2 else value
-        q_mask, v_mask = (mask[0], mask[1]) if mask else (None, None)
-        scores = self._scores(query, key)
-        allowed = None if v_mask is None else ops.expand_dims(v_mask, -2)
-        if use_causal_mask:
-            t, s = ops.shape(scores)[-2:]
-            row = ops.expand_dims(ops.arange(t, dtype="int32"), (0, 2))
-            causal = ops.greater_equal(row, ops.expand_dims(ops.arange(s, dtype="int32"), (0, 1)))
-            allowed = causal if allowed is None else ops.logical_and(allowed, causal)
-        if allowed is not None:
-            low = 65504.0 if scores.dtype == "float16" else 1e9
-            scores = ops.where(allowed, scores, scores - low)
-        weights = ops.softmax(scores, axis=-1)
-        if training and self.dropout > 0:
-            weights = random.dropout(weights, self.dropout, seed=self.seed_generator)
-        out = ops.matmul(weights, value)
-        if q_mask is not None:
-            out = ops.where(ops.expand_dims(q_mask, -1), out, ops.zeros_like(out))
-        return (out, weights) if return_attention_scores else out
-
-    def compute_mask(self, inputs: Any, mask: Any = None) -> Any:
-        return None if mask is None else mask[0]
-
-    def compute_output_shape(self, input_shape: Any) -> Any:
-        return (*input_shape[0][:-1], input_shape[1][-1])
-
-    def get_config(self) -> dict[str, Any]:
-        return super().get_config() | configured(self, "use_scale", "score_mode", "dropout", "seed")
-
-
-class AdditiveAttention(Attention):
-    """Attention with scores sum(scale * tanh(query + key))."""
-
-    def __init__(self, use_scale: bool = True, dropout: float = 0.0, **kwargs: Any):
-        super().__init__(use_scale=use_scale, dropout=dropout, **kwargs)
-
-    def _add_weights(self, input_shape: Any) -> None:
-        if self.use_scale:
-            shape = (input_shape[0][-1],)
-            self.scale = self.add_weight(name="scale", shape=shape, initializer="glorot_uniform")
-
-    def _scores(self, query: Any, key: Any) -> Any:
-        both = ops.tanh(ops.expand_dims(query, -2) + ops.expand_dims(key, -3))
-        return ops.sum(both if self.scale is None else both * self.scale, axis=-1)
-
-    def get_config(self) -> dict[str, Any]:
-        config = super().get_config()
-        del config["score_mode"]
-        return config

@@ -1,26 +1,23 @@
-"""The cells of recurrent layers: SimpleRNNCell, LSTMCell, GRUCell, StackedRNNCells.
+"""What the cells of recurrent layers share, and the simplest of them, SimpleRNNCell.
 
 A cell splits its step in two: `project`, the part of the input, which a layer hoists out of the loop as
-one product, and `advance`, the part of the state. Refuses to hold the loop (`recurrence.py`).
+one product, and `advance`, the part of the state. Refuses to hold the loop (`recurrence.py`) and the
+cells with gates (`gated_cells.py`).
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterator
-from contextlib import ExitStack, contextmanager
+from contextlib import contextmanager
 from typing import Any
 
-import numpy as np
-
-import kcompile.activations as activations
 import kcompile.ops as ops
 import kcompile.random as random
-from kcompile.arguments import gone, positive_int, refuse
+from kcompile.arguments import gone, positive_int
 from kcompile.layer import Layer
 from kcompile.layers.core import known_dim
 from kcompile.layers.regularization import generator
-from kcompile.layers.settings import build_child, configured, resolve, weight
-from kcompile.serialization import deserialize_keras_object, serialize_keras_object
+from kcompile.layers.settings import configured, resolve, weight
 
 SETTINGS = (
     "units", "activation", "use_bias", "kernel_initializer", "recurrent_initializer", "bias_initializer",
@@ -35,7 +32,9 @@ class Cell(Layer):
     gates: int
     more_settings: tuple[str, ...] = ()
 
-    def _prepare(self, units: Any, dropout: float, recurrent_dropout: float, kwargs: dict[str, Any]) -> int:
+    def _prepare(
+        self, units: Any, dropout: float, recurrent_dropout: float, kwargs: dict[str, Any]
+    ) -> int:
         """Checked units; takes `implementation` out of `kwargs` and refuses spellings of Keras 1."""
         gone(
             type(self), kwargs, input_length="Input(shape=(length, features))", init="kernel_initializer=",
@@ -44,7 +43,9 @@ class Cell(Layer):
         self._implementation = kwargs.pop("implementation", 2)
         return positive_int(type(self), "units", units)
 
-    def _set(self, units: int, use_bias: bool, dropout: float, recurrent_dropout: float, seed: Any) -> None:
+    def _set(
+        self, units: int, use_bias: bool, dropout: float, recurrent_dropout: float, seed: Any
+    ) -> None:
         self.units, self.use_bias, self.seed = units, use_bias, seed
         self.dropout = min(1.0, max(0.0, dropout))
         self.recurrent_dropout = min(1.0, max(0.0, recurrent_dropout))
@@ -92,7 +93,9 @@ class Cell(Layer):
             z = ops.matmul(inputs, self.kernel)
         else:
             masks = [ops.expand_dims(m, 1) if len(inputs.shape) == 3 else m for m in masks]
-            kernels = [self.kernel] if len(masks) == 1 else ops.split(self.kernel, self.gates, axis=1)
+            kernels = (
+                [self.kernel] if len(masks) == 1 else ops.split(self.kernel, self.gates, axis=1)
+            )
             z = [ops.matmul(inputs * m, k) for m, k in zip(masks, kernels, strict=True)]
             z = z[0] if len(z) == 1 else ops.concatenate(z, axis=-1)
         bias = self._input_bias()
@@ -107,10 +110,15 @@ class Cell(Layer):
         masks = self._masks[1] if self._masks else None
         u = self.recurrent_kernel
         if masks is None or len(masks) == 1:
-            part = u if (first, last) == (0, self.gates) else u[:, first * self.units : last * self.units]
+            part = (
+                u
+                if (first, last) == (0, self.gates)
+                else u[:, first * self.units : last * self.units]
+            )
             return ops.matmul(h if masks is None else h * masks[0], part)
         parts = [
-            ops.matmul(h * masks[g], u[:, g * self.units : (g + 1) * self.units]) for g in range(first, last)
+            ops.matmul(h * masks[g], u[:, g * self.units : (g + 1) * self.units])
+            for g in range(first, last)
         ]
         return parts[0] if len(parts) == 1 else ops.concatenate(parts, axis=-1)
 
@@ -187,237 +195,3 @@ class SimpleRNNCell(Cell):
     def advance(self, z: Any, states: list[Any]) -> tuple[Any, list[Any]]:
         h = self.activation(ops.add(z, self._recur(states[0])))
         return h, [h]
-
-
-class LSTMCell(Cell):
-    """Long short-term memory: gates i, f, c, o; states h and c."""
-
-    gates = 4
-    more_settings = ("recurrent_activation", "unit_forget_bias")
-
-    def __init__(
-        self,
-        units: int,
-        activation: Any = "tanh",
-        recurrent_activation: Any = "sigmoid",
-        use_bias: bool = True,
-        kernel_initializer: Any = "glorot_uniform",
-        recurrent_initializer: Any = "orthogonal",
-        bias_initializer: Any = "zeros",
-        unit_forget_bias: bool = True,
-        kernel_regularizer: Any = None,
-        recurrent_regularizer: Any = None,
-        bias_regularizer: Any = None,
-        kernel_constraint: Any = None,
-        recurrent_constraint: Any = None,
-        bias_constraint: Any = None,
-        dropout: float = 0.0,
-        recurrent_dropout: float = 0.0,
-        seed: Any = None,
-        **kwargs: Any,
-    ):
-        units = self._prepare(units, dropout, recurrent_dropout, kwargs)
-        super().__init__(**kwargs)
-        self._set(units, use_bias, dropout, recurrent_dropout, seed)
-        self.state_size = [units, units]
-        self.unit_forget_bias = unit_forget_bias
-        resolve(
-            self,
-            activation=activation,
-            recurrent_activation=recurrent_activation,
-            kernel_initializer=kernel_initializer,
-            recurrent_initializer=recurrent_initializer,
-            bias_initializer=bias_initializer,
-            kernel_regularizer=kernel_regularizer,
-            recurrent_regularizer=recurrent_regularizer,
-            bias_regularizer=bias_regularizer,
-            kernel_constraint=kernel_constraint,
-            recurrent_constraint=recurrent_constraint,
-            bias_constraint=bias_constraint,
-        )
-
-    def build(self, input_shape: Any) -> None:
-        self._add_kernels(input_shape)
-        if self.use_bias:
-            start = self._forgetful if self.unit_forget_bias else self.bias_initializer
-            self.bias = weight(self, "bias", (4 * self.units,), initializer=start)
-        self.built = True
-
-    def _forgetful(self, shape: Any, dtype: Any = None) -> Any:
-        """The bias initializer, but 1 for the forget gate."""
-        u = self.units
-        parts = (
-            self.bias_initializer((u,), dtype=dtype),
-            np.ones((u,), "float32"),
-            self.bias_initializer((2 * u,), dtype=dtype),
-        )
-        return np.concatenate([np.asarray(p) for p in parts])
-
-    def advance(self, z: Any, states: list[Any]) -> tuple[Any, list[Any]]:
-        h, c = states
-        i, f, g, o = ops.split(ops.add(z, self._recur(h)), 4, axis=-1)
-        gate = self.recurrent_activation
-        c = gate(f) * c + gate(i) * self.activation(g)
-        h = gate(o) * self.activation(c)
-        return h, [h, c]
-
-
-class GRUCell(Cell):
-    """Gated recurrent unit: gates z, r, h; h' = z * h + (1 - z) * candidate."""
-
-    gates = 3
-    more_settings = ("recurrent_activation", "reset_after")
-
-    def __init__(
-        self,
-        units: int,
-        activation: Any = "tanh",
-        recurrent_activation: Any = "sigmoid",
-        use_bias: bool = True,
-        kernel_initializer: Any = "glorot_uniform",
-        recurrent_initializer: Any = "orthogonal",
-        bias_initializer: Any = "zeros",
-        kernel_regularizer: Any = None,
-        recurrent_regularizer: Any = None,
-        bias_regularizer: Any = None,
-        kernel_constraint: Any = None,
-        recurrent_constraint: Any = None,
-        bias_constraint: Any = None,
-        dropout: float = 0.0,
-        recurrent_dropout: float = 0.0,
-        reset_after: bool = True,
-        seed: Any = None,
-        **kwargs: Any,
-    ):
-        units = self._prepare(units, dropout, recurrent_dropout, kwargs)
-        super().__init__(**kwargs)
-        self._set(units, use_bias, dropout, recurrent_dropout, seed)
-        self.reset_after = reset_after
-        resolve(
-            self,
-            activation=activation,
-            recurrent_activation=recurrent_activation,
-            kernel_initializer=kernel_initializer,
-            recurrent_initializer=recurrent_initializer,
-            bias_initializer=bias_initializer,
-            kernel_regularizer=kernel_regularizer,
-            recurrent_regularizer=recurrent_regularizer,
-            bias_regularizer=bias_regularizer,
-            kernel_constraint=kernel_constraint,
-            recurrent_constraint=recurrent_constraint,
-            bias_constraint=bias_constraint,
-        )
-
-    def build(self, input_shape: Any) -> None:
-        self._add_kernels(input_shape)
-        if self.use_bias:
-            shape = (2, 3 * self.units) if self.reset_after else (3 * self.units,)
-            self.bias = weight(self, "bias", shape)
-        self.built = True
-
-    def _input_bias(self) -> Any:
-        return self.bias[0] if self.bias is not None and self.reset_after else self.bias
-
-    def advance(self, z: Any, states: list[Any]) -> tuple[Any, list[Any]]:
-        h, u = states[0], self.units
-        gate = self.recurrent_activation
-        if self.reset_after:
-            inner = self._recur(h)
-            if self.bias is not None:
-                inner = ops.add(inner, self.bias[1])
-            both = gate(ops.add(z[:, : 2 * u], inner[:, : 2 * u]))
-            update, reset = both[:, :u], both[:, u:]
-            candidate = self.activation(ops.add(z[:, 2 * u :], reset * inner[:, 2 * u :]))
-        else:
-            both = gate(ops.add(z[:, : 2 * u], self._recur(h, 0, 2)))
-            update, reset = both[:, :u], both[:, u:]
-            candidate = self.activation(ops.add(z[:, 2 * u :], self._recur(reset * h, 2, 3)))
-        h = update * h + (1.0 - update) * candidate
-        return h, [h]
-
-
-def usual(cell: Any) -> bool:
-    """Whether a cell has the activations of the composites: tanh and sigmoid."""
-    return cell.activation is activations.tanh and cell.recurrent_activation is activations.sigmoid
-
-
-class StackedRNNCells(Layer):
-    """Cells one above the other; its state is the list of theirs."""
-
-    def __init__(self, cells: Any, **kwargs: Any):
-        for cell in cells:
-            if not hasattr(cell, "call") or not hasattr(cell, "state_size"):
-                refuse(
-                    f"{type(self).__name__} was given the cell {cell!r}",
-                    "A cell has a method `call` and an attribute `state_size`",
-                    "Pass cells such as LSTMCell(32)",
-                )
-        super().__init__(**kwargs)
-        self.cells = list(cells)
-
-    @property
-    def state_size(self) -> list[Any]:
-        return [c.state_size for c in self.cells]
-
-    @property
-    def output_size(self) -> int:
-        last = self.cells[-1]
-        size = getattr(last, "output_size", None)
-        return size if size is not None else _flat(last.state_size)[0]  # type: ignore[no-any-return]
-
-    def get_initial_state(self, batch_size: Any = None) -> list[Any]:
-        return [initial_state(c, batch_size, self.compute_dtype) for c in self.cells]
-
-    @contextmanager
-    def masks_drawn(self, batch: Any, training: Any) -> Iterator[None]:
-        """Inside, every step of every cell uses the same dropout masks."""
-        with ExitStack() as stack:
-            for cell in self.cells:
-                if hasattr(cell, "masks_drawn"):
-                    stack.enter_context(cell.masks_drawn(batch, training))
-            yield
-
-    def build(self, input_shape: Any) -> None:
-        for cell in self.cells:
-            build_child(cell, input_shape)
-            size = getattr(cell, "output_size", None)
-            input_shape = (input_shape[0], _flat(cell.state_size)[0] if size is None else size)
-        self.built = True
-
-    def call(self, inputs: Any, states: Any, training: Any = False) -> Any:
-        new = []
-        for cell, state in zip(self.cells, states, strict=True):
-            nested = isinstance(state, (list, tuple))
-            inputs, after = call_cell(cell, inputs, list(state) if nested else [state])
-            new.append(after if nested else after[0])
-        return inputs, new
-
-    def get_config(self) -> dict[str, Any]:
-        return super().get_config() | {"cells": [serialize_keras_object(c) for c in self.cells]}
-
-    @classmethod
-    def from_config(cls, config: dict[str, Any], custom_objects: Any = None) -> Any:
-        config = dict(config)
-        cells = config.pop("cells")
-        return cls([deserialize_keras_object(c, custom_objects=custom_objects) for c in cells], **config)
-
-
-def _flat(size: Any) -> list[Any]:
-    return list(size) if isinstance(size, (list, tuple)) else [size]
-
-
-def initial_state(cell: Any, batch: Any, dtype: str) -> list[Any]:
-    """The states a cell starts from: what it says, else zeros."""
-    if hasattr(cell, "get_initial_state"):
-        found = cell.get_initial_state(batch_size=batch)
-        return list(found) if isinstance(found, (list, tuple)) else [found]
-    return [ops.zeros((batch, d), dtype=dtype) for d in _flat(cell.state_size)]
-
-
-def call_cell(cell: Any, inputs: Any, states: list[Any]) -> tuple[Any, list[Any]]:
-    """One step of any cell: (output, list of new states). A layer takes `training` from the call around."""
-    output, new = (cell if callable(cell) else cell.call)(inputs, states)
-    return output, list(new) if isinstance(new, (list, tuple)) else [new]
-
-
-

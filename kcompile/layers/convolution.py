@@ -14,7 +14,15 @@ from kcompile.layer import InputSpec, Layer
 from kcompile.layers.core import known_dim
 from kcompile.layers.settings import configured, resolve, weight
 
-_COMMON = ("kernel_size", "strides", "padding", "data_format", "dilation_rate", "activation", "use_bias")
+_COMMON = (
+    "kernel_size",
+    "strides",
+    "padding",
+    "data_format",
+    "dilation_rate",
+    "activation",
+    "use_bias",
+)
 
 
 class Convolution(Layer):
@@ -25,12 +33,23 @@ class Convolution(Layer):
     exclusive = True  # strides and dilation rates above 1 exclude each other
 
     def _window(
-        self, kernel_size: Any, strides: Any, padding: Any, data_format_: Any, dilation_rate: Any, kwargs: Any
+        self,
+        kernel_size: Any,
+        strides: Any,
+        padding: Any,
+        data_format_: Any,
+        dilation_rate: Any,
+        kwargs: Any,
     ) -> dict[str, Any]:
         """Checked window arguments, to be set after `Layer.__init__`. Raises ValueError."""
         of = type(self)
         gone(
-            of, kwargs, border_mode="padding=", subsample="strides=", nb_filter="filters=", dim_ordering="data_format="
+            of,
+            kwargs,
+            border_mode="padding=",
+            subsample="strides=",
+            nb_filter="filters=",
+            dim_ordering="data_format=",
         )
         found = {
             "kernel_size": int_tuple(of, "kernel_size", kernel_size, self.rank),
@@ -147,7 +166,9 @@ class _Conv(Convolution):
                 f"Choose groups that divide {channels}",
                 code="KC201",
             )
-        self.kernel = weight(self, "kernel", (*self.kernel_size, channels // self.groups, self.filters))
+        self.kernel = weight(
+            self, "kernel", (*self.kernel_size, channels // self.groups, self.filters)
+        )
         self._add_bias(self.filters)
 
     def call(self, inputs: Any) -> Any:
@@ -211,7 +232,9 @@ class _ConvTranspose(Convolution):
         filters = positive_int(type(self), "filters", filters)
         window = self._window(kernel_size, strides, padding, data_format, dilation_rate, kwargs)
         if output_padding is not None:
-            output_padding = int_tuple(type(self), "output_padding", output_padding, self.rank, allow_zero=True)
+            output_padding = int_tuple(
+                type(self), "output_padding", output_padding, self.rank, allow_zero=True
+            )
             if any(p >= s for p, s in zip(output_padding, window["strides"], strict=True)):
                 refuse(
                     f"{owner(type(self))} was given output_padding={output_padding} and strides={window['strides']}",
@@ -239,7 +262,9 @@ class _ConvTranspose(Convolution):
 
     def call(self, inputs: Any) -> Any:
         ways = self._ways()
-        return self._finish(ops.conv_transpose(inputs, self.kernel, output_padding=self.output_padding, **ways))
+        return self._finish(
+            ops.conv_transpose(inputs, self.kernel, output_padding=self.output_padding, **ways)
+        )
 
     def get_config(self) -> dict[str, Any]:
         return self._configured(

@@ -50,7 +50,12 @@ class Dense(Layer):
         **kwargs: Any,
     ):
         units = positive_int(type(self), "units", units)
-        gone(type(self), kwargs, weights="layer.set_weights(...) once the layer is built", init="kernel_initializer=")
+        gone(
+            type(self),
+            kwargs,
+            weights="layer.set_weights(...) once the layer is built",
+            init="kernel_initializer=",
+        )
         plain_only(self, lora_rank, quantization_config)
         super().__init__(activity_regularizer=activity_regularizer, **kwargs)
         self.units, self.use_bias = units, use_bias
@@ -124,7 +129,9 @@ class Embedding(Layer):
         output_dim = positive_int(type(self), "output_dim", output_dim)
         plain_only(self, lora_rank, quantization_config)
         if kwargs.pop("input_length", None) is not None:
-            warnings.warn("Embedding: `input_length` has no meaning any more; remove it.", stacklevel=2)
+            warnings.warn(
+                "Embedding: `input_length` has no meaning any more; remove it.", stacklevel=2
+            )
         super().__init__(**kwargs)
         self.input_dim, self.output_dim, self.mask_zero = input_dim, output_dim, mask_zero
         resolve(
@@ -137,7 +144,9 @@ class Embedding(Layer):
         self.autocast = False
         if weights is not None:
             self.build()
-            self.set_weights(weights if isinstance(weights, list) and len(weights) == 1 else [weights])
+            self.set_weights(
+                weights if isinstance(weights, list) and len(weights) == 1 else [weights]
+            )
 
     def build(self, input_shape: Any = None) -> None:
         if self.built:
@@ -208,7 +217,12 @@ class Lambda(Layer):
     """`function(inputs, **arguments)` as a layer. Never loaded from a file when it is a Python lambda."""
 
     def __init__(
-        self, function: Any, output_shape: Any = None, mask: Any = None, arguments: Any = None, **kwargs: Any
+        self,
+        function: Any,
+        output_shape: Any = None,
+        mask: Any = None,
+        arguments: Any = None,
+        **kwargs: Any,
     ):
         super().__init__(**kwargs)
         if not callable(function):
@@ -247,7 +261,11 @@ class Lambda(Layer):
             given = self._output_shape
             config["output_shape"] = self._serialized(given) if callable(given) else given
         if self.mask is not None:
-            config["mask"] = self._serialized(self.mask) if callable(self.mask) else serialize_keras_object(self.mask)
+            config["mask"] = (
+                self._serialized(self.mask)
+                if callable(self.mask)
+                else serialize_keras_object(self.mask)
+            )
         config["arguments"] = serialize_keras_object(self.arguments)
         return config
 
@@ -262,7 +280,9 @@ class Lambda(Layer):
         return serialize_keras_object(function)
 
     @classmethod
-    def from_config(cls, config: dict[str, Any], custom_objects: Any = None, safe_mode: Any = None) -> Any:
+    def from_config(
+        cls, config: dict[str, Any], custom_objects: Any = None, safe_mode: Any = None
+    ) -> Any:
         config = dict(config)
         for key in ("function", "output_shape", "mask", "arguments"):
             value = config.get(key)
@@ -303,5 +323,6 @@ class Wrapper(Layer):
     @classmethod
     def from_config(cls, config: dict[str, Any], custom_objects: Any = None) -> Any:
         config = dict(config)
-        return cls(deserialize_keras_object(config.pop("layer"), custom_objects=custom_objects), **config)
-
+        return cls(
+            deserialize_keras_object(config.pop("layer"), custom_objects=custom_objects), **config
+        )

@@ -27,8 +27,11 @@ class _Equation:
         x, comma, w = left.partition(",")
         dots = [s.startswith("...") for s in (x, out)] + [s.endswith("...") for s in (x, out)]
         letters = [s.replace("...", "") for s in (x, w, out)]
-        ok = bool(arrow and comma) and dots[0] == dots[1] and dots[2] == dots[3] and all(
-            s.isalpha() and len(set(s)) == len(s) for s in letters
+        ok = (
+            bool(arrow and comma)
+            and dots[0] == dots[1]
+            and dots[2] == dots[3]
+            and all(s.isalpha() and len(set(s)) == len(s) for s in letters)
         )
         if not ok or "." in "".join(letters):
             self.refuse(f"An equation has the form {_FORMS}", "Rewrite the equation")
@@ -41,7 +44,11 @@ class _Equation:
         free = [c for c in "zyxwvutsrqponm" + "ZYXWVUTSRQPONM" if c not in text][:extra]
         mid = "".join(free)
         before, after = (mid, "") if dots[0] else ("", mid)
-        self.x, self.w, self.out = before + letters[0] + after, letters[1], before + letters[2] + after
+        self.x, self.w, self.out = (
+            before + letters[0] + after,
+            letters[1],
+            before + letters[2] + after,
+        )
         # the partial output shape is without the batch and without what the dots stand for
         given = list(layer.partial_output_shape)
         extents: dict[str, Any] = dict(zip(self.x, input_shape, strict=True))
@@ -68,10 +75,14 @@ class _Equation:
     def _place(self, letter: str, extent: Any) -> None:
         known = self.extents.get(letter)
         if letter not in self.x and letter not in self.w:
-            self.refuse(f"The output axis {letter!r} is in neither operand", "Name it in the input or the kernel")
+            self.refuse(
+                f"The output axis {letter!r} is in neither operand",
+                "Name it in the input or the kernel",
+            )
         if known is not None and extent is not None and known != extent:
             self.refuse(
-                f"The axis {letter!r} is {known} in the input and {extent} in output_shape", "Make them equal"
+                f"The axis {letter!r} is {known} in the input and {extent} in output_shape",
+                "Make them equal",
             )
         if extent is not None or letter not in self.extents:
             self.extents[letter] = extent
@@ -82,14 +93,19 @@ class _Equation:
     def kernel_shape(self) -> tuple[int, ...]:
         for c in self.w:
             if c not in self.x and c not in self.out:
-                self.refuse(f"The kernel axis {c!r} is in neither input nor output", "Name it in one of them")
+                self.refuse(
+                    f"The kernel axis {c!r} is in neither input nor output",
+                    "Name it in one of them",
+                )
         return self._known(self.w)
 
     def bias_shape(self, axes: str) -> tuple[int, ...]:
         """Extents of the bias axes, and 1 between them, from the first of them to the last axis."""
         for c in axes:
             if c not in self.out:
-                self.refuse(f"The bias axis {c!r} is not in the output {self.out!r}", "Choose output axes")
+                self.refuse(
+                    f"The bias axis {c!r} is not in the output {self.out!r}", "Choose output axes"
+                )
         known = dict(zip(axes, self._known(axes), strict=True))
         first = min(self.out.index(c) for c in axes)
         return tuple(known.get(c, 1) for c in self.out[first:])
@@ -97,7 +113,9 @@ class _Equation:
     def _known(self, letters: str) -> tuple[int, ...]:
         for c in letters:
             if self.extents.get(c) is None:
-                self.refuse(f"The extent of axis {c!r} is not known", "Name it in output_shape or in Input")
+                self.refuse(
+                    f"The extent of axis {c!r} is not known", "Name it in output_shape or in Input"
+                )
         return tuple(int(self.extents[c]) for c in letters)
 
 
@@ -149,7 +167,10 @@ class EinsumDense(Layer):
     def _fanned(self, found: _Equation) -> Any:
         """The kernel's initializer, told which axes are summed and which are outputs."""
         given = self.kernel_initializer
-        if not isinstance(given, VarianceScaling) or None not in (given.input_axes, given.output_axes):
+        if not isinstance(given, VarianceScaling) or None not in (
+            given.input_axes,
+            given.output_axes,
+        ):
             return given
         axes = {
             "input_axes": [i for i, c in enumerate(found.w) if c not in found.out],

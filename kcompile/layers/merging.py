@@ -27,7 +27,11 @@ class Merge(Layer):
         self.built = True
 
     def _check(self, shapes: Any) -> None:
-        if not isinstance(shapes, (list, tuple)) or not shapes or not isinstance(shapes[0], (list, tuple)):
+        if (
+            not isinstance(shapes, (list, tuple))
+            or not shapes
+            or not isinstance(shapes[0], (list, tuple))
+        ):
             refuse(
                 f"{owner(self)} was called on one input of shape {shapes}",
                 "It merges a list of tensors",
@@ -51,7 +55,8 @@ class Merge(Layer):
             if len(seen - {1}) > 1 or (axis == 0 and len(seen) > 1):
                 refuse(
                     f"{owner(self)} was called on inputs of shapes {', '.join(map(str, shapes))}",
-                    f"Axis {axis} has equal extents" + (" in all inputs" if axis == 0 else ", or 1"),
+                    f"Axis {axis} has equal extents"
+                    + (" in all inputs" if axis == 0 else ", or 1"),
                     "Bring the inputs to shapes that fit, for example with Reshape or Dense",
                     code="KC201",
                 )
@@ -158,7 +163,11 @@ class Concatenate(Merge):
 
     def _check_shapes(self, shapes: list[tuple[Any, ...]]) -> None:
         rank = len(shapes[0])
-        if any(len(s) != rank for s in shapes) or not is_int(self.axis) or not -rank <= self.axis < rank:
+        if (
+            any(len(s) != rank for s in shapes)
+            or not is_int(self.axis)
+            or not -rank <= self.axis < rank
+        ):
             refuse(
                 f"{owner(self)} has axis={self.axis!r} and was called on inputs of shapes {shapes}",
                 "The inputs have equally many axes, and `axis` is one of them",

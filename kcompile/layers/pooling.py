@@ -29,7 +29,13 @@ class _Pooling(Layer):
         **kwargs: Any,
     ):
         of = type(self)
-        gone(of, kwargs, border_mode="padding=", dim_ordering="data_format=", pool_length="pool_size=")
+        gone(
+            of,
+            kwargs,
+            border_mode="padding=",
+            dim_ordering="data_format=",
+            pool_length="pool_size=",
+        )
         pool = int_tuple(of, "pool_size", pool_size, self.rank)
         step = pool if strides is None else int_tuple(of, "strides", strides, self.rank)
         pad = choice(of, "padding", padding, ("valid", "same"))
@@ -43,7 +49,9 @@ class _Pooling(Layer):
         return type(self)._op(inputs, self.pool_size, self.strides, self.padding, self.data_format)
 
     def get_config(self) -> dict[str, Any]:
-        return super().get_config() | configured(self, "pool_size", "padding", "strides", "data_format")
+        return super().get_config() | configured(
+            self, "pool_size", "padding", "strides", "data_format"
+        )
 
 
 _format = data_format
@@ -158,8 +166,14 @@ class GlobalAveragePooling1D(_GlobalAverage):
     def call(self, inputs: Any, mask: Any = None) -> Any:
         if mask is None:
             return super().call(inputs)
-        kept = ops.expand_dims(ops.cast(mask, "bool"), 2 if self.data_format == "channels_last" else 1)
-        total = ops.sum(ops.where(kept, inputs, ops.zeros_like(inputs)), axis=self._space, keepdims=self.keepdims)
+        kept = ops.expand_dims(
+            ops.cast(mask, "bool"), 2 if self.data_format == "channels_last" else 1
+        )
+        total = ops.sum(
+            ops.where(kept, inputs, ops.zeros_like(inputs)),
+            axis=self._space,
+            keepdims=self.keepdims,
+        )
         count = ops.sum(ops.cast(kept, inputs.dtype), axis=self._space, keepdims=self.keepdims)
         return total / count
 

@@ -41,12 +41,18 @@ class Rescaling(Layer):
         return input_shape
 
     def get_config(self) -> dict[str, Any]:
-        given = {"scale": serialize_keras_object(self.scale), "offset": serialize_keras_object(self.offset)}
+        given = {
+            "scale": serialize_keras_object(self.scale),
+            "offset": serialize_keras_object(self.offset),
+        }
         return super().get_config() | given
 
     @classmethod
     def from_config(cls, config: dict[str, Any], custom_objects: Any = None) -> Any:
-        found = {k: deserialize_keras_object(config[k], custom_objects=custom_objects) for k in ("scale", "offset")}
+        found = {
+            k: deserialize_keras_object(config[k], custom_objects=custom_objects)
+            for k in ("scale", "offset")
+        }
         return cls(**(config | found))
 
 
@@ -54,7 +60,12 @@ class Normalization(Layer):
     """(x - mean) / sqrt(variance) along `axis`, with statistics given or learned by `adapt`."""
 
     def __init__(
-        self, axis: Any = -1, mean: Any = None, variance: Any = None, invert: bool = False, **kwargs: Any
+        self,
+        axis: Any = -1,
+        mean: Any = None,
+        variance: Any = None,
+        invert: bool = False,
+        **kwargs: Any,
     ):
         super().__init__(**kwargs)
         self.axis = () if axis is None else (axis,) if is_int(axis) else tuple(axis)
@@ -94,7 +105,9 @@ class Normalization(Layer):
         self._broadcast = tuple(input_shape[a] if a in kept else 1 for a in range(rank))
         if self.input_mean is None:
             shape = tuple(input_shape[a] for a in kept)
-            self.adapt_mean = self.add_weight(name="mean", shape=shape, initializer="zeros", trainable=False)
+            self.adapt_mean = self.add_weight(
+                name="mean", shape=shape, initializer="zeros", trainable=False
+            )
             self.adapt_variance = self.add_weight(
                 name="variance", shape=shape, initializer="ones", trainable=False
             )
@@ -113,7 +126,11 @@ class Normalization(Layer):
 
     @property
     def mean(self) -> Any:
-        return self._spread(self.input_mean) if self.input_mean is not None else self._learned(self.adapt_mean)
+        return (
+            self._spread(self.input_mean)
+            if self.input_mean is not None
+            else self._learned(self.adapt_mean)
+        )
 
     @property
     def variance(self) -> Any:
@@ -148,10 +165,17 @@ class Normalization(Layer):
             spread = x.var(axis=self._reduced)
             share = n / (count + n)
             new = mean * (1 - share) + here * share
-            square = (square + (mean - new) ** 2) * (1 - share) + (spread + (here - new) ** 2) * share
+            square = (square + (mean - new) ** 2) * (1 - share) + (
+                spread + (here - new) ** 2
+            ) * share
             mean, count = new, count + n
         if count == 0:
-            refuse(f"{owner(self)}.adapt() got no data", "It needs at least one batch", "Pass an array", "KC303")
+            refuse(
+                f"{owner(self)}.adapt() got no data",
+                "It needs at least one batch",
+                "Pass an array",
+                "KC303",
+            )
         if self.input_mean is None:
             self.adapt_mean.assign(np.asarray(mean, "float32"))
             self.adapt_variance.assign(np.asarray(square, "float32"))

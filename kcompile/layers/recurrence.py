@@ -26,7 +26,13 @@ def lstm(
 
 
 def gru(
-    x: Any, states: list[Any], kernel: Any, recurrent_kernel: Any, bias: Any, reset_after: bool, backwards: bool
+    x: Any,
+    states: list[Any],
+    kernel: Any,
+    recurrent_kernel: Any,
+    bias: Any,
+    reset_after: bool,
+    backwards: bool,
 ) -> tuple[Any, Any, list[Any]]:
     """(last output, outputs, last states) of a GRU with tanh and sigmoid, gates z, r, h."""
     parts = (ops.convert_to_tensor(v).value for v in (x, kernel, recurrent_kernel, bias, *states))

@@ -50,7 +50,9 @@ class Dropout(_TrainingOnly):
     def call(self, inputs: Any, training: Any = False) -> Any:
         if not training or self.rate == 0:
             return inputs
-        return random.dropout(inputs, self.rate, noise_shape=self._noise(inputs), seed=self.seed_generator)
+        return random.dropout(
+            inputs, self.rate, noise_shape=self._noise(inputs), seed=self.seed_generator
+        )
 
     def _noise(self, inputs: Any) -> Any:
         return self.noise_shape
@@ -77,7 +79,14 @@ class _SpatialDropout(Dropout):
 
     rank: int
 
-    def __init__(self, rate: float, data_format: Any = None, seed: Any = None, name: Any = None, dtype: Any = None):
+    def __init__(
+        self,
+        rate: float,
+        data_format: Any = None,
+        seed: Any = None,
+        name: Any = None,
+        dtype: Any = None,
+    ):
         super().__init__(rate, seed=seed, name=name, dtype=dtype)
         self.data_format = _format(type(self), data_format)
         self.input_spec = InputSpec(ndim=self.rank + 2)

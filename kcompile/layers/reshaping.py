@@ -76,7 +76,9 @@ class Reshape(Layer):
 
     def call(self, inputs: Any) -> Any:
         target = self._resolved(inputs.shape[1:])
-        return ops.reshape(inputs, (ops.shape(inputs)[0], *(-1 if d is None else d for d in target)))
+        return ops.reshape(
+            inputs, (ops.shape(inputs)[0], *(-1 if d is None else d for d in target))
+        )
 
     def compute_output_shape(self, input_shape: Any) -> Any:
         return (input_shape[0], *self._resolved(input_shape[1:]))

@@ -68,7 +68,12 @@ class _ZeroPadding(_Spatial):
 
 def _given_pairs(of: object, name: str, value: Any, rank: int) -> Pairs:
     """`_pairs`, where over one axis two ints are themselves the pair (before, after)."""
-    if rank == 1 and isinstance(value, (tuple, list)) and len(value) == 2 and all(map(is_int, value)):
+    if (
+        rank == 1
+        and isinstance(value, (tuple, list))
+        and len(value) == 2
+        and all(map(is_int, value))
+    ):
         value = (value,)
     return _pairs(of, name, value, rank)
 
@@ -147,7 +152,9 @@ class Cropping3D(_Cropping):
 
     rank = 3
 
-    def __init__(self, cropping: Any = ((1, 1), (1, 1), (1, 1)), data_format: Any = None, **kwargs: Any):
+    def __init__(
+        self, cropping: Any = ((1, 1), (1, 1), (1, 1)), data_format: Any = None, **kwargs: Any
+    ):
         super().__init__(**kwargs)
         self.data_format = _format(type(self), data_format)
         self._set(cropping)
@@ -202,7 +209,11 @@ class UpSampling2D(_UpSampling):
     rank = 2
 
     def __init__(
-        self, size: Any = (2, 2), data_format: Any = None, interpolation: str = "nearest", **kwargs: Any
+        self,
+        size: Any = (2, 2),
+        data_format: Any = None,
+        interpolation: str = "nearest",
+        **kwargs: Any,
     ):
         size = int_tuple(type(self), "size", size, 2)
         form = _format(type(self), data_format)

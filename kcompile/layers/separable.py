@@ -55,7 +55,9 @@ class _Depthwise(Convolution):
 
     def build(self, input_shape: Any) -> None:
         channels = self._channels(input_shape)
-        self.kernel = weight(self, "kernel", (*self.kernel_size, channels, self.depth_multiplier), "depthwise")
+        self.kernel = weight(
+            self, "kernel", (*self.kernel_size, channels, self.depth_multiplier), "depthwise"
+        )
         self._add_bias(channels * self.depth_multiplier)
 
     def call(self, inputs: Any) -> Any:

@@ -44,7 +44,9 @@ def configured(layer: Any, *names: str, read: Callable[[str], Any] | None = None
     return out
 
 
-def weight(layer: Any, name: str, shape: tuple[Any, ...], prefix: str | None = None, **more: Any) -> Any:
+def weight(
+    layer: Any, name: str, shape: tuple[Any, ...], prefix: str | None = None, **more: Any
+) -> Any:
     """Add the trainable weight `name` with the settings `<prefix or name>_initializer` and so on."""
     p = name if prefix is None else prefix
     return layer.add_weight(

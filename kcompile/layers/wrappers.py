@@ -12,8 +12,8 @@ import numpy as np
 import kcompile.ops as ops
 from kcompile.arguments import choice, owner, refuse
 from kcompile.layer import Layer
+from kcompile.layers.batch_normalization import BatchNormalization
 from kcompile.layers.core import Wrapper
-from kcompile.layers.normalization import BatchNormalization
 from kcompile.layers.settings import build_child
 from kcompile.serialization import deserialize_keras_object, serialize_keras_object
 
@@ -34,7 +34,9 @@ class Bidirectional(Layer):
         of = type(self)
         merge_mode = choice(of, "merge_mode", merge_mode, _MERGES)
         for given in (layer, backward_layer):
-            if given is not None and not (isinstance(given, Layer) and hasattr(given, "return_sequences")):
+            if given is not None and not (
+                isinstance(given, Layer) and hasattr(given, "return_sequences")
+            ):
                 refuse(
                     f"{owner(of)} was given {given!r}",
                     "It wraps a recurrent layer",
@@ -58,7 +60,9 @@ class Bidirectional(Layer):
 
     def _check_pair(self) -> None:
         a, b = self.forward_layer, self.backward_layer
-        same = all(getattr(a, n) == getattr(b, n) for n in ("stateful", "return_sequences", "return_state"))
+        same = all(
+            getattr(a, n) == getattr(b, n) for n in ("stateful", "return_sequences", "return_state")
+        )
         if a.go_backwards == b.go_backwards or not same:
             refuse(
                 f"{owner(self)} was given {type(a).__name__} (go_backwards={a.go_backwards}) and "
@@ -74,7 +78,9 @@ class Bidirectional(Layer):
         if self._initial_weights:
             self.set_weights([np.asarray(w) for w in self._initial_weights])
 
-    def call(self, sequences: Any, initial_state: Any = None, mask: Any = None, training: Any = None) -> Any:
+    def call(
+        self, sequences: Any, initial_state: Any = None, mask: Any = None, training: Any = None
+    ) -> Any:
         half = None if initial_state is None else len(initial_state) // 2
         before = None if half is None else list(initial_state[:half])
         after = None if half is None else list(initial_state[half:])

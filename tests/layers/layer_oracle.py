@@ -47,7 +47,9 @@ def close(got: Any, want: Any, rtol: float = 2e-4, atol: float = 2e-5, what: str
     """Structures of arrays are equal within tolerances, and equal in shape."""
     got, want = numbers(got), numbers(want)
     if isinstance(want, list):
-        assert isinstance(got, list) and len(got) == len(want), f"{what}: {len(got)} values, not {len(want)}"
+        assert isinstance(got, list) and len(got) == len(want), (
+            f"{what}: {len(got)} values, not {len(want)}"
+        )
         for i, (g, w) in enumerate(zip(got, want, strict=True)):
             close(g, w, rtol, atol, f"{what}[{i}]")
         return
@@ -72,7 +74,7 @@ def pair(name: str, *args: Any, **kwargs: Any) -> tuple[Any, Any]:
     """Our layer and Keras's. An argument that is a function is called with each side's module."""
 
     def made(side: Any) -> Any:
-        give = lambda v: v(side) if callable(v) and getattr(v, "__name__", "") == "<lambda>" else v  # noqa: E731
+        give = lambda v: v(side) if callable(v) and getattr(v, "__name__", "") == "<lambda>" else v
         return getattr(side, name)(*map(give, args), **{k: give(v) for k, v in kwargs.items()})
 
     return made(layers), made(keras.layers)
@@ -92,14 +94,18 @@ def same_weights(ours: Any, theirs: Any, seed: int = 7) -> None:
     theirs.set_weights(values)
 
 
-def check(ours: Any, theirs: Any, *inputs: Any, training: bool = False, gradient: bool = True, **call: Any) -> None:
+def check(
+    ours: Any, theirs: Any, *inputs: Any, training: bool = False, gradient: bool = True, **call: Any
+) -> None:
     """Outputs, masks, shapes, config, weights after the call, and gradients are Keras's."""
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         _check(ours, theirs, inputs, training, gradient, call)
 
 
-def _check(ours: Any, theirs: Any, inputs: Any, training: bool, gradient: bool, call: dict[str, Any]) -> None:
+def _check(
+    ours: Any, theirs: Any, inputs: Any, training: bool, gradient: bool, call: dict[str, Any]
+) -> None:
     first = inputs[0]
     theirs(*_torch(inputs), **_torch(call))
     symbolic = ours(*_symbolic(inputs), **_symbolic(call))
@@ -115,7 +121,9 @@ def _check(ours: Any, theirs: Any, inputs: Any, training: bool, gradient: bool, 
     got = ours(*inputs, **call)
     close(got, want, what="output")
     close([w.numpy() for w in ours.weights], updated, what="weights after the call")
-    assert [_known(t) for t in _leaves(symbolic)] == [(None, *np.shape(w)[1:]) for w in _leaves(want)]
+    assert [_known(t) for t in _leaves(symbolic)] == [
+        (None, *np.shape(w)[1:]) for w in _leaves(want)
+    ]
     masks = [getattr(t, "_keras_mask", None) for t in _leaves(want)]
     close([getattr(t, "_keras_mask", None) for t in _leaves(got)], masks, what="mask")
     assert plain(serialize_keras_object(ours.get_config())) == plain(_keras_config(theirs))
@@ -185,14 +193,18 @@ def _check_gradients(ours: Any, theirs: Any, inputs: Any, call: dict[str, Any]) 
         floats = [t.value for t in _leaves(traced) if t.dtype.startswith("float")]
         states = [trace.initial(v) for v in ours.trainable_weights]
         grads = gradients([total.value], [*floats, *states])
-        zero = [g if g is not None else _zero(v) for g, v in zip(grads, [*floats, *states], strict=True)]
+        zero = [
+            g if g is not None else _zero(v) for g, v in zip(grads, [*floats, *states], strict=True)
+        ]
         variables = list(trace.inputs)
         data_values = [v for _, v in trace.data_inputs]
         graph = graph_of("gradient", [trace.inputs[v] for v in variables] + data_values, zero)
     verify(graph)
     arrays = [v.array for v in variables] + feeds
     got = interpret(graph, arrays)
-    wanted = [np.zeros(g.shape, "float32") if w is None else w for g, w in zip(got, want, strict=True)]
+    wanted = [
+        np.zeros(g.shape, "float32") if w is None else w for g, w in zip(got, want, strict=True)
+    ]
     scale = max([1.0] + [float(np.abs(numbers(w)).max()) for w in wanted if np.size(numbers(w))])
     for i, (g, w) in enumerate(zip(got, wanted, strict=True)):
         close(g, w, rtol=1e-3, atol=2e-5 * scale, what=f"gradient {i}")

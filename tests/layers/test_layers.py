@@ -181,7 +181,9 @@ NO_GRADIENT = {"Embedding"}
 
 def _label(case: tuple[Any, ...]) -> str:
     name, args, kwargs, _ = case
-    shown = [str(a) if not callable(a) else "..." for a in args] + [f"{k}={v}" for k, v in kwargs.items()]
+    shown = [str(a) if not callable(a) else "..." for a in args] + [
+        f"{k}={v}" for k, v in kwargs.items()
+    ]
     return f"{name}({', '.join(shown)})"
 
 
@@ -235,10 +237,22 @@ def test_a_merge_is_keras(case: tuple[str, dict[str, Any], list[Any]]) -> None:
 
 
 ATTENTION: list[tuple[str, tuple[Any, ...], dict[str, Any], tuple[Any, ...], dict[str, Any]]] = [
-    ("MultiHeadAttention", (2, 3), {"value_dim": 4, "output_shape": 6}, (data(2, 4, 5), data(2, 6, 3)), {}),
+    (
+        "MultiHeadAttention",
+        (2, 3),
+        {"value_dim": 4, "output_shape": 6},
+        (data(2, 4, 5), data(2, 6, 3)),
+        {},
+    ),
     ("MultiHeadAttention", (2, 3), {"use_bias": False}, (data(2, 4, 5),) * 3, {}),
     ("MultiHeadAttention", (2, 3), {}, (data(2, 4, 5), data(2, 4, 5)), {"use_causal_mask": True}),
-    ("MultiHeadAttention", (2, 3), {}, (data(2, 4, 5), data(2, 6, 5)), {"return_attention_scores": True}),
+    (
+        "MultiHeadAttention",
+        (2, 3),
+        {},
+        (data(2, 4, 5), data(2, 6, 5)),
+        {"return_attention_scores": True},
+    ),
     (
         "MultiHeadAttention",
         (2, 3),
@@ -258,8 +272,20 @@ ATTENTION: list[tuple[str, tuple[Any, ...], dict[str, Any], tuple[Any, ...], dic
     ("MultiHeadAttention", (2, 3), {"attention_axes": (1, 2)}, (data(2, 3, 4, 5),) * 2, {}),
     ("MultiHeadAttention", (2, 3), {"attention_axes": 2}, (data(2, 3, 4, 5),) * 2, {}),
     ("Attention", (), {}, ([data(2, 4, 3), data(2, 5, 3, seed=1)],), {}),
-    ("Attention", (), {"use_scale": True}, ([data(2, 4, 3), data(2, 5, 2, seed=1), data(2, 5, 3, seed=2)],), {}),
-    ("Attention", (), {"use_scale": True, "score_mode": "concat"}, ([data(2, 4, 3), data(2, 5, 3)],), {}),
+    (
+        "Attention",
+        (),
+        {"use_scale": True},
+        ([data(2, 4, 3), data(2, 5, 2, seed=1), data(2, 5, 3, seed=2)],),
+        {},
+    ),
+    (
+        "Attention",
+        (),
+        {"use_scale": True, "score_mode": "concat"},
+        ([data(2, 4, 3), data(2, 5, 3)],),
+        {},
+    ),
     ("Attention", (), {}, ([data(2, 4, 3), data(2, 4, 3, seed=1)],), {"use_causal_mask": True}),
     ("Attention", (), {}, ([data(2, 4, 3), data(2, 5, 3)],), {"return_attention_scores": True}),
     ("AdditiveAttention", (), {}, ([data(2, 4, 3), data(2, 5, 3, seed=1)],), {}),

@@ -135,6 +135,9 @@ def test_a_lambda_is_not_saved_and_not_loaded() -> None:
     np.testing.assert_array_equal(layer(X + 1), 2 * (X + 1))
     with pytest.raises(KCError, match="lambda"):
         layer.get_config()
-    code = {"class_name": "__lambda__", "config": {"code": "4wE=", "defaults": None, "closure": None}}
-    with pytest.raises(KCError, match="never run|code"):
+    code = {
+        "class_name": "__lambda__",
+        "config": {"code": "4wE=", "defaults": None, "closure": None},
+    }
+    with pytest.raises(KCError, match=r"never run|code"):
         layers.Lambda.from_config({"name": "l", "function": code})
