@@ -1,0 +1,58 @@
+"""What pays on NumPy: which nodes share a kernel, that is, one loop over blocks of rows.
+
+Refuses to hold legality (`ir.passes.fuse`).
+"""
+
+from __future__ import annotations
+
+from ir.graph import Node, Value
+from ir.passes.fuse import CLONED, Group
+
+ALONE = frozenset({"contract", "unfold", "fold", "concat", "scatter_add", "scatter_along", "sort", "argsort",
+                   "cumsum", "cumprod", "pad", "gather", "take_along", "random_bits", "random_uniform"})  # fmt: skip
+SMALL = 64 * 1024  # bytes: what fits the cache anyway may be grouped freely
+
+
+def profit(node: Node, group: Group) -> str:
+    """Why `node` should not join `group`; empty where it should."""
+    if node.op.name in ALONE:
+        return "it takes whole arrays"
+    if group.nodes and any(n.op.name in ("fold", "concat", "pad", "scatter_add", "scatter_along") for n in group.nodes):
+        return "the group writes a whole array at a time"
+    mine = _work(node)
+    theirs = max((_bytes(v) for n in group.nodes if n.op.name not in CLONED for v in n.outs), default=0)
+    if max(mine, theirs) <= SMALL:
+        return ""
+    if mine * 8 < theirs or theirs * 8 < mine:
+        return "it is of another size"
+    for n in group.nodes:
+        if n.op.name.startswith(("reduce", "arg")) and _lead(n) and node.op.name not in CLONED and mine > SMALL:
+            if any(v in group.env and group.env[v] in n.outs for v in _through(node)):
+                return "the sum over rows is complete only after the rows"
+    return ""
+
+
+def _work(node: Node) -> int:
+    return max([_bytes(v) for v in (*node.inputs, *node.outs)], default=0)
+
+
+def _bytes(v: Value) -> int:
+    size = v.type.nbytes
+    return size if isinstance(size, int) else 1 << 30
+
+
+def _lead(n: Node) -> bool:
+    """Whether a reduction sums over the leading axis."""
+    axes = n.attrs[0]
+    return 0 in axes if isinstance(axes, tuple) else axes == 0
+
+
+def _through(node: Node) -> list[Value]:
+    """The operands of a node, and those of the views among them."""
+    found, todo = [], list(node.inputs)
+    while todo:
+        v = todo.pop()
+        found.append(v)
+        if v.node is not None and v.node.op.name in CLONED:
+            todo.extend(v.node.inputs)
+    return found

@@ -1,0 +1,312 @@
+"""A fused graph as a NumPy program: places for values, kernels in order, memory, source.
+
+States are updated in place where nothing still reads the old value, and copied at the end where
+something does. Refuses to hold what a kernel computes (`render`) and the front door's names.
+"""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+from codegen.loops import Axis, Buf, E, Region, Schedule, axis_aff, load
+from codegen.loops import Store as Put
+from codegen.memory import lives, plan
+from codegen.numpy.emit import Emitter
+from codegen.numpy.render import render
+from codegen.numpy.text import Source
+from codegen.numpy.views import Shaped, Slot, View
+from codegen.program import Buffer, Kernel, Program
+from codegen.regions import region_of
+from codegen.schedule import Blocks, row_blocks
+from ir.graph import Graph, Node, Value
+from ir.ops.contract import letters
+
+BLOCKS = Blocks()
+
+
+class Writer:
+    """Turns one graph (a step, or the body of a scan) into calls."""
+
+    def __init__(self, em: Emitter, depth: int = 0):
+        self.em, self.depth = em, depth
+        self.bufs: dict[Value, Buf] = {}
+        self.kernels: list[tuple[int, Kernel]] = []
+
+    def buf(self, v: Value, place: View) -> Buf:
+        """Say where a value is."""
+        made = Buf("", tuple(int(d) for d in v.shape), v.dtype)
+        self.bufs[v] = made
+        self.em.places[made] = place
+        return made
+
+    def node(self, node: Node, targets: dict[Value, View]) -> None:
+        """Emit one node; `targets`: where its results must be, if that is given."""
+        if node.op.name in ("reshape", "stop_gradient"):
+            self.buf(node.outs[0], self.em.places[self.bufs[node.inputs[0]]])
+            return
+        start = len(self.em.calls)
+        if node.op.name == "scan":
+            schedule = self.scan(node, targets)
+        else:
+            schedule = self.region(node, targets)
+        self.kernel(node, start, schedule)
+
+    def place(self, v: Value, targets: dict[Value, View]) -> View:
+        found = targets.get(v)
+        return whole(Slot(v.dtype, tuple(int(d) for d in v.shape))) if found is None else found
+
+    def region(self, node: Node, targets: dict[Value, View]) -> Schedule:
+        body = node.attrs[0]
+        ins = [self.bufs[v] for v in node.inputs]
+        outs = [self.buf(v, self.place(v, targets)) for v in node.outs]
+        region = region_of(body, ins, outs, _folds(body))
+        schedule = row_blocks(region, BLOCKS) if not self.depth else Schedule()
+        render(self.em, region, schedule)
+        return schedule
+
+    def scan(self, node: Node, targets: dict[Value, View]) -> Schedule:
+        body, carries, xs, length, reverse = node.attrs
+        em = self.em
+        stacks: dict[Value, Value] = {}
+        for v, out in zip(body.outputs[carries:], node.outs[carries:], strict=True):
+            stacks.setdefault(v, out)
+        for v in node.outs[carries:]:
+            self.buf(v, self.place(v, targets))
+        inner = Writer(em, self.depth + 1)
+        given = dict(zip(body.inputs, node.inputs, strict=True))
+        inputs = set(body.inputs)
+        own: dict[Value, View] = {}
+        pending: list[tuple[Value, View]] = []
+        double: dict[int, Slot] = {}
+        with em.looping(int(length)) as loop:
+            for k, v in enumerate(body.inputs):
+                at = em.places[self.bufs[given[v]]]
+                if k < carries:
+                    out = body.outputs[k]
+                    size = _elements(v)
+                    if out in stacks and out not in inputs:  # the last step's result is the carry
+                        stack = em.places[self.bufs[stacks[out]]]
+                        base = _step(stack, size, loop, int(length), reverse)
+                        step = base.loops[loop]
+                        place = View(base.slot, base.offset - step, {}, {**base.loops}, base.alternate, at)
+                    else:
+                        slot = double[k] = Slot(v.dtype, (2, *(int(d) for d in v.shape)))
+                        place = View(slot, 0, {}, {}, (loop, size), at)
+                elif k < carries + xs:
+                    place = _step(at, _elements(v), loop, int(length), reverse)
+                else:
+                    place = at
+                inner.buf(v, place)
+            for v, out in stacks.items():
+                if v not in inputs:
+                    own[v] = _step(em.places[self.bufs[out]], _elements(v), loop, int(length), reverse)
+            for k in range(carries):
+                out = body.outputs[k]
+                if k in double and out not in inputs and out not in own:
+                    own[out] = View(double[k], 0, {}, {}, (loop, -_elements(out)))
+            for n in body.nodes:
+                inner.node(n, own)
+            for v, out in zip(body.outputs[carries:], node.outs[carries:], strict=True):
+                if v in inputs or stacks[v] is not out:
+                    to = _step(em.places[self.bufs[out]], _elements(v), loop, int(length), reverse)
+                    pending.append((v, to))
+            for k in range(carries):
+                out = body.outputs[k]
+                if k in double and (out in inputs or own[out].slot is not double[k]):
+                    pending.append((out, View(double[k], 0, {}, {}, (loop, -_elements(out)))))
+            for v, to in pending:
+                copy_value(em, v, to, inner.bufs[v])
+            if len(em.calls) == loop.first:
+                em.loops.pop()
+                em.all_loops.remove(loop)
+                em.loops.append(loop)
+        for k in range(carries):
+            v, out = node.outs[k], body.outputs[k]
+            place = self.place(v, targets)
+            size = _elements(v)
+            if not int(length):
+                copy_value(em, v, place, self.bufs[node.inputs[k]])
+            elif k in double:
+                last = View(double[k], (int(length) % 2) * size, {})
+                copy_value(em, v, place, _buf_at(em, v, last))
+            else:
+                stack = em.places[self.bufs[stacks[out]]]
+                at_end = 0 if reverse else (int(length) - 1) * size
+                last = View(stack.slot, stack.offset + at_end, {}, stack.loops, stack.alternate)
+                if v in targets:
+                    copy_value(em, v, place, _buf_at(em, v, last))
+                else:
+                    place = last
+            self.buf(v, place)
+        return Schedule((), {"loop": "time", "steps": int(length), "kernels": len(inner.kernels)})
+
+    def kernel(self, node: Node, start: int, schedule: Schedule) -> None:
+        body: Graph = node.attrs[0]
+        ops = ", ".join(n.op.name for n in body.nodes if n.op.name not in ("full", "broadcast"))
+        at = tuple(dict.fromkeys(n.at for n in body.nodes if n.at)) or ((node.at,) if node.at else ())
+        flops = node.op.flops(tuple(v.type for v in node.inputs), *node.attrs) if node.op.flops else 0
+        moved = sum(int(v.type.nbytes) for v in (*dict.fromkeys(node.inputs), *node.outs))
+        why = node.attrs[1] if node.op.name == "fused" else ()
+        kernel = Kernel("", (), (), at, ops, int(flops), moved, tuple(why), (0, 0), dict(schedule.notes))
+        self.kernels.append((start, kernel))
+
+
+def whole(slot: Slot) -> View:
+    """A slot from its start; regions index it by the shape of the buffer."""
+    return View(slot, 0, {})
+
+
+def _elements(v: Value) -> int:
+    return int(v.type.size)
+
+
+def _step(at: View, size: int, loop: object, length: int, reverse: bool) -> View:
+    """The place of one step of a stack."""
+    start, step = ((length - 1) * size, -size) if reverse else (0, size)
+    return View(at.slot, at.offset + start, {}, {**at.loops, loop: step}, at.alternate, at.first)  # type: ignore[dict-item]
+
+
+def _buf_at(em: Emitter, v: Value, place: View) -> Buf:
+    made = Buf("", tuple(int(d) for d in v.shape), v.dtype)
+    em.places[made] = place
+    return made
+
+
+def copy_value(em: Emitter, v: Value, to: View, source: Buf) -> None:
+    """Emit a copy of a whole value."""
+    target = _buf_at(em, v, to)
+    axes = [Axis(f"c{k}", int(d)) for k, d in enumerate(v.shape)]
+    idx = tuple(axis_aff(a) for a in axes)
+    value: E = load(source, idx)
+    render(em, Region([Put(target, idx, value)], tuple(axes)), Schedule())
+
+
+def _folds(body: Graph) -> bool:
+    """Whether input gradients of convolutions add product taps up, or read shifted gradients."""
+    for n in body.nodes:
+        if n.op.name == "contract" and n.attrs[1]:
+            lx, ly, lr = letters(n.attrs[0])
+            spec, windows = n.attrs[0], n.attrs[1]
+            extents = dict(zip(lx + ly, (*n.inputs[0].shape, *n.inputs[1].shape), strict=True))
+            if all(w[0] in lr and w[3] == 1 for w in windows):
+                kept = 1
+                for c in extents:
+                    if c in lx and c in ly and c not in lr:
+                        kept *= extents[c]
+                made = 1
+                for c in lr:
+                    if c in ly and c not in lx and c in extents:
+                        made *= extents[c]
+                del spec
+                return kept > 2 * made
+    return True
+
+
+def numpy_program(graph: Graph, key: str) -> Program:
+    """The program of a fused step graph with static extents."""
+    em = Emitter()
+    writer = Writer(em)
+    states = graph.n_states
+    for v, role in zip(graph.inputs, graph.roles, strict=True):
+        kind = role.kind if role.kind == "state" else "data"
+        writer.buf(v, whole(Slot(v.dtype, tuple(int(d) for d in v.shape), kind, role.path)))
+    given = set(graph.inputs)
+    root: dict[Value, Value] = {}
+    for n in graph.nodes:
+        if n.op.name in ("reshape", "stop_gradient"):
+            root[n.outs[0]] = root.get(n.inputs[0], n.inputs[0])
+    last_read: dict[Value, int] = {}
+    for k, n in enumerate(graph.nodes):
+        if n.op.name in ("reshape", "stop_gradient"):
+            continue
+        for v in n.inputs:
+            last_read[root.get(v, v)] = k
+    made_at = {v: k for k, n in enumerate(graph.nodes) for v in n.outs}
+    targets: dict[Value, View] = {}
+    late: list[tuple[Value, View]] = []
+    read_after = {root.get(v, v) for v in graph.outputs[states:]}
+    for old, new in zip(graph.inputs[:states], graph.outputs[:states], strict=True):
+        if new is old:
+            continue
+        place = em.places[writer.bufs[old]]
+        free = last_read.get(old, -1) <= made_at.get(new, -1) and new not in given and new not in root
+        others = [v for v, r in root.items() if r is old and v in graph.outputs]
+        if free and new not in targets and not others and old not in read_after and old not in graph.outputs:
+            targets[new] = place
+        else:
+            late.append((new, place))
+    for v in graph.outputs[states:]:
+        if v not in given and v not in targets and v not in root:
+            targets[v] = whole(Slot(v.dtype, tuple(int(d) for d in v.shape), "result"))
+    for n in graph.nodes:
+        writer.node(n, targets)
+    results: list[Slot] = []
+    for v in graph.outputs[states:]:
+        place = em.places[writer.bufs[v]]
+        direct = place.offset == 0 and place.slot.role in ("result", "state", "data") and not place.loops
+        if v in root or (v in given and any(place.slot is p.slot for _, p in late)) or not direct:
+            slot = Slot(v.dtype, tuple(int(d) for d in v.shape), "result")
+            copy_value(em, v, whole(slot), writer.bufs[v])
+            results.append(slot)
+        else:
+            results.append(place.slot)
+    _copy_late(em, writer, late)
+    return _assemble(graph, em, writer, results, key)
+
+
+def _copy_late(em: Emitter, writer: Writer, late: list[tuple[Value, View]]) -> None:
+    """Next values that could not be computed in place; those that are other states first go aside."""
+    taken = {id(place.slot) for _, place in late}
+    sources: list[Buf] = []
+    for v, _ in late:
+        source = writer.bufs[v]
+        if id(em.places[source].slot) in taken:
+            aside = whole(Slot(v.dtype, tuple(int(d) for d in v.shape)))
+            copy_value(em, v, aside, source)
+            source = _buf_at(em, v, aside)
+        sources.append(source)
+    for (v, place), source in zip(late, sources, strict=True):
+        copy_value(em, v, place, source)
+
+
+def _assemble(graph: Graph, em: Emitter, writer: Writer, results: list[Slot], key: str) -> Program:
+    used = lives(em.calls, em.all_loops)
+    arena = plan(em.calls, used)
+    inputs = [em.places[writer.bufs[v]].slot for v in graph.inputs]
+    slots = list(dict.fromkeys([*inputs, *results, *used]))
+    for slot in results:
+        if slot.role == "result" and slot.offset < 0:
+            slot.offset, arena = arena, arena + -(-max(slot.nbytes, 1) // 64) * 64
+    names = {s: f"b{k}" for k, s in enumerate(slots)}
+    starts: dict[int, str] = {}
+    for k, (start, _) in enumerate(writer.kernels):
+        starts.setdefault(start, f"k{k}")
+    source = Source(em.calls, slots, starts)
+    text = source.text()
+    kernels = []
+    for k, (start, kernel) in enumerate(writer.kernels):
+        stop = writer.kernels[k + 1][0] if k + 1 < len(writer.kernels) else len(em.calls)
+        calls = em.calls[start:stop]
+        lines = [n for n in source.lines[start:stop] if n] or [0]
+        reads, writes = _touched(calls, names)
+        kernels.append(replace(kernel, name=f"k{k}", reads=reads, writes=writes, lines=(min(lines), max(lines))))
+    buffers = tuple(
+        Buffer(names[s], s.dtype, s.shape, s.role, s.path, s.offset if s.role in ("temp", "result") else -1, s.nbytes)
+        for s in slots
+    )
+    n = graph.n_states
+    return Program(
+        graph.name, "numpy", text, tuple(kernels), buffers, arena, tuple(names[s] for s in inputs[:n]),
+        tuple(names[s] for s in inputs[n:]), tuple(names[s] for s in results), key,
+    )  # fmt: skip
+
+
+def _touched(calls: list[object], names: dict[Slot, str]) -> tuple[tuple[str, ...], tuple[str, ...]]:
+    reads: dict[str, None] = {}
+    writes: dict[str, None] = {}
+    for call in calls:
+        for arg, written in zip(call.args, call.writes, strict=True):  # type: ignore[attr-defined]
+            if isinstance(arg, Shaped):
+                for slot in arg.slots:
+                    (writes if written else reads).setdefault(names[slot])
+    return tuple(r for r in reads if r not in writes), tuple(writes)

@@ -1,0 +1,177 @@
+"""The source of a NumPy program: names for views, loops over lists of views, one function `build`.
+
+Everything a step touches is made once in `build`; `step` is calls on names. No name of the user's
+graph reaches the text. Refuses to choose calls or memory.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+
+from codegen.numpy.movement import NUMPY_NAMES
+from codegen.numpy.pointwise import UFUNCS
+from codegen.numpy.views import Call, Const, Loop, Operand, Shaped, Slot
+
+HEAD = '''"""A program made by code generation: build(buffers, tools) returns the function that runs one step."""
+
+from numpy import {imports}
+
+
+def view(buffer, dtype, offset, shape, strides):
+    """A view of `buffer`: offset and strides in bytes."""
+    return ndarray(shape, dtype, buffer, offset, strides)
+
+
+def build(buffers, tools):
+'''
+_NAMES = re.compile(r"[a-z_][a-z_0-9]*")
+
+
+class Source:
+    """The text of one program from its calls. `lines[i]`: the line in the source of call i (1-based)."""
+
+    def __init__(self, calls: Sequence[Call], slots: Sequence[Slot], starts: dict[int, str]):
+        self.calls, self.starts = calls, starts
+        self.names: dict[Operand, str] = {}
+        self.made: list[str] = []
+        self.lines: list[int] = []
+        self.index = {s: f"b{k}" for k, s in enumerate(slots)}
+        self.vars: dict[Loop, str] = {}
+        for call in calls:
+            for arg in call.args:
+                self.name(arg)
+        self.body: list[tuple[str, int]] = []  # text and the call it prints, or -1
+        self._block(0, len(calls), None, {}, 2)
+
+    def name(self, arg: Operand) -> str:
+        """The name in `build` of an operand: a view, a list of views, a constant, an object."""
+        found = self.names.get(arg)
+        if found is not None:
+            return found
+        if isinstance(arg, Shaped):
+            whole = self._whole(arg)
+            if whole is not None:
+                self.names[arg] = whole
+                return whole
+            kind, text = "v", self._view(arg)
+        elif isinstance(arg, Const):
+            kind, text = "c", f"array({_literal(arg)}, {NUMPY_NAMES[arg.dtype]})"
+        else:
+            kind, text = "x", arg.text
+        name = f"{kind}{len(self.made)}"
+        self.names[arg] = name
+        self.made.append(f"{name} = {text}")
+        return name
+
+    def _whole(self, arg: Shaped) -> str | None:
+        slot = arg.slot
+        if arg.loops or arg.offset or arg.dtype or arg.first or arg.alternate or arg.shape != slot.shape:
+            return None
+        step = 1
+        for n, s in zip(reversed(arg.shape), reversed(arg.strides), strict=True):
+            if n != 1 and s != step:
+                return None
+            step *= n
+        return self.index[slot]
+
+    def _view(self, arg: Shaped) -> str:
+        size = arg.slot.itemsize
+        strides = tuple(s * size for s in arg.strides)
+        dtype = NUMPY_NAMES[arg.dtype or arg.slot.dtype]
+        offset = str(arg.offset * size)
+        loops = sorted(arg.loops, key=lambda t: _depth(t[0]))
+        for k, (_, step) in enumerate(loops):
+            offset += f" {'-' if step < 0 else '+'} {abs(step) * size} * i{k}"
+        if arg.alternate is not None:
+            loop, step = arg.alternate
+            loops = [(loop, 0)]
+            offset += f" + {step * size} * ((i0 + {1 if step < 0 else 0}) % 2)"
+            offset = offset.replace(f"+ {step * size} *", f"+ {abs(step) * size} *")
+        text = f"view({self.index[arg.slot]}, {dtype}, {offset}, {arg.shape}, {strides})"
+        for k in reversed(range(len(loops))):
+            count = f"{loops[k][0].count}"
+            if arg.first is not None and k == 0:
+                text = f"[{self.name(arg.first)}, *({text} for i{k} in range(1, {count}))]"
+            else:
+                text = f"[{text} for i{k} in range({count})]"
+        return text
+
+    def _block(self, start: int, stop: int, loop: Loop | None, local: dict[Operand, str], depth: int) -> None:
+        pad = "    " * depth
+        at = start
+        while at < stop:
+            call = self.calls[at]
+            if loop is None and at in self.starts:
+                self.body.append((f"{pad}# {self.starts[at]}", -1))
+            if call.loop is loop:
+                args = [local.get(a) or self.names[a] for a in call.args]
+                self.body.append((pad + call.text.format(*args), at))
+                at += 1
+                continue
+            inner = call.loop
+            while inner is not None and inner.parent is not loop:
+                inner = inner.parent
+            assert inner is not None
+            end = inner.last + 1
+            moving = dict.fromkeys(
+                a for c in self.calls[at:end] for a in c.args if isinstance(a, Shaped) and _moves(a, inner)
+            )
+            fresh = {a: f"t{len(local) + k}" for k, a in enumerate(moving)}
+            lists = [local.get(a) or self.names[a] for a in moving]
+            if not fresh:
+                self.body.append((f"{pad}for _ in range({inner.count}):", -1))
+            elif len(fresh) == 1:
+                self.body.append((f"{pad}for {next(iter(fresh.values()))} in {lists[0]}:", -1))
+            else:
+                key = f"l{len(self.made)}"  # the tuples are made once
+                if local.keys() & moving.keys():
+                    source = f"zip({', '.join(lists)})"
+                else:
+                    self.made.append(f"{key} = list(zip({', '.join(lists)}))")
+                    source = key
+                self.body.append((f"{pad}for {', '.join(fresh.values())} in {source}:", -1))
+            self._block(at, end, inner, {**local, **fresh}, depth + 1)
+            at = end
+
+    def text(self) -> str:
+        """The whole source; sets `lines`."""
+        made = [f"    {line}" for line in self.made]
+        used = set(_NAMES.findall("\n".join([*made, *(t for t, _ in self.body)])))
+        imports = sorted({"ndarray", "errstate"} | (used & _IMPORTS))
+        head = HEAD.format(imports=", ".join(imports)).splitlines()
+        buffers = ", ".join(self.index.values())
+        if buffers:
+            head.append(f"    {buffers}, = buffers")
+        out = [*head, *made, "", '    @errstate(all="ignore")', "    def step():"]
+        self.lines = [0] * len(self.calls)
+        for text, at in self.body:
+            out.append(text)
+            if at >= 0:
+                self.lines[at] = len(out)
+        if not self.calls:
+            out.append("        pass")
+        out += ["", "    return step", ""]
+        return "\n".join(out)
+
+
+_IMPORTS = {*UFUNCS, *NUMPY_NAMES.values(), "copyto", "matmul", "ones", "arange", "array", "argmax", "argmin", "inf", "nan"}
+
+
+def _moves(a: Shaped, loop: Loop) -> bool:
+    if any(lp is loop for lp, _ in a.loops) or (a.alternate is not None and a.alternate[0] is loop):
+        return True
+    return a.first is not None and _moves(a.first, loop)
+
+
+def _depth(loop: Loop) -> int:
+    n = 0
+    while loop.parent is not None:
+        loop, n = loop.parent, n + 1
+    return n
+
+
+def _literal(c: Const) -> str:
+    if c.dtype == "bool":
+        return repr(bool(c.value))
+    return repr(c.value)

@@ -1,0 +1,108 @@
+"""Schedules: which axes of a region are loops, in which blocks. Data beside the region.
+
+Here is what is common to targets that run a region a block of rows at a time. Refuses to hold
+statements and spelling.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from codegen.loops import Axis, E, Group, Region, Schedule
+from codegen.lower import reduced
+from ir.types import NUMPY
+
+import numpy as np
+
+
+@dataclass(frozen=True)
+class Blocks:
+    """What a block should be: at most about `bytes` of values at once; no loop below `least` bytes."""
+
+    bytes: int = 256 * 1024
+    least: int = 1024 * 1024
+
+
+def size_of(e: E) -> int:
+    """Bytes of all of an expression's value."""
+    n = int(np.dtype(NUMPY[e.dtype]).itemsize)
+    for a in e.axes:
+        n *= a.size
+    return n
+
+
+def row_blocks(region: Region, blocks: Blocks) -> Schedule:
+    """One loop over blocks of the leading axis, where the values are too many for the cache.
+
+    The axis must be one that nothing walks along and that no reduction but a plain sum or product sums over.
+    """
+    nodes = [e for e in region.nodes() if e.op not in ("load", "const", "iota")]
+    total = sum(size_of(e) for e in nodes)
+    if total < blocks.least:
+        return Schedule()
+    barred = set(_walked(nodes))
+    largest = max((size_of(e) for e in nodes), default=0)
+    for axis in region.order[:1]:
+        if axis in barred or axis.size < 2:
+            continue
+        big = [e for e in nodes if size_of(e) * 4 >= largest]
+        if not all(axis in e.axes or axis in reduced(e) for e in big):
+            continue
+        # a value that is summed over the axis and then read along it would be computed twice
+        if _read_again(nodes, axis):
+            continue
+        along = sum(size_of(e) for e in nodes if axis in e.axes)
+        tile = _divisor(axis.size, max(1, int(blocks.bytes * axis.size / max(along, 1))))
+        if tile >= axis.size:
+            continue
+        return Schedule((Group((axis,), "loop", tile),), {"loop": axis.name, "tile": tile})
+    return Schedule()
+
+
+def _walked(nodes: list[E]) -> list[Axis]:
+    found: list[Axis] = []
+    for e in nodes:
+        if e.op == "cum":
+            found.append(e.attr[1])
+        elif e.op in ("sort", "argsort"):
+            found.append(e.attr[0])
+        elif e.op == "at":
+            found += [a for a, _ in e.attr[0]] + [a for _, f in e.attr[0] for a, _ in f.terms]
+        elif e.op == "spread":
+            found += [a for w in e.attr[0] for a in w[:2]]
+        elif e.op == "concat":
+            found += [e.attr[0], *(a for a, _ in e.attr[1])]
+        elif e.op == "fold":
+            found += [a for w in e.attr for a in w[:3]]
+        elif e.op == "scatter":
+            found += [e.attr[0], *e.attr[1]]
+        elif e.op == "argred":
+            found += e.attr[1]
+        elif e.op == "red" and e.attr[0] != "sum":
+            found += e.attr[1]
+        elif e.op == "random":
+            found += e.axes
+    return found
+
+
+def _read_again(nodes: list[E], axis: Axis) -> bool:
+    """Whether something along `axis` depends on a reduction over it."""
+    tainted: set[E] = set()
+    for e in nodes:
+        if any(a in tainted for a in e.args):
+            if axis in e.axes or axis in reduced(e):
+                return True
+            tainted.add(e)
+        if axis in reduced(e):
+            tainted.add(e)
+    return False
+
+
+def _divisor(n: int, at_most: int) -> int:
+    """The largest divisor of n that is at most `at_most`, or `at_most` where the divisors are too small."""
+    if at_most >= n:
+        return n
+    for d in range(at_most, max(at_most // 2, 0), -1):
+        if n % d == 0:
+            return d
+    return at_most

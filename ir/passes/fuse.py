@@ -1,0 +1,265 @@
+"""fuse: the nodes of a whole step in groups that each become one kernel.
+
+Greedy, in graph order. Every group has a rank, and values flow from lower ranks to higher ones only, so that
+no two groups can feed each other; that is asserted. What pays is the target's table, passed in. Constants, counters,
+repetitions and plain views are cloned into each reader and never written to memory. Why a neighbour was left out is
+kept with the group. Refuses to choose layouts or loops.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Sequence
+from typing import Any, TypeAlias
+
+from ir.graph import Graph, Node, Value
+from ir.interpret import interpret
+from ir.op import TABLE, Attr, Op, op
+from ir.rewrite import map_bodies
+from ir.spaces import Extent, Mismatch, Spaces
+from ir.types import Type
+
+CLONED = frozenset({"full", "size", "iota", "broadcast", "reshape", "transpose", "slice", "flip", "stop_gradient"})
+FREE = frozenset({"reshape", "stop_gradient"})  # the same memory: no kernel, where they stand alone
+LIMIT = 96  # nodes in a group
+
+Profit: TypeAlias = "Callable[[Node, Group], str]"  # "" to join, else the reason why not
+
+
+def _type(types: tuple[Type, ...], body: Graph, why: Any) -> tuple[Type, ...]:
+    assert [v.type for v in body.inputs] == list(types), "operands must have the types of the body's inputs"
+    return tuple(v.type for v in body.outputs)
+
+
+def _flops(types: tuple[Type, ...], body: Graph, why: Any) -> Any:
+    total: Any = 0
+    for n in body.nodes:
+        if n.op.flops is not None:
+            total = total + n.op.flops(*n.op.args(tuple(v.type for v in n.inputs)), *n.attrs)
+    return total
+
+
+fused: Op = TABLE.get("fused") or op(
+    "fused", "A group of nodes that run as one kernel; `why` says what kept its neighbours out.",
+    arity=None, attrs=(Attr("body", "graph"), Attr("why", "nested", ())),
+    type=_type, meaning=lambda xs, body, why: tuple(interpret(body, list(xs))), flops=_flops,
+)  # fmt: skip
+
+
+class Group:
+    """A group while it grows: its own copies of nodes, what it reads, and why others stayed out."""
+
+    __slots__ = ("rank", "nodes", "env", "inputs", "why", "at", "reads")
+
+    def __init__(self, rank: int):
+        self.rank = rank
+        self.nodes: list[Node] = []  # copies, operands first
+        self.env: dict[Value, Value] = {}  # what stands for a value of the graph inside
+        self.inputs: dict[Value, Value] = {}  # values of the graph that are read, and their stand-ins
+        self.why: dict[str, None] = {}
+        self.at = ""
+        self.reads = 0
+
+
+def fuse(graph: Graph, profit: Profit) -> Graph:
+    """`graph` with its nodes in `fused` nodes, bodies of scans included. All extents must be numbers.
+
+    A node that is only a view of memory stays as it is where nothing can take it in.
+    """
+    graph = map_bodies(graph, lambda body: fuse(body, profit))
+    return _Fuser(graph, profit).run()
+
+
+class _Fuser:
+    def __init__(self, graph: Graph, profit: Profit):
+        self.graph, self.profit = graph, profit
+        self.users = graph.users()
+        self.outputs = set(graph.outputs)
+        self.spaces = Spaces()
+        self.group_of: dict[Node, Group] = {}
+        self.order: list[Group | Node] = []
+        self.rank: dict[Node, int] = {}
+        self.touching: dict[Value, list[Group]] = {}  # groups that read a value
+
+    def run(self) -> Graph:
+        wanted = self._standing()
+        for node in self.graph.nodes:
+            if node in self.rank or (node.op.name in CLONED and node not in wanted):
+                continue
+            if node.op.name in FREE or node.op.name == "scan" or node.op is fused:
+                self._alone(node)
+            else:
+                self._place(node)
+        return self._build()
+
+    def _standing(self) -> set[Node]:
+        """Nodes to be cloned that must also stand for themselves: outputs, and what a scan reads."""
+        need = {v.node for v in self.graph.outputs if v.node is not None}
+        for n in self.graph.nodes:
+            if n.op.name == "scan" or n.op is fused:
+                need.update(v.node for v in n.inputs if v.node is not None)
+        todo = [n for n in need if n.op.name in FREE]
+        while todo:  # a free view that stands needs its operand to stand
+            n = todo.pop().inputs[0].node
+            if n is not None and n not in need:
+                need.add(n)
+                if n.op.name in FREE:
+                    todo.append(n)
+        return need
+
+    def _alone(self, node: Node) -> None:
+        self.rank[node] = len(self.order)
+        self.order.append(node)
+
+    def _sources(self, node: Node) -> Iterable[Value]:
+        """The values that a node reads from memory or a group, seen through clones."""
+        todo, seen = list(node.inputs), set()
+        while todo:
+            v = todo.pop()
+            if v in seen:
+                continue
+            seen.add(v)
+            if v.node is not None and v.node not in self.rank and v.node.op.name in CLONED:
+                todo.extend(v.node.inputs)
+            else:
+                yield v
+
+    def _place(self, node: Node) -> None:
+        sources = list(self._sources(node))
+        least = max((self.rank[v.node] for v in sources if v.node is not None), default=-1)
+        candidates: dict[Group, None] = {}
+        for v in sources:
+            g = self.group_of.get(v.node) if v.node is not None else None
+            if g is not None:
+                candidates.setdefault(g)
+        for v in sources:
+            for g in self.touching.get(v, ())[-4:]:
+                candidates.setdefault(g)
+        for g in sorted(candidates, key=lambda g: -g.rank):
+            if g.rank < least:
+                reason = "something it reads is computed later"
+            elif len(g.nodes) >= LIMIT:
+                reason = "the group is full"
+            else:
+                reason = self.profit(node, g) or self._join(node, g)
+            if not reason:
+                self._enter(node, g, sources)
+                return
+            if len(g.why) < 12:
+                g.why.setdefault(f"{node.op.name}: {reason}")
+        reason = self._join(node, g := Group(len(self.order)))
+        if reason:  # a view it reads does not go with it: let the views stand
+            for v in node.inputs:
+                self._stand(v)
+            sources = list(self._sources(node))
+            reason = self._join(node, g := Group(len(self.order)))
+            assert not reason, f"{node!r} cannot be a group of its own: {reason}"
+        self.order.append(g)
+        g.at = node.at
+        self._enter(node, g, sources)
+
+    def _stand(self, v: Value) -> None:
+        """See to it that a value stands in memory."""
+        node = v.node
+        if node is None or node in self.rank:
+            return
+        if node.op.name in FREE:
+            self._stand(node.inputs[0])
+            self._alone(node)
+        else:
+            self._place(node)
+
+    def _enter(self, node: Node, g: Group, sources: Sequence[Value]) -> None:
+        self.group_of[node] = g
+        self.rank[node] = g.rank
+        for v in sources:
+            if v not in g.env:
+                readers = self.touching.setdefault(v, [])
+                if not readers or readers[-1] is not g:
+                    readers.append(g)
+
+    def _join(self, node: Node, g: Group) -> str:
+        """Take copies of the node and of what is cloned with it into `g`; or say why that is illegal."""
+        mark, size = self.spaces.mark(), len(g.nodes)
+        inputs = dict(g.inputs)
+        added: list[Value] = []
+        try:
+            self._copy(node, g, added)
+            for copy in g.nodes[size:]:
+                given = [self._extents(v, g) for v in copy.inputs]
+                if copy.op.name in ("gather", "take_along") and copy.inputs[0].node is not None:
+                    raise Mismatch("a table computed in the group cannot be indexed there")
+                self.spaces.tie(copy, given)
+            check: Iterable[Node] = g.nodes
+            if all(_plain(c) for c in g.nodes[size:]):
+                check = g.nodes[size:]
+            for copy in check:
+                for v in copy.outs:
+                    if not self.spaces.distinct(v):
+                        raise Mismatch("two axes of one value would be one")
+        except Mismatch as e:
+            self.spaces.undo(mark)
+            del g.nodes[size:]
+            g.inputs = inputs
+            for v in added:
+                g.env.pop(v, None)
+            return f"no common space: {e}"
+        return ""
+
+    def _extents(self, v: Value, g: Group) -> list[Extent]:
+        return self.spaces.dims(v) if v.node is not None else [Extent(d) for d in v.shape]
+
+    def _copy(self, node: Node, g: Group, added: list[Value]) -> None:
+        """Copies of a node and of the cloned nodes it reads, into `g`."""
+        for v in node.inputs:
+            if v in g.env or v in g.inputs:
+                continue
+            maker = v.node
+            if maker is not None and maker.op.name in CLONED and maker not in self.rank:
+                self._copy(maker, g, added)
+            else:
+                g.inputs[v] = Value(v.type, None, 0, v.name)
+        local = tuple([g.env[v] if v in g.env else g.inputs[v] for v in node.inputs])
+        copy = Node(node.op, local, node.attrs, [v.type for v in node.outs], node.at)
+        for old, new in zip(node.outs, copy.outs, strict=True):
+            new.name = old.name
+            g.env[old] = new
+            added.append(old)
+        g.nodes.append(copy)
+
+    # -- the fused graph --------------------------------------------------------------------------
+
+    def _build(self) -> Graph:
+        members: dict[Group, list[Node]] = {}
+        for node in self.graph.nodes:
+            g = self.group_of.get(node)
+            if g is not None:
+                members.setdefault(g, []).append(node)
+        read: set[Value] = set(self.outputs)
+        for item in self.order:
+            read.update(item.inputs)
+        env: dict[Value, Value] = {}
+        nodes: list[Node] = []
+        made: set[Node] = set()
+        for k, item in enumerate(self.order):
+            if isinstance(item, Node):
+                new = Node(item.op, tuple(env.get(v, v) for v in item.inputs), item.attrs,
+                           [v.type for v in item.outs], item.at)  # fmt: skip
+                outs: list[Value] = list(item.outs)
+            else:
+                outs = [v for n in members[item] for v in n.outs if v in read]
+                body = Graph(f"k{k}", list(item.inputs.values()), item.nodes, [item.env[v] for v in outs])
+                inputs = tuple(env.get(v, v) for v in item.inputs)
+                new = Node(fused, inputs, (body, tuple(item.why)), [v.type for v in outs], item.at)
+            for v in new.inputs:
+                assert v.node is None or v.node in made, f"{new!r} reads what is computed later"
+            made.add(new)
+            for old, v in zip(outs, new.outs, strict=True):
+                v.name = old.name
+                env[old] = v
+            nodes.append(new)
+        return self.graph.replace(nodes=nodes, outputs=[env.get(v, v) for v in self.graph.outputs])
+
+
+def _plain(n: Node) -> bool:
+    """Whether a node's result has the axes of its operands as they stand."""
+    return all(v.shape == n.outs[0].shape for v in n.inputs)
