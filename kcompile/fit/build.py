@@ -23,6 +23,7 @@ def ensure_built(model: Any, specs: Batch, training: bool | None) -> None:
     if unbuilt or pending:
         x, y = map_structure(_symbol, specs.x), map_structure(_symbol, specs.y)
         predicted = model(x, training=False)
+        model._predicted = predicted  # a subclassed model tells its outputs' shapes nowhere else
         if pending and metrics is not None and not metrics.built:
             metrics.build(y, predicted)
         if pending and losses is not None and not losses.built:

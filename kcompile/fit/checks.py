@@ -6,12 +6,14 @@ check shapes: tracing does.
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 
+import kcompile.tree as tree
 from kcompile.errors import KCIndexError, KCValueError
 from kcompile.fit.batch import Batch
+from kcompile.losses.outputs import align
 from kcompile.trace import leaves
 
 
@@ -24,20 +26,22 @@ class Labels:
 
     def __init__(self, model: Any):
         self.model = model
-        self.targets = _targets(model)
+        self.loss = getattr(model, "_compile_loss", None)
+        self.terms = _terms(model, self.loss)
         self.embeddings = _embeddings(model)
 
     def __call__(self, batch: Batch) -> None:
-        found = leaves(batch.y)
-        for i, y in enumerate(found):
-            name, classes, ignored, builtin = (
-                self.targets[i] if i < len(self.targets) else ("", None, None, False)
-            )
-            where = f"the labels of output {name!r}" if name and len(found) > 1 else "the labels"
-            if builtin and y.dtype.kind == "f":
-                _no_nan(y, where)
-            if classes is not None:
-                _in_range(y, classes, ignored, where)
+        if batch.y is not None and self.terms:
+            targets = align(batch.y, _predicted(self.model), self.loss._outputs, self.loss._used, "targets")
+            for term in self.terms:
+                y = targets[term.output]
+                if y is None:
+                    continue
+                where = "the labels" if len(targets) == 1 else f"the labels of output {term.name!r}"
+                if y.dtype.kind == "f":
+                    _no_nan(y, where)
+                if term.classes is not None:
+                    _in_range(y, term.classes, term.ignored, where)
         for i, x in enumerate(leaves(batch.x)):
             known = self.embeddings.get(i)
             if known is not None and getattr(x, "size", 0) and not hasattr(x, "dense"):
@@ -79,23 +83,37 @@ def _in_range(y: np.ndarray[Any, Any], classes: int, ignored: Any, where: str) -
     )  # fmt: skip
 
 
-def _targets(model: Any) -> list[tuple[str, int | None, Any, bool]]:
-    """(name, classes, ignored class, loss is ours) for each output, in the order of the targets."""
-    losses = getattr(getattr(model, "_compile_loss", None), "losses_by_output", None)
-    outputs = leaves(getattr(model, "outputs", None) or [])
-    if losses is None:
+class _Term(NamedTuple):
+    """What is known about the targets of one output: classes and the class that is ignored, if any."""
+
+    output: int
+    name: str
+    classes: int | None
+    ignored: Any
+
+
+def _terms(model: Any, loss: Any) -> list[_Term]:
+    """One for each output whose loss is one of ours; others may give NaN or any label a meaning."""
+    if loss is None or not loss.built:
         return []
+    shapes = [tuple(t.shape) for t in tree.flatten(_predicted(model))]
     found = []
-    for i, (name, loss) in enumerate(losses()):
-        sparse = type(loss).__name__ == "SparseCategoricalCrossentropy"
-        shape = outputs[i].shape if i < len(outputs) else None
-        axis = getattr(loss, "axis", -1)
-        classes = None
-        if sparse and shape is not None and axis in (-1, len(shape) - 1) and shape[-1] is not None:
-            classes = int(shape[-1])
-        ours = type(loss).__module__.startswith("kcompile.") and type(loss).__name__ != "LossFunctionWrapper"
-        found.append((name, classes, getattr(loss, "ignore_class", None), ours))
+    for term in loss._terms:
+        fn = getattr(term.loss, "fn", None)
+        if not str(getattr(fn, "__module__", "")).startswith("kcompile."):
+            continue
+        classes, settings = None, getattr(term.loss, "_fn_kwargs", {})
+        shape = shapes[term.output] if term.output < len(shapes) else ()
+        if fn.__name__ == "sparse_categorical_crossentropy" and shape and settings.get("axis", -1) in (-1, len(shape) - 1):
+            classes = shape[-1]
+        found.append(_Term(term.output, term.name, classes, settings.get("ignore_class")))
     return found
+
+
+def _predicted(model: Any) -> Any:
+    """The model's outputs as symbols, in their structure (see `kcompile.fit.build`)."""
+    found = getattr(model, "_predicted", None)
+    return found if found is not None else getattr(model, "output", None)
 
 
 def _embeddings(model: Any) -> dict[int, tuple[str, int]]:
