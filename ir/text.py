@@ -202,7 +202,7 @@ def _wrap(head: str, parts: list[str], tail: str) -> str:
     indent = " " * ((lines or [line])[0].index("(") + 1)
     for i, p in enumerate(parts):
         piece = p + (", " if i < len(parts) - 1 else "")
-        if len(line) + len(piece.rstrip()) > WIDTH and not line.endswith("("):
+        if len(line) + len(piece.rstrip()) > WIDTH and len(line) > len(indent):
             lines.append(line.rstrip())
             line = indent
         line += piece

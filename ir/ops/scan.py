@@ -89,7 +89,8 @@ def _vjp(
     reverse: bool,
 ) -> tuple[Value | None, ...]:
     cts: tuple[Value | None, ...] = ct if isinstance(ct, tuple) else (ct,)
-    return _Backward(cts, operands, body, carries, xs, length, reverse).run()
+    outs: tuple[Value, ...] = out if isinstance(out, tuple) else (out,)
+    return _Backward(cts, outs, operands, body, carries, xs, length, reverse).run()
 
 
 class _Backward:
@@ -102,6 +103,7 @@ class _Backward:
     def __init__(
         self,
         cts: tuple[Value | None, ...],
+        outs: tuple[Value, ...],
         operands: tuple[Value, ...],
         body: Graph,
         carries: int,
@@ -128,9 +130,12 @@ class _Backward:
             given = cts[i]
             assert given is not None
             self.outside[v] = given
-        self.wanted: list[
-            Value
-        ] = []  # values of the body of the scan back to stack, without a stack yet
+        # results that are stacked anyway
+        self.stacked = [v for v in dict.fromkeys(body.outputs[carries:]) if v not in body.inputs]
+        for v, stack in zip(body.outputs[carries:], outs[carries:], strict=True):
+            self.outside.setdefault(v, stack)
+        # values of the body of the scan back to stack, for want of a stack
+        self.wanted: list[Value] = []
         self.sums: list[Value] = []  # shares to be summed as carries
 
     def run(self) -> tuple[Value | None, ...]:
@@ -169,7 +174,7 @@ class _Backward:
         reads += [g for g in results if g not in moving]
         self.moving = moving
         nodes = reachable(reads, set(body.inputs))
-        saved = choose(reads, nodes, body.inputs[n_c:])
+        saved = choose(reads, nodes, [*body.inputs[n_c:], *self.stacked])
         if saved:
             twin = graph_of(body.name, body.inputs, [*body.outputs, *saved])
             path = here()
@@ -189,7 +194,7 @@ class _Backward:
     def scan_back(self, steps: list[Value], dxs: list[Value], saved: list[Value]) -> list[Value]:
         """The results of the scan back: carries' cotangents, sums, stacks of dxs, wanted stacks."""
         body, n_c, n_x = self.body, self.n_carries, self.n_xs
-        sequences = [*saved, *body.inputs[n_c : n_c + n_x]]
+        sequences = [*saved, *self.stacked, *body.inputs[n_c : n_c + n_x]]
         env = {v: Value(v.type, None, 0, v.name) for v in (*sequences, *body.inputs[n_c + n_x :])}
         totals = [Value(v.type) for v in self.sums]
         results = clone([*steps, *self.sums, *dxs, *self.wanted], env)
