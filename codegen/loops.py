@@ -68,7 +68,8 @@ class Aff:
         """The least and the greatest value it takes."""
         low = high = self.const
         for a, c in self.terms:
-            low, high = low + min(0, c * (a.size - 1)), high + max(0, c * (a.size - 1))
+            reach = c * max(a.size - 1, 0)
+            low, high = low + min(0, reach), high + max(0, reach)
         return low, high
 
     def subst(self, env: Mapping[Axis, Aff]) -> Aff:
@@ -85,7 +86,9 @@ class Aff:
         return sum((env[a] * c for a, c in self.terms), self.const)
 
     def inside(self, extent: int) -> bool:
-        """Whether it is always in [0, extent)."""
+        """Whether it is always in [0, extent); so it is where it has no position at all."""
+        if extent == 0 or any(a.size == 0 for a, _ in self.terms):
+            return True
         low, high = self.interval()
         return low >= 0 and high < extent
 

@@ -27,9 +27,9 @@ unless said otherwise; nothing is allocated but what is said.
     tools.philox(n)                 an object with `fill(seed, step, stream, out)`: out (u32, n numbers, flat) gets the
                                     words 0..n-1 of Philox 4x32-10 with key (seed + stream * 0x9E3779B9, step); seed and step
                                     are 0-d u32 arrays. It owns its scratch.
-    tools.gather(table, idx, out)   out[i, :] = table[clip(idx[i]), :], table 2-d, idx 1-d int, out 2-d
-    tools.scatter(idx, rows, out)   out[:] = 0, then out[idx[i], :] += rows[i, :] in the order of i (deterministic); rows with
-                                    idx outside are added at the clipped index
+    tools.scatter(idx, rows, out)   out[:] = 0, then out[idx[i], :] += rows[i, :] in the order of i (deterministic); idx is
+                                    i64 and is overwritten; rows with idx outside are added at the clipped index
+    tools.int_power(x, y, out)      out = x ** y of ints, negative exponents rounding toward zero
 """
 
 from __future__ import annotations

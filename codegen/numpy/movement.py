@@ -74,7 +74,7 @@ def padded(
     t = em.scratch(wide, src.slot.dtype)
     for a in wide:
         t.strides.setdefault(a, 0)
-    value = Const(_exact(fill, src.slot.dtype), src.slot.dtype)
+    value = Const(exact(fill, src.slot.dtype), src.slot.dtype)
     for k in outside:  # the border, a strip on either side of each padded dimension
         size, n = wide[k].size, dims[k].size
         for start, count in ((0, shift[k]), (shift[k] + n, size - shift[k] - n)):
@@ -97,7 +97,7 @@ def padded(
     return View(t.slot, offset, strides)
 
 
-def _exact(fill: Any, dtype: str) -> Any:
+def exact(fill: Any, dtype: str) -> Any:
     if dtype == "bool":
         return bool(fill)
     return float(fill) if dtype.startswith(("f", "b")) else int(fill)
@@ -141,7 +141,7 @@ def _local(em: Emitter, form: Aff) -> Aff:
 def spread(em: Emitter, e: E, out: View, x: Tile, axes: Sequence[Axis]) -> None:
     """pad: the value at a strided place of a filled result."""
     cut, fill = e.attr
-    em.map("{0}.fill({1})", out, [Const(_exact(fill, out.slot.dtype), out.slot.dtype)], axes)
+    em.map("{0}.fill({1})", out, [Const(exact(fill, out.slot.dtype), out.slot.dtype)], axes)
     strides, offset, order = dict(out.strides), out.offset, list(axes)
     for new, old, low, step in cut:
         s = strides.pop(new, 0)
@@ -172,7 +172,7 @@ def fold(em: Emitter, e: E, out: View, x: View, axes: Sequence[Axis]) -> None:
     covered = all(w[3] == w[2].size and w[4] == 1 and w[5] == 0 and w[1].size * w[3] == w[0].size for w in wins)
     disjoint = all(w[3] >= (w[2].size - 1) * w[4] + 1 for w in wins)
     if not covered:
-        em.map("{0}.fill({1})", out, [Const(_exact(0, out.slot.dtype), out.slot.dtype)], axes)
+        em.map("{0}.fill({1})", out, [Const(exact(0, out.slot.dtype), out.slot.dtype)], axes)
     for taps in itertools.product(*(range(w[2].size) for w in wins)):
         src, dst = dict(x.strides), dict(out.strides)
         at_src, at_dst, order = x.offset, out.offset, list(axes)
@@ -283,12 +283,12 @@ def iota(em: Emitter, e: E, axes: Sequence[Axis]) -> View:
     out = em.scratch(axes, e.dtype)
     steps = [(a, c) for a, c in form.terms]
     if not steps:
-        em.copy(out, Const(_exact(form.const, e.dtype), e.dtype), axes)
+        em.copy(out, Const(exact(form.const, e.dtype), e.dtype), axes)
         return out
     if len(steps) == 1 and form.const == 0:
         a, c = steps[0]
         return ramp_of(em, a, c, e.dtype)
-    em.copy(out, Const(_exact(form.const, e.dtype), e.dtype), axes)
+    em.copy(out, Const(exact(form.const, e.dtype), e.dtype), axes)
     for a, c in steps:
         em.map("add({0}, {1}, {0})", out, [ramp_of(em, a, c, e.dtype)], axes)
     return out

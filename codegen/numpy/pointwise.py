@@ -38,6 +38,8 @@ def pointwise(em: Emitter, e: E, out: View, args: Sequence[Tile], axes: Sequence
     """out = e, elementwise over `axes`, from the values of its operands."""
     if e.op in UNARY:
         em.map(f"{UNARY[e.op]}({{1}}, {{0}})", out, args, axes)
+    elif e.op in ("maximum", "minimum"):
+        em.map(f"{e.op}({{1}}, {{2}}, out={{0}})", out, args, axes)
     elif e.op in BINARY:
         em.map(f"{BINARY[e.op]}({{1}}, {{2}}, {{0}})", out, args, axes)
     elif e.op == "rsqrt":

@@ -53,7 +53,7 @@ class _Renderer:
                 part = self.em.scratch(axes, stmt.e.dtype)
                 self.compute(stmt.e, part, axes)
                 fn = _COMBINE[stmt.e.attr[0]] if stmt.e.op == "red" else "add"
-                self.em.map(f"{fn}({{0}}, {{1}}, {{0}})", self.sums[stmt.e], [part], axes)
+                self.em.map(f"{fn}({{0}}, {{1}}, out={{0}})", self.sums[stmt.e], [part], axes)
             elif isinstance(stmt, Put):
                 self.put(stmt.store)
             else:
@@ -131,6 +131,16 @@ class _Renderer:
         if e.op == "iota":
             return movement.iota(self.em, e, axes)
         out = self.target(e, axes)
+        if any(a.size == 0 for x in e.args for a in x.axes):
+            if not any(a.size == 0 for a in axes):  # a sum of nothing
+                unit = 1 if e.op == "red" and e.attr[0] == "prod" else 0
+                value = e.attr[1] if e.op == "spread" else unit
+                em_value = movement.exact(value, e.dtype)
+                if e.op != "concat":
+                    self.em.map("{0}.fill({1})", out, [Const(em_value, e.dtype)], axes)
+                    return out
+            else:
+                return out
         self.compute(e, out, axes)
         return out
 

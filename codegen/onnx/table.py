@@ -20,6 +20,7 @@ UNSUPPORTED: dict[str, str] = {
     "random_uniform": "ONNX has no counter-based random numbers; prediction needs none",
     "fold": "the transpose of unfold occurs in gradients only",
     "cumprod": "ONNX has no running product",
+    "fused": "fusion comes after export: a model is exported from its traced graph",
 }
 
 
