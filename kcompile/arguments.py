@@ -33,11 +33,21 @@ def suggest(word: object, known: Iterable[str]) -> str:
     """`did you mean 'relu'?`-style advice for an unknown word, else the list of known ones."""
     names = sorted(known)
     if isinstance(word, str):
-        folded = {n.lower().replace("_", ""): n for n in names}
-        near = difflib.get_close_matches(word.lower().replace("_", ""), folded, n=1, cutoff=0.6)
-        if near:
-            return f"did you mean {folded[near[0]]!r}? known: {', '.join(names)}"
+        given = _folded(word)
+        near = max(names, key=lambda n: (_likeness(given, _folded(n)), n.islower()), default="")
+        if _likeness(given, _folded(near)) > 0.6:
+            return f"did you mean {near!r}? known: {', '.join(names)}"
     return f"use one of: {', '.join(names)}"
+
+
+def _folded(word: str) -> str:
+    return word.lower().replace("_", "")
+
+
+def _likeness(a: str, b: str) -> float:
+    """From 0 to 1; letters in another order count nearly as equal."""
+    same_letters = 0.9 * (len(a) > 2 and sorted(a) == sorted(b))
+    return max(difflib.SequenceMatcher(None, a, b).ratio(), same_letters)
 
 
 def is_int(value: object) -> bool:

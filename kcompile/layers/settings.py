@@ -13,6 +13,8 @@ import kcompile.activations as activations
 import kcompile.constraints as constraints
 import kcompile.initializers as initializers
 import kcompile.regularizers as regularizers
+from kcompile.arguments import owner
+from kcompile.errors import KCError
 from kcompile.variable import name_scope
 
 _KINDS: dict[str, Any] = {
@@ -31,7 +33,13 @@ def resolve(layer: Any, **given: Any) -> None:
     """Set each setting on `layer`, with names and configs turned into objects. Raises ValueError."""
     for name, value in given.items():
         kind = _kind(name)
-        setattr(layer, name, value if kind is None else kind.get(value))
+        try:
+            found = value if kind is None else kind.get(value)
+        except KCError as error:
+            error.given = f"{owner(layer)} was given {name}={value!r}: {error.given}"
+            error.args = (error._text(),)
+            raise
+        setattr(layer, name, found)
 
 
 def configured(layer: Any, *names: str, read: Callable[[str], Any] | None = None) -> dict[str, Any]:

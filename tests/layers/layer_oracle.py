@@ -24,6 +24,7 @@ from ir.types import type_of  # noqa: E402
 from ir.verify import verify  # noqa: E402
 from kcompile import ops  # noqa: E402
 from kcompile.serialization import serialize_keras_object  # noqa: E402
+from kcompile.tensor import KerasTensor  # noqa: E402
 from kcompile.trace import Trace  # noqa: E402
 
 Array = np.ndarray[Any, Any]
@@ -40,7 +41,7 @@ def numbers(x: Any) -> Any:
         return [numbers(v) for v in x]
     if x is None:
         return None
-    return x.detach().cpu().numpy() if hasattr(x, "detach") else np.asarray(x)
+    return x.detach().cpu().numpy().copy() if hasattr(x, "detach") else np.asarray(x)
 
 
 def close(got: Any, want: Any, rtol: float = 2e-4, atol: float = 2e-5, what: str = "") -> None:
@@ -68,6 +69,21 @@ def plain(config: Any) -> Any:
     if isinstance(config, (list, tuple)):
         return [plain(v) for v in config]
     return config
+
+
+def covers(mine: Any, other: Any) -> None:
+    """Configs are equal, but for settings that Keras forgets to write (such as the seed of SimpleRNN)."""
+    if isinstance(other, dict) and isinstance(mine, dict):
+        assert other.keys() <= mine.keys()
+        assert all(mine[k] is None for k in mine.keys() - other.keys())
+        for k, v in other.items():
+            covers(mine[k], v)
+    elif isinstance(other, list) and isinstance(mine, list):
+        assert len(mine) == len(other)
+        for m, o in zip(mine, other, strict=True):
+            covers(m, o)
+    else:
+        assert mine == other
 
 
 def pair(name: str, *args: Any, **kwargs: Any) -> tuple[Any, Any]:
@@ -106,7 +122,6 @@ def check(
 def _check(
     ours: Any, theirs: Any, inputs: Any, training: bool, gradient: bool, call: dict[str, Any]
 ) -> None:
-    first = inputs[0]
     theirs(*_torch(inputs), **_torch(call))
     symbolic = ours(*_symbolic(inputs), **_symbolic(call))
     same_weights(ours, theirs)
@@ -126,10 +141,9 @@ def _check(
     ]
     masks = [getattr(t, "_keras_mask", None) for t in _leaves(want)]
     close([getattr(t, "_keras_mask", None) for t in _leaves(got)], masks, what="mask")
-    assert plain(serialize_keras_object(ours.get_config())) == plain(_keras_config(theirs))
+    covers(plain(serialize_keras_object(ours.get_config())), plain(_keras_config(theirs)))
     again = type(ours).from_config(ours.get_config())
     assert plain(again.get_config()) == plain(ours.get_config())
-    assert np.shape(first) is not None
 
 
 def _keras_config(layer: Any) -> Any:
@@ -162,7 +176,7 @@ def _torch(x: Any) -> Any:
 
 def _symbolic(x: Any) -> Any:
     def tensor(a: Array) -> Any:
-        return ops.KerasTensor((None, *a.shape[1:]), dtype=a.dtype.name)
+        return KerasTensor((None, *a.shape[1:]), dtype=a.dtype.name)
 
     return _map(tensor, x)
 
@@ -176,6 +190,8 @@ def _check_gradients(ours: Any, theirs: Any, inputs: Any, call: dict[str, Any]) 
     weights = [w.value for w in theirs.trainable_weights]
     outs = [t for t in _leaves(theirs(*given, **_torch(call))) if t.is_floating_point()]
     loss = sum((t * t).sum() for t in outs)
+    if not wrt and not weights:
+        return
     want = torch.autograd.grad(loss, [*wrt, *weights], allow_unused=True)
 
     feeds: list[Array] = []
