@@ -101,6 +101,8 @@ class CompileLoss(Loss):
         targets = align(y_true, y_pred, self._outputs, used, "targets")
         predictions = tree.flatten(y_pred)
         self._terms = []
+        if not isinstance(y_pred, dict):
+            pairs.sort(key=lambda pair: pair[0])
         for i, identifier, weight in pairs:
             if identifier is None:
                 continue

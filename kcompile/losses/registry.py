@@ -55,7 +55,7 @@ def get(identifier: Any) -> Any:
     elif isinstance(identifier, str):
         found = BY_NAME.get(identifier)
         if found is None:
-            found = deserialize(identifier, missing=True)
+            found = deserialize(identifier)
     if isinstance(found, type):
         return found()
     if callable(found):
@@ -67,16 +67,10 @@ def get(identifier: Any) -> Any:
 
 
 def serialize(loss: Any) -> Any:
-    """The config from which `deserialize` makes `loss` again; the name of a built-in function."""
-    name = getattr(loss, "__name__", "")
-    return name if BY_NAME.get(name) is loss else serialize_keras_object(loss)
+    """The config from which `deserialize` makes `loss` again."""
+    return serialize_keras_object(loss)
 
 
-def deserialize(config: Any, custom_objects: dict[str, Any] | None = None, missing: bool = False) -> Any:
-    """The inverse of `serialize`. With `missing`, an unknown name gives None."""
-    if missing:
-        try:
-            return deserialize_keras_object(config, module_objects=BY_NAME, custom_objects=custom_objects)
-        except (ValueError, TypeError):
-            return None
+def deserialize(config: Any, custom_objects: dict[str, Any] | None = None) -> Any:
+    """The inverse of `serialize`."""
     return deserialize_keras_object(config, module_objects=BY_NAME, custom_objects=custom_objects)

@@ -14,6 +14,7 @@ import kcompile.ops as ops
 from kcompile.errors import KCValueError
 from kcompile.metrics.confusion import above, counts, evenly_spaced, prepare
 from kcompile.metrics.metric import Metric
+from kcompile.serialization import deserialize_keras_object
 from kcompile.variable import Variable
 
 _CURVES = {"roc": "ROC", "pr": "PR", "prgain": "PRGAIN"}
@@ -193,6 +194,11 @@ class AUC(_FourCounts):
         if self._given_thresholds is not None:
             own["thresholds"] = self._thresholds[1:-1]
         return {**super().get_config(), **own}
+
+    @classmethod
+    def from_config(cls, config: dict[str, Any]) -> Any:
+        weights = deserialize_keras_object(config.get("label_weights"))  # Keras writes a tensor
+        return cls(**{**config, "label_weights": weights})
 
 
 def _refused(name: str, value: Any, rule: str) -> KCValueError:

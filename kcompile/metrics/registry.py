@@ -64,10 +64,7 @@ def get(identifier: Any) -> Any:
     elif isinstance(identifier, str):
         found = BY_NAME.get(identifier)
         if found is None:
-            try:
-                found = deserialize(identifier)
-            except (ValueError, TypeError):
-                found = None
+            found = deserialize(identifier)
     if isinstance(found, type):
         return found()
     if callable(found):

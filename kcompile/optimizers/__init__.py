@@ -1,6 +1,7 @@
 """The optimizers of Keras. Re-exports only."""
 
 import kcompile.optimizers.schedules as schedules
+from kcompile.optimizers.factored import Adafactor, Muon
 from kcompile.optimizers.loss_scale import LossScaleOptimizer
 from kcompile.optimizers.moments import Adam, Adamax, AdamW, Lamb, Nadam, ScheduleFreeAdamW
 from kcompile.optimizers.optimizer import Optimizer

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from typing import Any
 
+import kcompile.optimizers.factored as factored
 import kcompile.optimizers.moments as moments
 import kcompile.optimizers.plain as plain
 from kcompile.arguments import suggest
@@ -18,7 +19,7 @@ from kcompile.serialization import deserialize_keras_object, serialize_keras_obj
 CLASSES: tuple[type[Optimizer], ...] = (
     Optimizer, plain.SGD, plain.RMSprop, plain.Adagrad, plain.Adadelta, plain.Lion, plain.Ftrl,
     moments.Adam, moments.AdamW, moments.Adamax, moments.Nadam, moments.Lamb, moments.ScheduleFreeAdamW,
-    LossScaleOptimizer,
+    factored.Adafactor, factored.Muon, LossScaleOptimizer,
 )  # fmt: skip
 BY_NAME: dict[str, type[Optimizer]] = {c.__name__.lower(): c for c in CLASSES}
 
@@ -59,6 +60,6 @@ def deserialize(config: dict[str, Any], custom_objects: dict[str, Any] | None = 
     """The inverse of `serialize`. A built-in is known by its class name, whatever its module."""
     name = config["class_name"]
     found = BY_NAME.get(str(name).lower())
-    if found is not None and name not in (custom_objects or {}) and not config.get("registered_name", "").count(">"):
+    if found is not None and name not in (custom_objects or {}) and not ">" in str(config.get("registered_name")):
         return found.from_config(dict(config["config"]), custom_objects=custom_objects)
     return deserialize_keras_object(config, module_objects=BY_NAME, custom_objects=custom_objects)
