@@ -13,8 +13,9 @@ import numpy as np
 from runtime import threads
 from runtime.memory import Array
 
-_GOLDEN, _WEYL, _LOW, _HALF = 0x9E3779B9, 0xBB67AE85, np.uint64(0xFFFFFFFF), np.uint64(32)
-_MULTIPLIERS = np.array([[0xD2511F53], [0xCD9E8D57]], np.uint64)
+_GOLDEN, _WEYL = 0x9E3779B9, np.uint64(0xBB67AE85)
+_LOW, _HALF = np.uint64(0xFFFFFFFF), np.uint64(32)
+_MULTIPLIERS = np.array([0xD2511F53, 0xCD9E8D57], np.uint64)[:, None, None]
 
 # erf(x) = x P(x^2) / Q(x^2) on |x| <= 3.92, where f32 cannot tell it from 1 any more: a least-squares
 # fit at Chebyshev points, reweighted until the relative error was even (1.9e-8; 4e-7 in f32 arithmetic)
@@ -100,38 +101,54 @@ def _polynomial(coefficients: tuple[Any, ...], z: Array, out: Array) -> Array:
 
 
 class Philox:
-    """Philox 4x32-10 (Salmon et al., SC 2011) over the counters 0, 1, 2, ...: `n` u32 words a call."""
+    """Philox 4x32-10 (Salmon et al., SC 2011) over the counters 0, 1, 2, ...: `n` u32 words a call.
+
+    A small draw costs mostly the calls of NumPy, so the words of the next steps are made along with
+    the ones asked for: a train step asks for one step after the other.
+    """
+
+    AT_ONCE = 8192  # counters
 
     def __init__(self, n: int):
-        self.n, self.counters = n, (n + 3) // 4
-        m = self.counters
-        start = np.arange(m, dtype=np.uint64) * _MULTIPLIERS[0]
+        self.n = n
+        m = (n + 3) // 4
+        self.ahead = ahead = min(16, max(1, self.AT_ONCE // max(m, 1)))
+        start = np.arange(m, dtype=np.uint64) * _MULTIPLIERS[0, 0, 0]
         # the first round on (i, 0, 0, 0) up to its key: kept, because the counters never change
         self._high, self._low = start >> _HALF, start & _LOW
-        self._x, self._y, self._p, self._h = (np.zeros((2, m), np.uint64) for _ in range(4))
-        self._words = np.empty((m, 4), np.uint32)
+        self._x, self._y, self._p, self._h = (np.zeros((2, ahead, m), np.uint64) for _ in range(4))
+        self._keys = np.empty((2, ahead, 1), np.uint64)
+        self._steps = np.arange(ahead, dtype=np.uint64)[:, None]
+        self._words = np.empty((ahead, m, 4), np.uint32)
+        self._flat = self._words.reshape(ahead, 4 * m)[:, :n]
+        self._first, self._seed = -1, -1
 
     def fill(self, seed: Array, step: Array, stream: int, out: Array) -> None:
         """out (flat) = the first n words under the key (seed + stream * 0x9E3779B9, step)."""
         k0, k1 = (int(seed) + stream * _GOLDEN) & 0xFFFFFFFF, int(step) & 0xFFFFFFFF
-        x, y, p, h = self._x, self._y, self._p, self._h  # x = words 0 and 2, y = words 1 and 3
-        x[0] = k0
-        np.bitwise_xor(self._high, np.uint64(k1), out=x[1])
-        y[0] = 0
-        y[1] = self._low
-        key = np.empty((2, 1), np.uint64)
+        if k0 != self._seed or not 0 <= k1 - self._first < self.ahead:
+            self._make(k0, k1)
+        out[...] = self._flat[k1 - self._first]
+
+    def _make(self, k0: int, k1: int) -> None:
+        self._seed, self._first = k0, k1
+        x, y, p, h, keys = self._x, self._y, self._p, self._h, self._keys
+        np.add(self._steps, np.uint64(k1), out=keys[1])
+        np.bitwise_and(keys[1], _LOW, out=keys[1])
+        x[0], y[0], y[1] = k0, 0, self._low  # x = words 0 and 2, y = words 1 and 3
+        np.bitwise_xor(self._high, keys[1], out=x[1])
         for _ in range(9):
-            k0, k1 = (k0 + _GOLDEN) & 0xFFFFFFFF, (k1 + _WEYL) & 0xFFFFFFFF
-            key[0, 0], key[1, 0] = k0, k1
+            k0 = (k0 + _GOLDEN) & 0xFFFFFFFF
+            keys[0] = k0
+            np.add(keys[1], _WEYL, out=keys[1])
+            np.bitwise_and(keys[1], _LOW, out=keys[1])
             np.multiply(x, _MULTIPLIERS, out=p)
             np.right_shift(p, _HALF, out=h)
             np.bitwise_xor(h[::-1], y, out=x)
-            np.bitwise_xor(x, key, out=x)
+            np.bitwise_xor(x, keys, out=x)
             np.bitwise_and(p[::-1], _LOW, out=y)
-        words = self._words if self.n % 4 else out.reshape(-1, 4)
-        words[:, 0], words[:, 1], words[:, 2], words[:, 3] = x[0], y[0], x[1], y[1]
-        if words is self._words:
-            out[...] = words.reshape(-1)[: self.n]
+        words = self._words
+        words[..., 0], words[..., 1], words[..., 2], words[..., 3] = x[0], y[0], x[1], y[1]
 
 
 class _Scatter:
