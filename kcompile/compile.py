@@ -17,7 +17,6 @@ from codegen.program import Program
 from ir.bind import bind
 from ir.graph import Graph
 from ir.key import key as graph_key
-from ir.passes.fuse import fuse
 from ir.pipeline import collector_paused, optimise
 from kcompile.variable import Variable
 from runtime import cache
@@ -73,7 +72,7 @@ def _program(static: Graph, target: str) -> tuple[Program, bool]:
     found = shelf.load(key) if shelf is not None else None
     if found is not None:
         return with_names(found, static), True
-    program = generate(fuse(optimise(static), target), target)
+    program = generate(optimise(static), target)
     if shelf is not None:
         shelf.save(key, without_names(program, static))
     return program, False
