@@ -44,7 +44,11 @@ def flatten_with_path(structure: Any) -> list[tuple[tuple[Any, ...], Any]]:
     """(path, leaf) for each leaf, in order."""
     if not is_nested(structure):
         return [((), structure)]
-    return [((k, *path), leaf) for k, child in _items(structure) for path, leaf in flatten_with_path(child)]
+    return [
+        ((k, *path), leaf)
+        for k, child in _items(structure)
+        for path, leaf in flatten_with_path(child)
+    ]
 
 
 def flatten(structure: Any) -> list[Any]:
@@ -68,7 +72,8 @@ def map_structure_up_to(shallow: Any, fn: Callable[..., Any], *structures: Any) 
         if _form(s) != _form(shallow):
             raise _mismatch(shallow, s)
     return _rebuild(
-        shallow, [(k, map_structure_up_to(c, fn, *(s[k] for s in structures))) for k, c in _items(shallow)]
+        shallow,
+        [(k, map_structure_up_to(c, fn, *(s[k] for s in structures))) for k, c in _items(shallow)],
     )
 
 
@@ -120,7 +125,9 @@ def same_structure(a: Any, b: Any) -> bool:
 def pack_sequence_as(structure: Any, flat: Iterable[Any]) -> Any:
     """The leaves `flat` in the form of `structure`. Raises KCValueError KC303, KCTypeError KC303."""
     if not isinstance(flat, (list, tuple)):
-        raise KCTypeError("KC303", f"{type(flat).__name__} to pack", "leaves come in a list", "pass a list")
+        raise KCTypeError(
+            "KC303", f"{type(flat).__name__} to pack", "leaves come in a list", "pass a list"
+        )
     count = len(flatten(structure))
     if count != len(flat):
         raise KCValueError(
@@ -147,7 +154,9 @@ def traverse(fn: Callable[[Any], Any], structure: Any, top_down: bool = True) ->
         if found is not None:
             return found
     if is_nested(structure):
-        structure = _rebuild(structure, [(k, traverse(fn, c, top_down)) for k, c in _items(structure)])
+        structure = _rebuild(
+            structure, [(k, traverse(fn, c, top_down)) for k, c in _items(structure)]
+        )
     if top_down:
         return structure
     found = fn(structure)

@@ -33,6 +33,7 @@ from kcompile.losses.probabilistic import (
     poisson,
     sparse_categorical_crossentropy,
 )
+from kcompile.losses.registry import deserialize, get, serialize
 from kcompile.losses.regression import (
     CosineSimilarity,
     Huber,
@@ -49,4 +50,3 @@ from kcompile.losses.regression import (
     mean_squared_error,
     mean_squared_logarithmic_error,
 )
-from kcompile.losses.registry import deserialize, get, serialize

@@ -29,7 +29,7 @@ class Term(NamedTuple):
 
 
 def kind_of_classes(y_true: Any, y_pred: Any) -> str:
-    """"binary", "sparse_categorical" or "categorical", by the shapes of target and prediction."""
+    """ "binary", "sparse_categorical" or "categorical", by the shapes of target and prediction."""
     if y_pred.shape and y_pred.shape[-1] == 1:
         return "binary"
     last = y_pred.shape[-1] if y_pred.shape else None
@@ -47,7 +47,9 @@ def resolve_loss(identifier: Any, y_true: Any, y_pred: Any) -> Loss:
         found = get(identifier)
     if isinstance(found, Loss):
         return found
-    return LossFunctionWrapper(found, name=identifier if isinstance(identifier, str) else object_name(found))
+    return LossFunctionWrapper(
+        found, name=identifier if isinstance(identifier, str) else object_name(found)
+    )
 
 
 class CompileLoss(Loss):
@@ -96,7 +98,10 @@ class CompileLoss(Loss):
         """Resolve the losses; the arguments need shapes only."""
         self._outputs = outputs_of(y_pred, self.output_names)
         pairs = self._pairs(y_pred)
-        used = [any(i == j and loss is not None for j, loss, _ in pairs) for i in range(len(self._outputs))]
+        used = [
+            any(i == j and loss is not None for j, loss, _ in pairs)
+            for i in range(len(self._outputs))
+        ]
         self._used = used
         targets = align(y_true, y_pred, self._outputs, used, "targets")
         predictions = tree.flatten(y_pred)
@@ -175,7 +180,11 @@ class CompileLoss(Loss):
                 return list(enumerate(flat))
         else:
             by_name = {o.name: i for i, o in enumerate(self._outputs) if o.name is not None}
-            by_name |= {n: i for i, n in enumerate(self.output_names or []) if len(self.output_names or []) == count}
+            by_name |= {
+                n: i
+                for i, n in enumerate(self.output_names or [])
+                if len(self.output_names or []) == count
+            }
             nested = isinstance(y_pred, dict)
             if not any(tree.is_nested(v) for v in given.values()) and set(given) <= set(by_name):
                 if nested or what == "loss_weights" or len(given) == count:

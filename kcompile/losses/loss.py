@@ -31,7 +31,12 @@ class Loss:
     Raises KCValueError KC304 for an unknown reduction.
     """
 
-    def __init__(self, name: str | None = None, reduction: str | None = "sum_over_batch_size", dtype: Any = None):
+    def __init__(
+        self,
+        name: str | None = None,
+        reduction: str | None = "sum_over_batch_size",
+        dtype: Any = None,
+    ):
         if reduction not in REDUCTIONS:
             raise KCValueError(
                 "KC304", f"reduction={reduction!r}", "a reduction is one of " + ", ".join(map(repr, REDUCTIONS)),
@@ -66,7 +71,10 @@ class Loss:
     def call(self, y_true: Any, y_pred: Any) -> Any:
         """One value for each sample (or step of it). Subclasses define it."""
         raise KCNotImplementedError(
-            "KC203", f"the loss {type(self).__name__}", "a loss defines call(y_true, y_pred)", "define it"
+            "KC203",
+            f"the loss {type(self).__name__}",
+            "a loss defines call(y_true, y_pred)",
+            "define it",
         )
 
     def get_config(self) -> dict[str, Any]:
@@ -100,7 +108,11 @@ class LossFunctionWrapper(Loss):
     def convert_target(self, x: Any) -> Any:
         if self.integer_targets:
             x = ops.convert_to_tensor(x)
-            return x if is_int(x.dtype if isinstance(x.dtype, str) else x.dtype.name) else ops.cast(x, "int32")
+            return (
+                x
+                if is_int(x.dtype if isinstance(x.dtype, str) else x.dtype.name)
+                else ops.cast(x, "int32")
+            )
         return super().convert_target(x)
 
     def call(self, y_true: Any, y_pred: Any) -> Any:
@@ -181,10 +193,16 @@ def reduce_weighted_values(
 def align(weight: Any, values: Any) -> Any:
     """`weight` with axes added at the end, so that weights per sample meet values per step."""
     extra = len(values.shape) - len(weight.shape)
-    return weight if extra <= 0 or not weight.shape else ops.reshape(weight, (*ops.shape(weight), *(1,) * extra))
+    return (
+        weight
+        if extra <= 0 or not weight.shape
+        else ops.reshape(weight, (*ops.shape(weight), *(1,) * extra))
+    )
 
 
-def reduce_values(values: Any, sample_weight: Any = None, reduction: str | None = "sum_over_batch_size") -> Any:
+def reduce_values(
+    values: Any, sample_weight: Any = None, reduction: str | None = "sum_over_batch_size"
+) -> Any:
     """The scalar that `reduction` makes of `values`."""
     if reduction in (None, "none") or tuple(values.shape) in ((), (0,)):
         return values
@@ -206,4 +224,8 @@ def apply_mask(sample_weight: Any, mask: Any, dtype: Any, reduction: str | None)
         return weight
     weight, sample_weight = same_rank(weight, ops.cast(sample_weight, dtype))
     rank = max(len(weight.shape), len(sample_weight.shape))
-    return align(sample_weight, weight) * weight if rank == len(weight.shape) else sample_weight * align(weight, sample_weight)
+    return (
+        align(sample_weight, weight) * weight
+        if rank == len(weight.shape)
+        else sample_weight * align(weight, sample_weight)
+    )

@@ -47,10 +47,14 @@ def dice(y_true: Any, y_pred: Any, axis: Any = None) -> Any:
     y_pred = ops.convert_to_tensor(y_pred)
     y_true = ops.cast(y_true, y_pred.dtype)
     overlap = ops.sum(y_true * y_pred, axis=axis)
-    return 1.0 - 2.0 * overlap / (ops.sum(y_true, axis=axis) + ops.sum(y_pred, axis=axis) + config.epsilon())
+    return 1.0 - 2.0 * overlap / (
+        ops.sum(y_true, axis=axis) + ops.sum(y_pred, axis=axis) + config.epsilon()
+    )
 
 
-def tversky(y_true: Any, y_pred: Any, alpha: float = 0.5, beta: float = 0.5, axis: Any = None) -> Any:
+def tversky(
+    y_true: Any, y_pred: Any, alpha: float = 0.5, beta: float = 0.5, axis: Any = None
+) -> Any:
     """1 - overlap / (overlap + alpha * missed + beta * wrongly found). arXiv:1706.05721."""
     y_pred = ops.convert_to_tensor(y_pred)
     y_true = ops.cast(y_true, y_pred.dtype)
@@ -81,7 +85,10 @@ def circle(
     same = ops.equal(ops.reshape(y_true, (-1, 1)), ops.reshape(labels, (1, -1)))
     different = ops.logical_not(same)
     if remove_diagonal:
-        rows, columns = ops.cumsum(ops.ones_like(distance), axis=0), ops.cumsum(ops.ones_like(distance), axis=1)
+        rows, columns = (
+            ops.cumsum(ops.ones_like(distance), axis=0),
+            ops.cumsum(ops.ones_like(distance), axis=1),
+        )
         same = ops.logical_and(same, ops.not_equal(rows, columns))
     near = ops.maximum((margin + distance) * ops.cast(same, distance.dtype), 0.0)
     far = ops.maximum((1 + margin - distance) * ops.cast(different, distance.dtype), 0.0)
@@ -102,21 +109,33 @@ def _log_sum(x: Any, present: Any) -> Any:
 class Hinge(NamedLoss):
     """See `hinge`."""
 
-    def __init__(self, reduction: str | None = "sum_over_batch_size", name: str = "hinge", dtype: Any = None):
+    def __init__(
+        self, reduction: str | None = "sum_over_batch_size", name: str = "hinge", dtype: Any = None
+    ):
         super().__init__(hinge, name=name, reduction=reduction, dtype=dtype)
 
 
 class SquaredHinge(NamedLoss):
     """See `squared_hinge`."""
 
-    def __init__(self, reduction: str | None = "sum_over_batch_size", name: str = "squared_hinge", dtype: Any = None):
+    def __init__(
+        self,
+        reduction: str | None = "sum_over_batch_size",
+        name: str = "squared_hinge",
+        dtype: Any = None,
+    ):
         super().__init__(squared_hinge, name=name, reduction=reduction, dtype=dtype)
 
 
 class CategoricalHinge(NamedLoss):
     """See `categorical_hinge`."""
 
-    def __init__(self, reduction: str | None = "sum_over_batch_size", name: str = "categorical_hinge", dtype: Any = None):
+    def __init__(
+        self,
+        reduction: str | None = "sum_over_batch_size",
+        name: str = "categorical_hinge",
+        dtype: Any = None,
+    ):
         super().__init__(categorical_hinge, name=name, reduction=reduction, dtype=dtype)
 
 
@@ -124,7 +143,11 @@ class Dice(NamedLoss):
     """See `dice`."""
 
     def __init__(
-        self, reduction: str | None = "sum_over_batch_size", name: str = "dice", axis: Any = None, dtype: Any = None
+        self,
+        reduction: str | None = "sum_over_batch_size",
+        name: str = "dice",
+        axis: Any = None,
+        dtype: Any = None,
     ):
         super().__init__(dice, name=name, reduction=reduction, dtype=dtype, axis=axis)
 
@@ -141,7 +164,9 @@ class Tversky(NamedLoss):
         axis: Any = None,
         dtype: Any = None,
     ):
-        super().__init__(tversky, name=name, reduction=reduction, dtype=dtype, alpha=alpha, beta=beta, axis=axis)
+        super().__init__(
+            tversky, name=name, reduction=reduction, dtype=dtype, alpha=alpha, beta=beta, axis=axis
+        )
 
 
 class Circle(NamedLoss):

@@ -56,7 +56,11 @@ def align(given: Any, y_pred: Any, outputs: list[Output], used: list[bool], what
         by_name = {o.name: i for i, o in enumerate(outputs)}
         if len(outputs) == 1 and len(given) == 1:
             return tree.flatten(given)
-        if given and set(given) <= set(by_name) and all(k in given for k, i in by_name.items() if used[i]):
+        if (
+            given
+            and set(given) <= set(by_name)
+            and all(k in given for k, i in by_name.items() if used[i])
+        ):
             return [given.get(o.name) for o in outputs]
         if tree.is_nested(y_pred) and tree.same_structure(y_pred, given):
             return tree.flatten(given)

@@ -17,7 +17,12 @@ from kcompile.losses.loss import NamedLoss
 
 def _check_axis(axis: Any) -> None:
     if isinstance(axis, bool):
-        raise KCValueError("KC104", f"axis={axis!r}", "an axis is an int", "write the arguments by name, as axis=-1")
+        raise KCValueError(
+            "KC104",
+            f"axis={axis!r}",
+            "an axis is an int",
+            "write the arguments by name, as axis=-1",
+        )
 
 
 def _warn_single(y_pred: Any, name: str) -> None:
@@ -35,7 +40,11 @@ def _smooth(y_true: Any, label_smoothing: float, share: float) -> Any:
 
 
 def categorical_crossentropy(
-    y_true: Any, y_pred: Any, from_logits: bool = False, label_smoothing: float = 0.0, axis: int = -1
+    y_true: Any,
+    y_pred: Any,
+    from_logits: bool = False,
+    label_smoothing: float = 0.0,
+    axis: int = -1,
 ) -> Any:
     """-sum(y_true * log(y_pred)) along `axis`; targets are one-hot or distributions."""
     _check_axis(axis)
@@ -72,14 +81,20 @@ def categorical_focal_crossentropy(
 
 
 def sparse_categorical_crossentropy(
-    y_true: Any, y_pred: Any, from_logits: bool = False, ignore_class: int | None = None, axis: int = -1
+    y_true: Any,
+    y_pred: Any,
+    from_logits: bool = False,
+    ignore_class: int | None = None,
+    axis: int = -1,
 ) -> Any:
     """-log(y_pred[y_true]) along `axis`; targets are class indices. `ignore_class` counts nothing."""
     y_true, y_pred = ops.convert_to_tensor(y_true), ops.convert_to_tensor(y_pred)
     if len(y_true.shape) == len(y_pred.shape) and y_true.shape[axis] == 1:
         y_true = ops.squeeze(y_true, axis=axis)
     if ignore_class is None:
-        return ops.sparse_categorical_crossentropy(y_true, y_pred, from_logits=from_logits, axis=axis)
+        return ops.sparse_categorical_crossentropy(
+            y_true, y_pred, from_logits=from_logits, axis=axis
+        )
     valid = ops.not_equal(y_true, ops.cast(ignore_class, y_true.dtype))
     y_true = ops.where(valid, y_true, ops.zeros_like(y_true))
     y_pred = ops.where(ops.expand_dims(valid, axis), y_pred, ops.zeros_like(y_pred))
@@ -93,7 +108,11 @@ sparse_categorical_crossentropy.integer_targets = True  # type: ignore[attr-defi
 
 
 def binary_crossentropy(
-    y_true: Any, y_pred: Any, from_logits: bool = False, label_smoothing: float = 0.0, axis: int = -1
+    y_true: Any,
+    y_pred: Any,
+    from_logits: bool = False,
+    label_smoothing: float = 0.0,
+    axis: int = -1,
 ) -> Any:
     """-(y log p + (1 - y) log(1 - p)), mean along `axis`."""
     y_pred = ops.convert_to_tensor(y_pred)
@@ -245,14 +264,24 @@ class BinaryFocalCrossentropy(NamedLoss):
 class KLDivergence(NamedLoss):
     """See `kl_divergence`."""
 
-    def __init__(self, reduction: str | None = "sum_over_batch_size", name: str = "kl_divergence", dtype: Any = None):
+    def __init__(
+        self,
+        reduction: str | None = "sum_over_batch_size",
+        name: str = "kl_divergence",
+        dtype: Any = None,
+    ):
         super().__init__(kl_divergence, name=name, reduction=reduction, dtype=dtype)
 
 
 class Poisson(NamedLoss):
     """See `poisson`."""
 
-    def __init__(self, reduction: str | None = "sum_over_batch_size", name: str = "poisson", dtype: Any = None):
+    def __init__(
+        self,
+        reduction: str | None = "sum_over_batch_size",
+        name: str = "poisson",
+        dtype: Any = None,
+    ):
         super().__init__(poisson, name=name, reduction=reduction, dtype=dtype)
 
 
@@ -267,5 +296,9 @@ class CategoricalGeneralizedCrossEntropy(NamedLoss):
         dtype: Any = None,
     ):
         if not 0 < q < 1:
-            raise KCValueError("KC304", f"q={q!r}", "q lies strictly between 0 and 1", "pass for example q=0.5")
-        super().__init__(categorical_generalized_cross_entropy, name=name, reduction=reduction, dtype=dtype, q=q)
+            raise KCValueError(
+                "KC304", f"q={q!r}", "q lies strictly between 0 and 1", "pass for example q=0.5"
+            )
+        super().__init__(
+            categorical_generalized_cross_entropy, name=name, reduction=reduction, dtype=dtype, q=q
+        )

@@ -39,7 +39,10 @@ _SHORT = {
     "kld": probabilistic.kl_divergence,
 }  # fmt: skip
 BY_NAME |= _SHORT | {k.upper(): v for k, v in _SHORT.items()}
-BY_NAME |= {"logcosh": regression.log_cosh, "kullback_leibler_divergence": probabilistic.kl_divergence}
+BY_NAME |= {
+    "logcosh": regression.log_cosh,
+    "kullback_leibler_divergence": probabilistic.kl_divergence,
+}
 
 
 def get(identifier: Any) -> Any:

@@ -77,14 +77,24 @@ def cosine_similarity(y_true: Any, y_pred: Any, axis: int = -1) -> Any:
 class MeanSquaredError(NamedLoss):
     """See `mean_squared_error`."""
 
-    def __init__(self, reduction: str | None = "sum_over_batch_size", name: str = "mean_squared_error", dtype: Any = None):
+    def __init__(
+        self,
+        reduction: str | None = "sum_over_batch_size",
+        name: str = "mean_squared_error",
+        dtype: Any = None,
+    ):
         super().__init__(mean_squared_error, name=name, reduction=reduction, dtype=dtype)
 
 
 class MeanAbsoluteError(NamedLoss):
     """See `mean_absolute_error`."""
 
-    def __init__(self, reduction: str | None = "sum_over_batch_size", name: str = "mean_absolute_error", dtype: Any = None):
+    def __init__(
+        self,
+        reduction: str | None = "sum_over_batch_size",
+        name: str = "mean_absolute_error",
+        dtype: Any = None,
+    ):
         super().__init__(mean_absolute_error, name=name, reduction=reduction, dtype=dtype)
 
 
@@ -97,7 +107,9 @@ class MeanAbsolutePercentageError(NamedLoss):
         name: str = "mean_absolute_percentage_error",
         dtype: Any = None,
     ):
-        super().__init__(mean_absolute_percentage_error, name=name, reduction=reduction, dtype=dtype)
+        super().__init__(
+            mean_absolute_percentage_error, name=name, reduction=reduction, dtype=dtype
+        )
 
 
 class MeanSquaredLogarithmicError(NamedLoss):
@@ -109,7 +121,9 @@ class MeanSquaredLogarithmicError(NamedLoss):
         name: str = "mean_squared_logarithmic_error",
         dtype: Any = None,
     ):
-        super().__init__(mean_squared_logarithmic_error, name=name, reduction=reduction, dtype=dtype)
+        super().__init__(
+            mean_squared_logarithmic_error, name=name, reduction=reduction, dtype=dtype
+        )
 
 
 class Huber(NamedLoss):
@@ -130,7 +144,12 @@ class Huber(NamedLoss):
 class LogCosh(NamedLoss):
     """See `log_cosh`."""
 
-    def __init__(self, reduction: str | None = "sum_over_batch_size", name: str = "log_cosh", dtype: Any = None):
+    def __init__(
+        self,
+        reduction: str | None = "sum_over_batch_size",
+        name: str = "log_cosh",
+        dtype: Any = None,
+    ):
         super().__init__(log_cosh, name=name, reduction=reduction, dtype=dtype)
 
 

@@ -65,7 +65,9 @@ def top_k_categorical_accuracy(y_true: Any, y_pred: Any, k: int = 5) -> Any:
     return _among_best(ops.cast(ops.argmax(y_true, axis=-1), "int32"), y_pred, k)
 
 
-def sparse_top_k_categorical_accuracy(y_true: Any, y_pred: Any, k: int = 5, from_sorted_ids: bool = False) -> Any:
+def sparse_top_k_categorical_accuracy(
+    y_true: Any, y_pred: Any, k: int = 5, from_sorted_ids: bool = False
+) -> Any:
     """1 where the index y_true is among the k largest predictions.
 
     With `from_sorted_ids`, y_pred holds class indices, best first, instead of scores.

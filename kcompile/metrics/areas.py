@@ -88,9 +88,14 @@ class AUC(_FourCounts):
             raise _refused("num_thresholds", num_thresholds, "is an int above 1")
         if num_labels and not multi_label:
             raise _refused("num_labels", num_labels, "goes with multi_label=True")
-        self.curve, self.summation_method = _CURVES[str(curve).lower()], str(summation_method).lower()
+        self.curve, self.summation_method = (
+            _CURVES[str(curve).lower()],
+            str(summation_method).lower(),
+        )
         self.multi_label, self.num_labels, self._from_logits = multi_label, num_labels, from_logits
-        self.label_weights = None if label_weights is None else np.asarray(label_weights, np.float32)
+        self.label_weights = (
+            None if label_weights is None else np.asarray(label_weights, np.float32)
+        )
         self._given_thresholds = None if thresholds is None else sorted(thresholds)
         if self._given_thresholds is not None:
             inner = [float(t) for t in self._given_thresholds]
@@ -112,9 +117,14 @@ class AUC(_FourCounts):
     def _build(self, shape: tuple[Any, ...]) -> None:
         if self.multi_label and len(shape) != 2:
             raise KCValueError(
-                "KC304", f"predictions of shape {shape}", "with multi_label=True they are (samples, labels)", "reshape them"
+                "KC304",
+                f"predictions of shape {shape}",
+                "with multi_label=True they are (samples, labels)",
+                "reshape them",
             )
-        self._make_states((self.num_thresholds, shape[1]) if self.multi_label else (self.num_thresholds,))
+        self._make_states(
+            (self.num_thresholds, shape[1]) if self.multi_label else (self.num_thresholds,)
+        )
         self._built = True
 
     def update_state(self, y_true: Any, y_pred: Any, sample_weight: Any = None) -> None:
@@ -153,7 +163,9 @@ class AUC(_FourCounts):
 
     def _axes(self) -> tuple[Any, Any]:
         if self.curve == "ROC":
-            return ops.divide_no_nan(self.false_positives, self.false_positives + self.true_negatives), self._recall()
+            return ops.divide_no_nan(
+                self.false_positives, self.false_positives + self.true_negatives
+            ), self._recall()
         if self.curve == "PR":
             return self._recall(), self._precision()
         tp, fp = self.true_positives.value, self.false_positives.value
@@ -173,7 +185,9 @@ class AUC(_FourCounts):
         intercept = tp[1:] - slope * found[1:]
         both = ops.logical_and(found[:-1] > 0, found[1:] > 0)
         ratio = ops.where(both, ops.divide_no_nan(found[:-1], found[1:]), ops.ones_like(d_tp))
-        return ops.divide_no_nan(slope * (d_tp + intercept * ops.log(ratio)), ops.maximum(tp[1:] + fn[1:], 0.0))
+        return ops.divide_no_nan(
+            slope * (d_tp + intercept * ops.log(ratio)), ops.maximum(tp[1:] + fn[1:], 0.0)
+        )
 
     def _over_labels(self, terms: Any) -> Any:
         if not self.multi_label:
@@ -227,19 +241,31 @@ class _BestAt(_FourCounts):
         self.value, self.num_thresholds, self.class_id = value, num_thresholds, class_id
         setattr(self, self._bound, value)
         steps = max(num_thresholds - 1, 1)
-        self.thresholds = [0.5] if num_thresholds == 1 else [0.0, *((i + 1) / steps for i in range(steps - 1)), 1.0]
+        self.thresholds = (
+            [0.5]
+            if num_thresholds == 1
+            else [0.0, *((i + 1) / steps for i in range(steps - 1)), 1.0]
+        )
         self._make_states((num_thresholds,))
 
     def update_state(self, y_true: Any, y_pred: Any, sample_weight: Any = None) -> None:
         """Take in labels (0 or 1) and scores in [0, 1] of a batch."""
-        labels, scores, weight = prepare(y_true, y_pred, sample_weight, self.dtype, class_id=self.class_id)
+        labels, scores, weight = prepare(
+            y_true, y_pred, sample_weight, self.dtype, class_id=self.class_id
+        )
         self._add(*counts(labels, scores, weight, self.thresholds, self.num_thresholds > 1))
 
     def _best(self, bounded: Any, wanted: Any) -> Any:
-        return ops.maximum(ops.max(ops.where(bounded >= self.value, wanted, ops.zeros_like(wanted))), 0.0)
+        return ops.maximum(
+            ops.max(ops.where(bounded >= self.value, wanted, ops.zeros_like(wanted))), 0.0
+        )
 
     def get_config(self) -> dict[str, Any]:
-        own = {"num_thresholds": self.num_thresholds, "class_id": self.class_id, self._bound: self.value}
+        own = {
+            "num_thresholds": self.num_thresholds,
+            "class_id": self.class_id,
+            self._bound: self.value,
+        }
         return {**super().get_config(), **own}
 
 
@@ -248,7 +274,14 @@ class SensitivityAtSpecificity(_BestAt):
 
     _bound = "specificity"
 
-    def __init__(self, specificity: float, num_thresholds: int = 200, class_id: int | None = None, name: str | None = None, dtype: Any = None):
+    def __init__(
+        self,
+        specificity: float,
+        num_thresholds: int = 200,
+        class_id: int | None = None,
+        name: str | None = None,
+        dtype: Any = None,
+    ):
         super().__init__(specificity, num_thresholds, class_id, name, dtype)
 
     def result(self) -> Any:
@@ -260,7 +293,14 @@ class SpecificityAtSensitivity(_BestAt):
 
     _bound = "sensitivity"
 
-    def __init__(self, sensitivity: float, num_thresholds: int = 200, class_id: int | None = None, name: str | None = None, dtype: Any = None):
+    def __init__(
+        self,
+        sensitivity: float,
+        num_thresholds: int = 200,
+        class_id: int | None = None,
+        name: str | None = None,
+        dtype: Any = None,
+    ):
         super().__init__(sensitivity, num_thresholds, class_id, name, dtype)
 
     def result(self) -> Any:
@@ -272,7 +312,14 @@ class PrecisionAtRecall(_BestAt):
 
     _bound = "recall"
 
-    def __init__(self, recall: float, num_thresholds: int = 200, class_id: int | None = None, name: str | None = None, dtype: Any = None):
+    def __init__(
+        self,
+        recall: float,
+        num_thresholds: int = 200,
+        class_id: int | None = None,
+        name: str | None = None,
+        dtype: Any = None,
+    ):
         super().__init__(recall, num_thresholds, class_id, name, dtype)
 
     def result(self) -> Any:
@@ -284,7 +331,14 @@ class RecallAtPrecision(_BestAt):
 
     _bound = "precision"
 
-    def __init__(self, precision: float, num_thresholds: int = 200, class_id: int | None = None, name: str | None = None, dtype: Any = None):
+    def __init__(
+        self,
+        precision: float,
+        num_thresholds: int = 200,
+        class_id: int | None = None,
+        name: str | None = None,
+        dtype: Any = None,
+    ):
         super().__init__(precision, num_thresholds, class_id, name, dtype)
 
     def result(self) -> Any:

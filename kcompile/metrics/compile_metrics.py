@@ -51,7 +51,7 @@ def resolve_metric(identifier: Any, y_true: Any, y_pred: Any) -> Metric:
     if not isinstance(found, Metric):
         found = MeanMetricWrapper(found, name=name)
     found.name = name
-    return found
+    return found  # type: ignore[no-any-return]
 
 
 class CompileMetrics(Metric):
@@ -67,16 +67,28 @@ class CompileMetrics(Metric):
     """
 
     def __init__(
-        self, metrics: Any, weighted_metrics: Any, name: str = "compile_metrics", output_names: list[str] | None = None
+        self,
+        metrics: Any,
+        weighted_metrics: Any,
+        name: str = "compile_metrics",
+        output_names: list[str] | None = None,
     ):
         super().__init__(name=name)
         for what, given in (("metrics", metrics), ("weighted_metrics", weighted_metrics)):
             if given and not isinstance(given, (list, tuple, dict)):
                 raise KCValueError(
-                    "KC303", f"{what}={given!r}", f"{what} is a list, tuple or dict", f"write {what}=[{given!r}]"
+                    "KC303",
+                    f"{what}={given!r}",
+                    f"{what} is a list, tuple or dict",
+                    f"write {what}=[{given!r}]",
                 )
             for one in tree.flatten(given or []):
-                if isinstance(one, str) and one.lower() not in ("accuracy", "acc", "crossentropy", "ce"):
+                if isinstance(one, str) and one.lower() not in (
+                    "accuracy",
+                    "acc",
+                    "crossentropy",
+                    "ce",
+                ):
                     get(one)
         self._user_metrics, self._user_weighted_metrics = metrics, weighted_metrics
         self.output_names = output_names
@@ -111,7 +123,9 @@ class CompileMetrics(Metric):
                     "an output with a metric needs targets", "give them, or leave out the metric",
                 )  # fmt: skip
             metric = resolve_metric(identifier, targets[i], predictions[i])
-            self._entries.append(Entry(i, metric, with_weights, self._outputs[i].name if several else None))
+            self._entries.append(
+                Entry(i, metric, with_weights, self._outputs[i].name if several else None)
+            )
         self.built = True
 
     def _places(self, given: Any, y_pred: Any, what: str) -> list[tuple[int, Any]]:
@@ -178,7 +192,7 @@ class CompileMetrics(Metric):
             out.append(f"{name}_{n}" if n else name)
         return out
 
-    def result(self) -> dict[str, Any]:  # type: ignore[override]
+    def result(self) -> dict[str, Any]:
         """The value of each metric by its name in histories."""
         return {n: m.result() for n, m in zip(self.names(), self.metrics, strict=True)}
 

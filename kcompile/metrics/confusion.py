@@ -25,7 +25,9 @@ def thresholds_of(given: Any, default: float = 0.5) -> list[float]:
         return [default]
     found = list(given) if isinstance(given, (list, tuple, np.ndarray)) else [given]
     if any(t is None or not 0 <= t <= 1 for t in found):
-        raise KCValueError("KC305", f"thresholds={given!r}", "a threshold lies between 0 and 1", "pass such ones")
+        raise KCValueError(
+            "KC305", f"thresholds={given!r}", "a threshold lies between 0 and 1", "pass such ones"
+        )
     return found
 
 
@@ -36,10 +38,18 @@ def evenly_spaced(thresholds: Any) -> bool:
 
 
 def prepare(
-    y_true: Any, y_pred: Any, sample_weight: Any, dtype: str, top_k: int | None = None, class_id: int | None = None
+    y_true: Any,
+    y_pred: Any,
+    sample_weight: Any,
+    dtype: str,
+    top_k: int | None = None,
+    class_id: int | None = None,
 ) -> tuple[Any, Any, Any]:
     """Labels as 0 and 1, scores, and weights (None, or of the scores' shape), all of `dtype`."""
-    y_true, y_pred = ops.cast(ops.convert_to_tensor(y_true), dtype), ops.cast(ops.convert_to_tensor(y_pred), dtype)
+    y_true, y_pred = (
+        ops.cast(ops.convert_to_tensor(y_true), dtype),
+        ops.cast(ops.convert_to_tensor(y_pred), dtype),
+    )
     y_pred, y_true = same_rank(y_pred, y_true)
     if sample_weight is not None:
         sample_weight = ops.expand_dims(ops.cast(ops.convert_to_tensor(sample_weight), dtype), -1)
@@ -66,7 +76,9 @@ def only_best(y_pred: Any, k: int) -> Any:
     return y_pred * mask + NEVER * (1.0 - mask)
 
 
-def counts(y_true: Any, y_pred: Any, weight: Any, thresholds: list[float], even: bool) -> tuple[Any, Any, Any, Any]:
+def counts(
+    y_true: Any, y_pred: Any, weight: Any, thresholds: list[float], even: bool
+) -> tuple[Any, Any, Any, Any]:
     """(true positives, false positives, sum of positives, sum of negatives), at each threshold the first two.
 
     `y_pred` counts as positive above a threshold. `even`: the thresholds are `evenly_spaced`, and
@@ -121,7 +133,9 @@ class _Counts(Metric):
 
     def update_state(self, y_true: Any, y_pred: Any, sample_weight: Any = None) -> None:
         """Take in labels (0 or 1) and scores of a batch."""
-        labels, scores, weight = prepare(y_true, y_pred, sample_weight, self.dtype, self.top_k, self.class_id)
+        labels, scores, weight = prepare(
+            y_true, y_pred, sample_weight, self.dtype, self.top_k, self.class_id
+        )
         tp, fp, positives, negatives = counts(labels, scores, weight, self.thresholds, self._even)
         found = {
             "true_positives": lambda: tp,

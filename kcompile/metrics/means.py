@@ -161,7 +161,11 @@ class BinaryCrossentropy(NamedMean):
         label_smoothing: float = 0,
     ):
         super().__init__(
-            probabilistic.binary_crossentropy, name, dtype, from_logits=from_logits, label_smoothing=label_smoothing
+            probabilistic.binary_crossentropy,
+            name,
+            dtype,
+            from_logits=from_logits,
+            label_smoothing=label_smoothing,
         )
 
 

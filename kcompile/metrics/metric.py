@@ -41,13 +41,12 @@ class Metric:
         return [*self._own, *(v for m in self._inner for v in m.variables)]
 
     def __setattr__(self, name: str, value: Any) -> None:
-        own = self.__dict__.get("_own")
         if isinstance(value, Variable):
-            if own is None:
+            if "_own" not in self.__dict__:
                 self._no_init()
-            if not any(v is value for v in own):
-                own.append(value)
-        elif isinstance(value, Metric) and own is not None and value not in self._inner:
+            if not any(v is value for v in self._own):
+                self._own.append(value)
+        elif isinstance(value, Metric) and "_own" in self.__dict__ and value not in self._inner:
             self._inner.append(value)
         super().__setattr__(name, value)
 
@@ -58,7 +57,12 @@ class Metric:
         )  # fmt: skip
 
     def add_variable(
-        self, shape: Any, initializer: Any = "zeros", dtype: Any = None, aggregation: str = "sum", name: str | None = None
+        self,
+        shape: Any,
+        initializer: Any = "zeros",
+        dtype: Any = None,
+        aggregation: str = "sum",
+        name: str | None = None,
     ) -> Variable:
         """A new state of the metric."""
         if "_own" not in self.__dict__:
@@ -71,9 +75,17 @@ class Metric:
         self._own.append(variable)
         return variable
 
-    def add_weight(self, shape: Any = (), initializer: Any = "zeros", dtype: Any = None, name: str | None = None) -> Variable:
+    def add_weight(
+        self,
+        shape: Any = (),
+        initializer: Any = "zeros",
+        dtype: Any = None,
+        name: str | None = None,
+    ) -> Variable:
         """A new state of the metric: `add_variable` under its older name."""
-        return self.add_variable(shape, "zeros" if initializer is None else initializer, dtype, name=name)
+        return self.add_variable(
+            shape, "zeros" if initializer is None else initializer, dtype, name=name
+        )
 
     def reset_state(self) -> None:
         """Set every state to zero."""
@@ -90,7 +102,10 @@ class Metric:
 
     def _missing(self, what: str) -> KCNotImplementedError:
         return KCNotImplementedError(
-            "KC203", f"the metric {type(self).__name__}", "a metric defines update_state and result", f"define {what}"
+            "KC203",
+            f"the metric {type(self).__name__}",
+            "a metric defines update_state and result",
+            f"define {what}",
         )
 
     def __call__(self, *args: Any, **kwargs: Any) -> Any:

@@ -44,7 +44,10 @@ class IoU(Metric):
         super().__init__(name=name, dtype=dtype or "int32")
         if max(target_class_ids) >= num_classes:
             raise KCValueError(
-                "KC305", f"target_class_ids={target_class_ids!r}", f"a class lies in [0, {num_classes})", "pass such ones"
+                "KC305",
+                f"target_class_ids={target_class_ids!r}",
+                f"a class lies in [0, {num_classes})",
+                "pass such ones",
             )
         self.num_classes, self.ignore_class, self.axis = num_classes, ignore_class, axis
         self.sparse_y_true, self.sparse_y_pred = sparse_y_true, sparse_y_pred
@@ -56,7 +59,9 @@ class IoU(Metric):
         n = self.num_classes
         true = self._classes(y_true, self.sparse_y_true)
         pred = self._classes(y_pred, self.sparse_y_pred)
-        valid = ops.logical_and(ops.logical_and(true >= 0, true < n), ops.logical_and(pred >= 0, pred < n))
+        valid = ops.logical_and(
+            ops.logical_and(true >= 0, true < n), ops.logical_and(pred >= 0, pred < n)
+        )
         if self.ignore_class is not None:
             valid = ops.logical_and(valid, ops.not_equal(true, self.ignore_class))
         weight = ops.cast(valid, "float32")
@@ -81,10 +86,19 @@ class IoU(Metric):
         for c in self.target_class_ids:
             wanted[c] += 1
         seen = ops.cast(union > 1e-9, "float32") * wanted
-        return ops.sum(hits / (union + config.epsilon()) * seen) / (ops.sum(seen) + config.epsilon())
+        return ops.sum(hits / (union + config.epsilon()) * seen) / (
+            ops.sum(seen) + config.epsilon()
+        )
 
     def get_config(self) -> dict[str, Any]:
-        own = ("num_classes", "target_class_ids", "ignore_class", "sparse_y_true", "sparse_y_pred", "axis")
+        own = (
+            "num_classes",
+            "target_class_ids",
+            "ignore_class",
+            "sparse_y_true",
+            "sparse_y_pred",
+            "axis",
+        )
         return {**super().get_config(), **{k: getattr(self, k) for k in own}}
 
     def _config(self, *keys: str) -> dict[str, Any]:
@@ -127,7 +141,9 @@ class MeanIoU(IoU):
         axis: int = -1,
     ):
         ids = range(num_classes)
-        super().__init__(num_classes, ids, name, dtype, ignore_class, sparse_y_true, sparse_y_pred, axis)
+        super().__init__(
+            num_classes, ids, name, dtype, ignore_class, sparse_y_true, sparse_y_pred, axis
+        )
 
     def get_config(self) -> dict[str, Any]:
         return self._config("num_classes", "ignore_class", "sparse_y_true", "sparse_y_pred", "axis")
@@ -146,10 +162,14 @@ class OneHotIoU(IoU):
         sparse_y_pred: bool = False,
         axis: int = -1,
     ):
-        super().__init__(num_classes, target_class_ids, name, dtype, ignore_class, False, sparse_y_pred, axis)
+        super().__init__(
+            num_classes, target_class_ids, name, dtype, ignore_class, False, sparse_y_pred, axis
+        )
 
     def get_config(self) -> dict[str, Any]:
-        return self._config("num_classes", "target_class_ids", "ignore_class", "sparse_y_pred", "axis")
+        return self._config(
+            "num_classes", "target_class_ids", "ignore_class", "sparse_y_pred", "axis"
+        )
 
 
 class OneHotMeanIoU(MeanIoU):

@@ -14,7 +14,9 @@ from kcompile.metrics.metric import Metric
 from kcompile.serialization import deserialize_keras_object, serialize_keras_object
 
 
-def samplewise(values: Any, sample_weight: Any, reduce: Callable[..., Any], dtype: str) -> tuple[Any, Any]:
+def samplewise(
+    values: Any, sample_weight: Any, reduce: Callable[..., Any], dtype: str
+) -> tuple[Any, Any]:
     """Values times weights, reduced to one for each sample; and the weights, likewise."""
     mask = get_mask(values)
     values = ops.cast(values, dtype)
@@ -62,7 +64,9 @@ class Mean(Metric):
 
     def update_state(self, values: Any, sample_weight: Any = None) -> None:
         """Take in values (N, ...) with weights (N,), (N, ...) or a scalar."""
-        values, sample_weight = samplewise(ops.convert_to_tensor(values), sample_weight, ops.mean, self.dtype)
+        values, sample_weight = samplewise(
+            ops.convert_to_tensor(values), sample_weight, ops.mean, self.dtype
+        )
         if sample_weight is not None:
             count = ops.sum(sample_weight)
         else:
@@ -77,7 +81,9 @@ class Mean(Metric):
 class MeanMetricWrapper(Mean):
     """The mean of `fn(y_true, y_pred, **kwargs)`, which gives a value for each sample."""
 
-    def __init__(self, fn: Callable[..., Any], name: str | None = None, dtype: Any = None, **kwargs: Any):
+    def __init__(
+        self, fn: Callable[..., Any], name: str | None = None, dtype: Any = None, **kwargs: Any
+    ):
         super().__init__(name=name, dtype=dtype)  # type: ignore[arg-type]
         self._fn, self._fn_kwargs = fn, kwargs
 
@@ -85,7 +91,9 @@ class MeanMetricWrapper(Mean):
         """Take in targets and predictions of a batch."""
         mask = get_mask(y_pred)
         values = self._fn(y_true, y_pred, **self._fn_kwargs)
-        super().update_state(values, sample_weight=apply_mask(sample_weight, mask, self.dtype, "sum"))
+        super().update_state(
+            values, sample_weight=apply_mask(sample_weight, mask, self.dtype, "sum")
+        )
 
     def get_config(self) -> dict[str, Any]:
         config = {"fn": serialize_keras_object(self._fn), **serialize_keras_object(self._fn_kwargs)}

@@ -27,7 +27,10 @@ def _classes(module: ModuleType) -> list[type[Metric]]:
     return [
         c
         for n, c in vars(module).items()
-        if isinstance(c, type) and issubclass(c, Metric) and c.__module__ == module.__name__ and n[0] != "_"
+        if isinstance(c, type)
+        and issubclass(c, Metric)
+        and c.__module__ == module.__name__
+        and n[0] != "_"
     ]
 
 
@@ -47,7 +50,12 @@ _SHORT: dict[str, Any] = {
 }  # fmt: skip
 BY_NAME |= _SHORT | {k.upper(): v for k, v in _SHORT.items()}
 # names that Keras 3 refuses but older programs use
-BY_NAME |= {"auc": areas.AUC, "rmse": means.RootMeanSquaredError, "kld": means.KLDivergence, "KLD": means.KLDivergence}
+BY_NAME |= {
+    "auc": areas.AUC,
+    "rmse": means.RootMeanSquaredError,
+    "kld": means.KLDivergence,
+    "KLD": means.KLDivergence,
+}
 _SAVED = {f.__name__: f for f in (*losses.FUNCTIONS, *FUNCTIONS)} | BY_NAME
 
 

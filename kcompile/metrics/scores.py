@@ -63,7 +63,12 @@ class FBetaScore(Metric):
 
     def _build(self, classes: int) -> None:
         shape = () if self.average == "micro" else (classes,)
-        for what in ("true_positives", "false_positives", "false_negatives", "intermediate_weights"):
+        for what in (
+            "true_positives",
+            "false_positives",
+            "false_negatives",
+            "intermediate_weights",
+        ):
             setattr(self, what, self.add_variable(shape, name=what))
         self._built = True
 
@@ -81,11 +86,15 @@ class FBetaScore(Metric):
             y_pred = y_pred > self.threshold
         y_pred = ops.cast(y_pred, self.dtype)
         if sample_weight is not None:
-            sample_weight = ops.expand_dims(ops.cast(ops.convert_to_tensor(sample_weight), self.dtype), 1)
+            sample_weight = ops.expand_dims(
+                ops.cast(ops.convert_to_tensor(sample_weight), self.dtype), 1
+            )
         axis = None if self.average == "micro" else 0
 
         def add(state: Variable, values: Any) -> None:
-            state.assign_add(ops.sum(values if sample_weight is None else values * sample_weight, axis=axis))
+            state.assign_add(
+                ops.sum(values if sample_weight is None else values * sample_weight, axis=axis)
+            )
 
         add(self.true_positives, y_pred * y_true)
         add(self.false_positives, y_pred * (1.0 - y_true))
@@ -104,14 +113,23 @@ class FBetaScore(Metric):
         return score if self.average is None else ops.mean(score)
 
     def get_config(self) -> dict[str, Any]:
-        return {**super().get_config(), "average": self.average, "beta": self.beta, "threshold": self.threshold}
+        return {
+            **super().get_config(),
+            "average": self.average,
+            "beta": self.beta,
+            "threshold": self.threshold,
+        }
 
 
 class F1Score(FBetaScore):
     """The harmonic mean of precision and recall, see `FBetaScore`."""
 
     def __init__(
-        self, average: str | None = None, threshold: float | None = None, name: str = "f1_score", dtype: Any = None
+        self,
+        average: str | None = None,
+        threshold: float | None = None,
+        name: str = "f1_score",
+        dtype: Any = None,
     ):
         super().__init__(average, 1.0, threshold, name, dtype)
 
@@ -145,7 +163,9 @@ class R2Score(Metric):
         super().__init__(name=name, dtype=dtype)
         if class_aggregation not in (None, "uniform_average", "variance_weighted_average"):
             raise _refused(
-                "class_aggregation", class_aggregation, "is None, 'uniform_average' or 'variance_weighted_average'"
+                "class_aggregation",
+                class_aggregation,
+                "is None, 'uniform_average' or 'variance_weighted_average'",
             )
         if num_regressors < 0:
             raise _refused("num_regressors", num_regressors, "is not below 0")
@@ -154,14 +174,20 @@ class R2Score(Metric):
         self._built = False
 
     def _build(self, outputs: int) -> None:
-        for what, name in (("squared_sum",) * 2, ("sum",) * 2, ("total_mse", "residual"), ("count",) * 2):
+        for what, name in (
+            ("squared_sum",) * 2,
+            ("sum",) * 2,
+            ("total_mse", "residual"),
+            ("count",) * 2,
+        ):
             setattr(self, what, self.add_variable((outputs,), name=name))
         self._built = True
 
     def update_state(self, y_true: Any, y_pred: Any, sample_weight: Any = None) -> None:
         """Take in targets and predictions, both (samples, outputs)."""
         y_true, y_pred = same_rank(
-            ops.cast(ops.convert_to_tensor(y_true), self.dtype), ops.cast(ops.convert_to_tensor(y_pred), self.dtype)
+            ops.cast(ops.convert_to_tensor(y_true), self.dtype),
+            ops.cast(ops.convert_to_tensor(y_pred), self.dtype),
         )
         outputs = _two_axes(self, y_true, y_pred)
         if not self._built:
@@ -190,7 +216,9 @@ class R2Score(Metric):
         if not self.num_regressors:
             return score
         left = self.num_samples.value - (self.num_regressors + 1.0)
-        adjusted = 1.0 - (1.0 - score) * (self.num_samples - 1.0) / ops.where(left > 0, left, ops.ones_like(left))
+        adjusted = 1.0 - (1.0 - score) * (self.num_samples - 1.0) / ops.where(
+            left > 0, left, ops.ones_like(left)
+        )
         return ops.where(left > 0, adjusted, score)
 
     def get_config(self) -> dict[str, Any]:

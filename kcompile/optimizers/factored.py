@@ -45,7 +45,10 @@ class Adafactor(Optimizer):
         self._c: list[Variable] = []
         self._v: list[Variable] = []
         for v in variables:
-            for slots, shape in ((self._r, v.shape[:-1]), (self._c, (*v.shape[:-2], *v.shape[-1:]))):
+            for slots, shape in (
+                (self._r, v.shape[:-1]),
+                (self._c, (*v.shape[:-2], *v.shape[-1:])),
+            ):
                 slots.append(self._part(v, shape if len(v.shape) >= 2 else None))
             self._v.append(self.add_variable_from_reference(v, "velocity"))
 
@@ -54,15 +57,21 @@ class Adafactor(Optimizer):
         if shape is not None:
             return self.add_variable(shape, "zeros", variable.storage_dtype, variable.name)
         with name_scope(self.name):
-            unused = Variable(np.zeros((), np.float32), trainable=False, autocast=False, name=variable.name)
+            unused = Variable(
+                np.zeros((), np.float32), trainable=False, autocast=False, name=variable.name
+            )
         self._variables.append(unused)
         return unused
 
     def update_step(self, gradient: Any, variable: Variable, learning_rate: Any) -> None:
         step = self.step_number(variable)
         rate = self.rate(learning_rate, variable)
-        rho = self.shared(("rho", variable.storage_dtype), lambda: ops.minimum(rate, 1.0 / ops.sqrt(step)))
-        keep = self.shared(("keep", variable.storage_dtype), lambda: 1.0 - ops.power(step, self.beta_2_decay))
+        rho = self.shared(
+            ("rho", variable.storage_dtype), lambda: ops.minimum(rate, 1.0 / ops.sqrt(step))
+        )
+        keep = self.shared(
+            ("keep", variable.storage_dtype), lambda: 1.0 - ops.power(step, self.beta_2_decay)
+        )
         square = ops.square(gradient) + self.epsilon_1
         v = self.slot(self._v, variable)
         if len(variable.shape) >= 2:
@@ -116,12 +125,17 @@ class Muon(Optimizer):
         super().__init__(learning_rate, weight_decay=weight_decay, **kwargs)
         self.adam_beta_1, self.adam_beta_2, self.epsilon = adam_beta_1, adam_beta_2, epsilon
         self.adam_weight_decay, self.adam_lr_ratio = adam_weight_decay, adam_lr_ratio
-        self.exclude_layers, self.exclude_embeddings = list(exclude_layers or []), exclude_embeddings
+        self.exclude_layers, self.exclude_embeddings = (
+            list(exclude_layers or []),
+            exclude_embeddings,
+        )
         self.muon_a, self.muon_b, self.muon_c, self.ns_steps = muon_a, muon_b, muon_c, ns_steps
         self.momentum, self.nesterov, self.rms_rate = momentum, nesterov, rms_rate
 
     def _by_adam(self, variable: Variable) -> bool:
-        if len(variable.shape) != 2 or (self.exclude_embeddings and "embedding" in variable.path.lower()):
+        if len(variable.shape) != 2 or (
+            self.exclude_embeddings and "embedding" in variable.path.lower()
+        ):
             return True
         return any(re.search(pattern, variable.path) for pattern in self.exclude_layers)
 
@@ -134,10 +148,13 @@ class Muon(Optimizer):
         for v in variables:
             self.momentums.append(self.add_variable_from_reference(v, "momentum"))
             adam = self._by_adam(v)
-            self.adam_velocities.append(self.add_variable_from_reference(v, "velocity") if adam else None)
+            self.adam_velocities.append(
+                self.add_variable_from_reference(v, "velocity") if adam else None
+            )
 
     def update_step(self, gradient: Any, variable: Variable, learning_rate: Any) -> None:
-        m, v = self.slot(self.momentums, variable), self.slot(self.adam_velocities, variable)
+        m: Variable = self.momentums[self._index[variable]]
+        v: Variable | None = self.adam_velocities[self._index[variable]]
         rate = self.rate(learning_rate, variable)
         if v is None:
             new = m.assign(m.value + (gradient + m.value * (self.momentum - 1)))

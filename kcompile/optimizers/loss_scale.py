@@ -10,7 +10,7 @@ from typing import Any
 import kcompile.initializers as initializers
 import kcompile.ops as ops
 from kcompile.errors import KCValueError
-from kcompile.optimizers.extras import conditionally
+from kcompile.optimizers.conditional import conditionally
 from kcompile.optimizers.optimizer import Optimizer
 from kcompile.serialization import deserialize_keras_object, serialize_keras_object
 from kcompile.trace import run_eagerly
@@ -62,7 +62,11 @@ class LossScaleOptimizer(Optimizer):
         """Update, if all gradients are finite; adapt the scale."""
         if not self.built:
             self.build(list(trainable_variables))
-        variables = list(trainable_variables) if trainable_variables is not None else self._trainable_variables
+        variables = (
+            list(trainable_variables)
+            if trainable_variables is not None
+            else self._trainable_variables
+        )
         if current_trace() is None:
             run_eagerly(self._scaled, (list(grads), variables), {})
         else:
@@ -78,7 +82,9 @@ class LossScaleOptimizer(Optimizer):
 
         def update() -> None:
             pairs = zip(grads, variables, strict=True)
-            unscaled = [g if g is None or v.overwrite_with_gradient else g / scale for g, v in pairs]
+            unscaled = [
+                g if g is None or v.overwrite_with_gradient else g / scale for g, v in pairs
+            ]
             self.inner_optimizer.apply(unscaled, variables)
             grown = ops.equal(counter, self.dynamic_growth_steps - 1)
             self.step_counter.assign(ops.where(grown, ops.zeros_like(counter), counter + 1))
@@ -117,7 +123,11 @@ class LossScaleOptimizer(Optimizer):
         }
 
     @classmethod
-    def from_config(cls, config: dict[str, Any], custom_objects: dict[str, Any] | None = None) -> Any:
+    def from_config(
+        cls, config: dict[str, Any], custom_objects: dict[str, Any] | None = None
+    ) -> Any:
         config = dict(config)
-        inner = deserialize_keras_object(config.pop("inner_optimizer"), custom_objects=custom_objects)
+        inner = deserialize_keras_object(
+            config.pop("inner_optimizer"), custom_objects=custom_objects
+        )
         return cls(inner, **config)

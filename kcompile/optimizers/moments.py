@@ -32,13 +32,16 @@ class _Moments(Optimizer):
     def build(self, variables: Any) -> None:
         if not self.built:
             super().build(variables)
-            self._momentums, self._velocities = self.add_optimizer_variables(variables, ["momentum", "velocity"])
+            self._momentums, self._velocities = self.add_optimizer_variables(
+                variables, ["momentum", "velocity"]
+            )
 
     def power(self, variable: Variable, base: float) -> Any:
         """base ^ step, in the dtype of `variable`."""
         dtype = variable.storage_dtype
         return self.shared(
-            ("power", dtype, base), lambda: ops.power(ops.cast(base, dtype), self.step_number(variable))
+            ("power", dtype, base),
+            lambda: ops.power(ops.cast(base, dtype), self.step_number(variable)),
         )
 
     def new_moments(self, gradient: Any, variable: Variable) -> tuple[Any, Any]:
@@ -49,7 +52,12 @@ class _Moments(Optimizer):
         return mean, square
 
     def get_config(self) -> dict[str, Any]:
-        return {**super().get_config(), "beta_1": self.beta_1, "beta_2": self.beta_2, "epsilon": self.epsilon}
+        return {
+            **super().get_config(),
+            "beta_1": self.beta_1,
+            "beta_2": self.beta_2,
+            "epsilon": self.epsilon,
+        }
 
 
 class Adam(_Moments):
@@ -73,14 +81,20 @@ class Adam(_Moments):
     def build(self, variables: Any) -> None:
         if not self.built:
             super().build(variables)
-            self._velocity_hats = self.add_optimizer_variables(variables, "velocity_hat") if self.amsgrad else []
+            self._velocity_hats = (
+                self.add_optimizer_variables(variables, "velocity_hat") if self.amsgrad else []
+            )
 
     def alpha(self, variable: Variable, learning_rate: Any) -> Any:
         """The learning rate with both bias corrections."""
 
         def make() -> Any:
             corrected = ops.sqrt(1 - self.power(variable, self.beta_2))
-            return self.rate(learning_rate, variable) * corrected / (1 - self.power(variable, self.beta_1))
+            return (
+                self.rate(learning_rate, variable)
+                * corrected
+                / (1 - self.power(variable, self.beta_1))
+            )
 
         return self.shared(("alpha", variable.storage_dtype), make)
 
@@ -108,9 +122,16 @@ class AdamW(Adam):
         amsgrad: bool = False,
         **kwargs: Any,
     ):
-        super().__init__(learning_rate, beta_1, beta_2, epsilon, amsgrad, weight_decay=weight_decay, **kwargs)
+        super().__init__(
+            learning_rate, beta_1, beta_2, epsilon, amsgrad, weight_decay=weight_decay, **kwargs
+        )
         if weight_decay is None:
-            raise KCValueError("KC307", "AdamW(weight_decay=None)", "AdamW needs a weight decay", "pass a number, or use Adam")
+            raise KCValueError(
+                "KC307",
+                "AdamW(weight_decay=None)",
+                "AdamW needs a weight decay",
+                "pass a number, or use Adam",
+            )
 
 
 class Adamax(_Moments):
@@ -126,7 +147,9 @@ class Adamax(_Moments):
         mean = m.assign(m.value + (gradient - m.value) * (1 - self.beta_1))
         norm = u.assign(ops.maximum(self.beta_2 * u.value, ops.abs(gradient)))
         correction = 1 - self.power(variable, self.beta_1)
-        variable.assign_sub(self.rate(learning_rate, variable) * mean / (correction * (norm + self.epsilon)))
+        variable.assign_sub(
+            self.rate(learning_rate, variable) * mean / (correction * (norm + self.epsilon))
+        )
 
 
 class Nadam(_Moments):
@@ -138,18 +161,24 @@ class Nadam(_Moments):
         super().build(variables)
         dtype = variables[0].storage_dtype if variables else standardize_dtype(None)
         with name_scope(self.name):
-            self._u_product = Variable(1.0, shape=(), dtype=dtype, trainable=False, autocast=False, name="u_product")
+            self._u_product = Variable(
+                1.0, shape=(), dtype=dtype, trainable=False, autocast=False, name="u_product"
+            )
         self._variables.append(self._u_product)
 
     def _factor(self, variable: Variable, ahead: int) -> Any:
         dtype = variable.storage_dtype
 
         def make() -> Any:
-            return self.beta_1 * (1.0 - 0.5 * ops.power(ops.cast(0.96, dtype), self.step_number(variable, ahead)))
+            return self.beta_1 * (
+                1.0 - 0.5 * ops.power(ops.cast(0.96, dtype), self.step_number(variable, ahead))
+            )
 
         return self.shared(("factor", dtype, ahead), make)
 
-    def _backend_update_step(self, grads: list[Any], trainable_variables: list[Any], learning_rate: Any) -> None:
+    def _backend_update_step(
+        self, grads: list[Any], trainable_variables: list[Any], learning_rate: Any
+    ) -> None:
         product = self._u_product
         product.assign(product.value * self._factor(product, 1))
         super()._backend_update_step(grads, trainable_variables, learning_rate)
@@ -160,7 +189,9 @@ class Nadam(_Moments):
         product = self.shared(("product", dtype), lambda: ops.cast(self._u_product.value, dtype))
         to_m = self.shared(("to_m", dtype), lambda: after / (1 - product * after))
         to_g = self.shared(("to_g", dtype), lambda: (1 - now) / (1 - product))
-        correction = self.shared(("correction", dtype), lambda: 1 - self.power(variable, self.beta_2))
+        correction = self.shared(
+            ("correction", dtype), lambda: 1 - self.power(variable, self.beta_2)
+        )
         m, v = self.new_moments(gradient, variable)
         mean = to_m * m + to_g * gradient
         step = mean * self.rate(learning_rate, variable) / (ops.sqrt(v / correction) + self.epsilon)
@@ -177,7 +208,11 @@ class Lamb(_Moments):
         w_norm = ops.sqrt(ops.sum(ops.square(variable.value)))
         step_norm = ops.sqrt(ops.sum(ops.square(step)))
         both = ops.logical_and(w_norm > 0, step_norm > 0)
-        ratio = ops.where(both, w_norm / ops.where(both, step_norm, ops.ones_like(step_norm)), ops.ones_like(w_norm))
+        ratio = ops.where(
+            both,
+            w_norm / ops.where(both, step_norm, ops.ones_like(step_norm)),
+            ops.ones_like(w_norm),
+        )
         variable.assign_sub(ratio * self.rate(learning_rate, variable) * step)
 
 

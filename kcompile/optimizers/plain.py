@@ -21,16 +21,33 @@ class SGD(Optimizer):
     Raises KCValueError KC307 unless 0 <= momentum <= 1.
     """
 
-    def __init__(self, learning_rate: Any = 0.01, momentum: float = 0.0, nesterov: bool = False, **kwargs: Any):
+    def __init__(
+        self,
+        learning_rate: Any = 0.01,
+        momentum: float = 0.0,
+        nesterov: bool = False,
+        **kwargs: Any,
+    ):
         super().__init__(learning_rate, **kwargs)
-        if isinstance(momentum, bool) or not isinstance(momentum, (int, float)) or not 0 <= momentum <= 1:
-            raise KCValueError("KC307", f"momentum={momentum!r}", "momentum is a number from 0 to 1", "pass for example 0.9")
+        if (
+            isinstance(momentum, bool)
+            or not isinstance(momentum, (int, float))
+            or not 0 <= momentum <= 1
+        ):
+            raise KCValueError(
+                "KC307",
+                f"momentum={momentum!r}",
+                "momentum is a number from 0 to 1",
+                "pass for example 0.9",
+            )
         self.momentum, self.nesterov = float(momentum), nesterov
 
     def build(self, variables: Any) -> None:
         if not self.built:
             super().build(variables)
-            self.momentums = self.add_optimizer_variables(variables, "momentum") if self.momentum else []
+            self.momentums = (
+                self.add_optimizer_variables(variables, "momentum") if self.momentum else []
+            )
 
     def update_step(self, gradient: Any, variable: Variable, learning_rate: Any) -> None:
         step = gradient * self.rate(learning_rate, variable)
@@ -64,7 +81,9 @@ class RMSprop(Optimizer):
         if not self.built:
             super().build(variables)
             self._velocities = self.add_optimizer_variables(variables, "velocity")
-            self._momentums = self.add_optimizer_variables(variables, "momentum") if self.momentum > 0 else []
+            self._momentums = (
+                self.add_optimizer_variables(variables, "momentum") if self.momentum > 0 else []
+            )
             self._average_gradients = (
                 self.add_optimizer_variables(variables, "average_gradient") if self.centered else []
             )
@@ -82,7 +101,12 @@ class RMSprop(Optimizer):
         variable.assign_sub(step)
 
     def get_config(self) -> dict[str, Any]:
-        own = {"rho": self.rho, "momentum": self.momentum, "epsilon": self.epsilon, "centered": self.centered}
+        own = {
+            "rho": self.rho,
+            "momentum": self.momentum,
+            "epsilon": self.epsilon,
+            "centered": self.centered,
+        }
         return {**super().get_config(), **own}
 
 
@@ -108,7 +132,9 @@ class Adagrad(Optimizer):
     def update_step(self, gradient: Any, variable: Variable, learning_rate: Any) -> None:
         a = self.slot(self._accumulators, variable)
         new = a.assign(a.value + ops.square(gradient))
-        variable.assign_sub(self.rate(learning_rate, variable) * gradient / ops.sqrt(new + self.epsilon))
+        variable.assign_sub(
+            self.rate(learning_rate, variable) * gradient / ops.sqrt(new + self.epsilon)
+        )
 
     def get_config(self) -> dict[str, Any]:
         own = {"initial_accumulator_value": self.initial_accumulator_value, "epsilon": self.epsilon}
@@ -118,7 +144,9 @@ class Adagrad(Optimizer):
 class Adadelta(Optimizer):
     """Steps of the size of past steps over that of past gradients. arXiv:1212.5701."""
 
-    def __init__(self, learning_rate: Any = 0.001, rho: float = 0.95, epsilon: float = 1e-7, **kwargs: Any):
+    def __init__(
+        self, learning_rate: Any = 0.001, rho: float = 0.95, epsilon: float = 1e-7, **kwargs: Any
+    ):
         super().__init__(learning_rate, **kwargs)
         self.rho, self.epsilon = rho, epsilon
 
@@ -131,7 +159,10 @@ class Adadelta(Optimizer):
 
     def update_step(self, gradient: Any, variable: Variable, learning_rate: Any) -> None:
         rho = self.rho
-        grads, deltas = self.slot(self._accumulated_grads, variable), self.slot(self._accumulated_delta_vars, variable)
+        grads, deltas = (
+            self.slot(self._accumulated_grads, variable),
+            self.slot(self._accumulated_delta_vars, variable),
+        )
         new = grads.assign(rho * grads.value + (1 - rho) * ops.square(gradient))
         size = ops.sqrt(deltas.value + self.epsilon)
         delta = size * gradient / ops.sqrt(new + self.epsilon)
@@ -145,10 +176,17 @@ class Adadelta(Optimizer):
 class Lion(Optimizer):
     """w -= lr sign(b1 m + (1 - b1) g), then m = b2 m + (1 - b2) g. arXiv:2302.06675."""
 
-    def __init__(self, learning_rate: Any = 0.001, beta_1: float = 0.9, beta_2: float = 0.99, **kwargs: Any):
+    def __init__(
+        self, learning_rate: Any = 0.001, beta_1: float = 0.9, beta_2: float = 0.99, **kwargs: Any
+    ):
         super().__init__(learning_rate, **kwargs)
         if not 0 < beta_1 <= 1:
-            raise KCValueError("KC307", f"beta_1={beta_1!r}", "beta_1 is above 0 and at most 1", "pass for example 0.9")
+            raise KCValueError(
+                "KC307",
+                f"beta_1={beta_1!r}",
+                "beta_1 is above 0 and at most 1",
+                "pass for example 0.9",
+            )
         self.beta_1, self.beta_2 = beta_1, beta_2
 
     def build(self, variables: Any) -> None:
@@ -184,16 +222,23 @@ class Ftrl(Optimizer):
         **kwargs: Any,
     ):
         super().__init__(learning_rate, **kwargs)
-        self.learning_rate_power, self.initial_accumulator_value = learning_rate_power, initial_accumulator_value
+        self.learning_rate_power, self.initial_accumulator_value = (
+            learning_rate_power,
+            initial_accumulator_value,
+        )
         self.l1_regularization_strength = l1_regularization_strength
         self.l2_regularization_strength = l2_regularization_strength
         self.l2_shrinkage_regularization_strength = l2_shrinkage_regularization_strength
         self.beta = beta
         for name, value in self._own_config().items():
             if name == "learning_rate_power" and value > 0:
-                raise KCValueError("KC307", f"{name}={value!r}", f"{name} is not above 0", "pass for example -0.5")
+                raise KCValueError(
+                    "KC307", f"{name}={value!r}", f"{name} is not above 0", "pass for example -0.5"
+                )
             if name not in ("learning_rate_power", "beta") and value < 0:
-                raise KCValueError("KC307", f"{name}={value!r}", f"{name} is not below 0", "pass for example 0.1")
+                raise KCValueError(
+                    "KC307", f"{name}={value!r}", f"{name} is not below 0", "pass for example 0.1"
+                )
 
     def build(self, variables: Any) -> None:
         if not self.built:
@@ -205,7 +250,10 @@ class Ftrl(Optimizer):
 
     def update_step(self, gradient: Any, variable: Variable, learning_rate: Any) -> None:
         lr = self.rate(learning_rate, variable)
-        accumulator, linear = self.slot(self._accumulators, variable), self.slot(self._linears, variable)
+        accumulator, linear = (
+            self.slot(self._accumulators, variable),
+            self.slot(self._linears, variable),
+        )
         w, old = variable.value, accumulator.value
         new = old + ops.square(gradient)
         if self.l2_shrinkage_regularization_strength:

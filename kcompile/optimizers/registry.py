@@ -60,6 +60,10 @@ def deserialize(config: dict[str, Any], custom_objects: dict[str, Any] | None = 
     """The inverse of `serialize`. A built-in is known by its class name, whatever its module."""
     name = config["class_name"]
     found = BY_NAME.get(str(name).lower())
-    if found is not None and name not in (custom_objects or {}) and not ">" in str(config.get("registered_name")):
+    if (
+        found is not None
+        and name not in (custom_objects or {})
+        and ">" not in str(config.get("registered_name"))
+    ):
         return found.from_config(dict(config["config"]), custom_objects=custom_objects)
     return deserialize_keras_object(config, module_objects=BY_NAME, custom_objects=custom_objects)

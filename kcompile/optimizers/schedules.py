@@ -21,13 +21,19 @@ class LearningRateSchedule:
     def __call__(self, step: Any) -> Any:
         """The learning rate at `step`, an int scalar."""
         raise KCNotImplementedError(
-            "KC203", f"the schedule {type(self).__name__}", "a schedule defines __call__(step)", "define it"
+            "KC203",
+            f"the schedule {type(self).__name__}",
+            "a schedule defines __call__(step)",
+            "define it",
         )
 
     def get_config(self) -> dict[str, Any]:
         """The arguments that make an equal schedule."""
         raise KCNotImplementedError(
-            "KC404", f"the schedule {type(self).__name__}", "a schedule that is saved defines get_config", "define it"
+            "KC404",
+            f"the schedule {type(self).__name__}",
+            "a schedule that is saved defines get_config",
+            "define it",
         )
 
     @classmethod
@@ -42,7 +48,9 @@ def _float(step: Any) -> Any:
 
 def _positive(name: str, value: Any) -> Any:
     if value <= 0:
-        raise KCValueError("KC307", f"{name}={value!r}", f"{name} is greater than 0", "pass the number of steps")
+        raise KCValueError(
+            "KC307", f"{name}={value!r}", f"{name} is greater than 0", "pass the number of steps"
+        )
     return value
 
 
@@ -105,7 +113,9 @@ class InverseTimeDecay(LearningRateSchedule):
 class PiecewiseConstantDecay(LearningRateSchedule):
     """values[i] for boundaries[i-1] < step <= boundaries[i]; one value more than boundaries."""
 
-    def __init__(self, boundaries: Sequence[float], values: Sequence[float], name: str = "PiecewiseConstant"):
+    def __init__(
+        self, boundaries: Sequence[float], values: Sequence[float], name: str = "PiecewiseConstant"
+    ):
         if len(boundaries) != len(values) - 1:
             raise KCValueError(
                 "KC307", f"{len(boundaries)} boundaries and {len(values)} values", "there is one value more than boundaries",
@@ -137,7 +147,10 @@ class PolynomialDecay(LearningRateSchedule):
         cycle: bool = False,
         name: str = "PolynomialDecay",
     ):
-        self.initial_learning_rate, self.end_learning_rate = initial_learning_rate, end_learning_rate
+        self.initial_learning_rate, self.end_learning_rate = (
+            initial_learning_rate,
+            end_learning_rate,
+        )
         self.decay_steps = _positive("decay_steps", decay_steps)
         self.power, self.cycle, self.name = power, cycle, name
 
@@ -145,12 +158,18 @@ class PolynomialDecay(LearningRateSchedule):
         step = _float(step)
         length: Any = float(self.decay_steps)
         if self.cycle:
-            length = ops.where(ops.equal(step, 0.0), ops.ones_like(step), ops.ceil(step / length)) * length
+            length = (
+                ops.where(ops.equal(step, 0.0), ops.ones_like(step), ops.ceil(step / length))
+                * length
+            )
         else:
             step = ops.minimum(step, length)
         drop = self.initial_learning_rate - self.end_learning_rate
         left = 1.0 - step / length
-        return drop * (left if self.power == 1 else ops.power(left, self.power)) + self.end_learning_rate
+        return (
+            drop * (left if self.power == 1 else ops.power(left, self.power))
+            + self.end_learning_rate
+        )
 
     def get_config(self) -> dict[str, Any]:
         return {
@@ -179,7 +198,9 @@ class CosineDecay(LearningRateSchedule):
     def __call__(self, step: Any) -> Any:
         step = _float(step)
         if self.warmup_target is None:
-            return self._decayed(ops.minimum(step, float(self.decay_steps)), self.initial_learning_rate)
+            return self._decayed(
+                ops.minimum(step, float(self.decay_steps)), self.initial_learning_rate
+            )
         step = ops.minimum(step, float(self.decay_steps + self.warmup_steps))
         down = self._decayed(step - float(self.warmup_steps), self.warmup_target)
         if not self.warmup_steps:
@@ -226,7 +247,11 @@ class CosineDecayRestarts(LearningRateSchedule):
             restarts = ops.floor(ops.log(1.0 - done * (1.0 - self._t_mul)) / math.log(self._t_mul))
             longer = ops.power(ops.cast(self._t_mul, dtype), restarts)
             done = (done - (1.0 - longer) / (1.0 - self._t_mul)) / longer
-        wave = 0.5 * ops.power(ops.cast(self._m_mul, dtype), restarts) * (1.0 + ops.cos(math.pi * done))
+        wave = (
+            0.5
+            * ops.power(ops.cast(self._m_mul, dtype), restarts)
+            * (1.0 + ops.cos(math.pi * done))
+        )
         return self.initial_learning_rate * ((1 - self.alpha) * wave + self.alpha)
 
     def get_config(self) -> dict[str, Any]:

@@ -8,11 +8,11 @@ from typing import Any
 import numpy as np
 import pytest
 
+from ir.bind import bind
 from ir.dims import dim
 from ir.grad import gradients
 from ir.interpret import interpret
 from ir.types import Type, type_of
-from ir.bind import bind
 from kcompile.tensor import Tensor
 from kcompile.trace import Trace
 

@@ -57,8 +57,12 @@ LOSSES: list[tuple[Any, Any, Any, Any, Any]] = [
 
 
 @pytest.mark.parametrize("weight", [None, WEIGHT], ids=["plain", "weighted"])
-@pytest.mark.parametrize("loss, loss_weights, names, y_true, y_pred", LOSSES, ids=range(len(LOSSES)))
-def test_losses(loss: Any, loss_weights: Any, names: Any, y_true: Any, y_pred: Any, weight: Any) -> None:
+@pytest.mark.parametrize(
+    "loss, loss_weights, names, y_true, y_pred", LOSSES, ids=range(len(LOSSES))
+)
+def test_losses(
+    loss: Any, loss_weights: Any, names: Any, y_true: Any, y_pred: Any, weight: Any
+) -> None:
     ours = CompileLoss(loss, loss_weights, output_names=names)
     their_loss = keras.losses.Huber() if loss is losses.Huber else loss
     theirs = compile_utils.CompileLoss(their_loss, loss_weights, output_names=names)
@@ -87,7 +91,10 @@ def test_several_losses_of_one_output_add_up() -> None:
 def test_weights_for_each_output() -> None:
     ours = CompileLoss(["mse", SCCE], output_names=NAMES)
     theirs = compile_utils.CompileLoss(["mse", SCCE], output_names=NAMES)
-    close(ours(LIST_T, LIST_P, [WEIGHT, WEIGHT * 2]), theirs(tensors(LIST_T), tensors(LIST_P), tensors([WEIGHT, WEIGHT * 2])))
+    close(
+        ours(LIST_T, LIST_P, [WEIGHT, WEIGHT * 2]),
+        theirs(tensors(LIST_T), tensors(LIST_P), tensors([WEIGHT, WEIGHT * 2])),
+    )
 
 
 def test_targets_only_for_outputs_with_a_loss() -> None:
@@ -177,9 +184,17 @@ def test_metrics(given: Any, weighted: Any, names: Any, y_true: Any, y_pred: Any
 
 
 def test_objects_and_functions() -> None:
-    ours = CompileMetrics([own_metric, metrics.MeanSquaredError(name="m"), metrics.AUC, losses.Huber()], None)
+    ours = CompileMetrics(
+        [own_metric, metrics.MeanSquaredError(name="m"), metrics.AUC, losses.Huber()], None
+    )
     theirs = compile_utils.CompileMetrics(
-        [their_metric, keras.metrics.MeanSquaredError(name="m"), keras.metrics.AUC(), keras.losses.Huber()], None
+        [
+            their_metric,
+            keras.metrics.MeanSquaredError(name="m"),
+            keras.metrics.AUC(),
+            keras.losses.Huber(),
+        ],
+        None,
     )
     y_true, y_pred = (A_TRUE > 0).astype("f4"), 1 / (1 + np.exp(-A_PRED))
     ours.update_state(y_true, y_pred)
@@ -189,7 +204,9 @@ def test_objects_and_functions() -> None:
         close(a, b)
 
 
-@pytest.mark.parametrize("given", [["mse"], ["mse", "mae", "mse"], {"c": "mse"}, {"a": "mse", "c": "mse"}])
+@pytest.mark.parametrize(
+    "given", [["mse"], ["mse", "mae", "mse"], {"c": "mse"}, {"a": "mse", "c": "mse"}]
+)
 def test_mismatched_metrics(given: Any) -> None:
     with pytest.raises(ValueError, match="what to do"):
         CompileMetrics(given, None, output_names=NAMES).update_state(LIST_T, LIST_P)
@@ -197,7 +214,10 @@ def test_mismatched_metrics(given: Any) -> None:
 
 def test_keys_of_a_real_history() -> None:
     x = keras.Input((3,))
-    a, b = keras.layers.Dense(2, name="a")(x), keras.layers.Dense(3, activation="softmax", name="b")(x)
+    a, b = (
+        keras.layers.Dense(2, name="a")(x),
+        keras.layers.Dense(3, activation="softmax", name="b")(x),
+    )
     model = keras.Model(x, [a, b])
     arguments: dict[str, Any] = {
         "loss": {"a": "mse", "b": SCCE},
@@ -205,7 +225,9 @@ def test_keys_of_a_real_history() -> None:
         "weighted_metrics": {"b": ["accuracy"]},
     }
     model.compile("sgd", **arguments)
-    history = model.fit(R.normal(size=(N, 3)), {"a": A_TRUE, "b": B_TRUE}, verbose=0, epochs=1, batch_size=N)
+    history = model.fit(
+        R.normal(size=(N, 3)), {"a": A_TRUE, "b": B_TRUE}, verbose=0, epochs=1, batch_size=N
+    )
     ours = CompileLoss(arguments["loss"], output_names=NAMES)
     ours(LIST_T, LIST_P)
     own = CompileMetrics(arguments["metrics"], arguments["weighted_metrics"], output_names=NAMES)

@@ -11,7 +11,14 @@ import kcompile.losses as losses
 import kcompile.ops as ops
 from kcompile.losses.loss import LossFunctionWrapper
 from tests.training.oracle import (
-    close, gradient, keras, one_hot, plain, probabilities, torch_gradient, traced,
+    close,
+    gradient,
+    keras,
+    one_hot,
+    plain,
+    probabilities,
+    torch_gradient,
+    traced,
 )  # fmt: skip
 
 N, C = 6, 4
@@ -24,7 +31,9 @@ LABELS = R.integers(0, C, N).astype(np.int32)
 HOT = one_hot(LABELS, C)
 BITS = R.integers(0, 2, (N, 3)).astype(np.float32)
 CHANCES = R.random((N, 3)).astype(np.float32)
-UNIT = (lambda e: e / np.linalg.norm(e, axis=1, keepdims=True))(R.normal(size=(N, 5))).astype(np.float32)
+UNIT = (lambda e: e / np.linalg.norm(e, axis=1, keepdims=True))(R.normal(size=(N, 5))).astype(
+    np.float32
+)
 
 CASES: list[tuple[str, dict[str, Any], Any, Any]] = [
     ("MeanSquaredError", {}, *NUMBERS),
@@ -43,7 +52,12 @@ CASES: list[tuple[str, dict[str, Any], Any, Any]] = [
     ("SparseCategoricalCrossentropy", {"from_logits": True}, LABELS, LOGITS),
     ("SparseCategoricalCrossentropy", {"from_logits": True}, LABELS[:, None], LOGITS),
     ("SparseCategoricalCrossentropy", {"ignore_class": 1}, LABELS, PROBS),
-    ("SparseCategoricalCrossentropy", {"ignore_class": -1, "from_logits": True}, LABELS - 1, LOGITS),
+    (
+        "SparseCategoricalCrossentropy",
+        {"ignore_class": -1, "from_logits": True},
+        LABELS - 1,
+        LOGITS,
+    ),
     ("BinaryCrossentropy", {}, BITS, CHANCES),
     ("BinaryCrossentropy", {"from_logits": True}, BITS, NUMBERS[0]),
     ("BinaryCrossentropy", {"label_smoothing": 0.1}, BITS, CHANCES),
@@ -70,7 +84,9 @@ IDS = [f"{n}-{'-'.join(map(str, k.values()))}" for n, k, _, _ in CASES]
 WEIGHTS = np.array([1, 0.5, 0, 2, 1, 3], np.float32)
 
 
-@pytest.mark.parametrize("reduction", ["sum_over_batch_size", "sum", "mean_with_sample_weight", None])
+@pytest.mark.parametrize(
+    "reduction", ["sum_over_batch_size", "sum", "mean_with_sample_weight", None]
+)
 @pytest.mark.parametrize("name, kwargs, y_true, y_pred", CASES, ids=IDS)
 def test_value(name: str, kwargs: Any, y_true: Any, y_pred: Any, reduction: Any) -> None:
     ours = getattr(losses, name)(reduction=reduction, **kwargs)
@@ -78,7 +94,9 @@ def test_value(name: str, kwargs: Any, y_true: Any, y_pred: Any, reduction: Any)
     close(ours(y_true, y_pred), theirs(y_true, y_pred))
     if name in ("Dice", "Tversky") and not kwargs.get("axis"):
         return
-    close(ours(y_true, y_pred, sample_weight=WEIGHTS), theirs(y_true, y_pred, sample_weight=WEIGHTS))
+    close(
+        ours(y_true, y_pred, sample_weight=WEIGHTS), theirs(y_true, y_pred, sample_weight=WEIGHTS)
+    )
 
 
 @pytest.mark.parametrize("name, kwargs, y_true, y_pred", CASES, ids=IDS)
@@ -103,7 +121,9 @@ def test_functions_take_what_keras_takes() -> None:
         assert losses.get(alias).__name__ == keras.losses.get(alias).__name__
     for name in ("mean_squared_error", "MeanSquaredError", "binary_crossentropy", "Huber", "hinge"):
         ours, theirs = losses.get(name), keras.losses.get(name)
-        assert getattr(ours, "__name__", type(ours).__name__) == getattr(theirs, "__name__", type(theirs).__name__)
+        assert getattr(ours, "__name__", type(ours).__name__) == getattr(
+            theirs, "__name__", type(theirs).__name__
+        )
     assert losses.get(None) is None
     assert isinstance(losses.get(losses.Hinge), losses.Hinge)
 
@@ -137,14 +157,22 @@ def test_function_config() -> None:
 
 
 @pytest.mark.parametrize("reduction", ["sum_over_batch_size", "sum", "mean_with_sample_weight"])
-@pytest.mark.parametrize("weight", [None, WEIGHTS, WEIGHTS[:, None] * np.ones((1, 5), np.float32)], ids=["none", "sample", "step"])
+@pytest.mark.parametrize(
+    "weight",
+    [None, WEIGHTS, WEIGHTS[:, None] * np.ones((1, 5), np.float32)],
+    ids=["none", "sample", "step"],
+)
 def test_masks(reduction: str, weight: Any) -> None:
     y_true, y_pred = R.integers(0, C, (N, 5)), probabilities(R, N, 5, C)
     mask = R.random((N, 5)) > 0.4
     theirs_pred = keras.ops.convert_to_tensor(y_pred)
     theirs_pred._keras_mask = keras.ops.convert_to_tensor(mask)
     theirs = keras.losses.SparseCategoricalCrossentropy(reduction=reduction)
-    given = weight if weight is None or weight.ndim == 2 else weight[:, None] * np.ones((1, 5), np.float32)
+    given = (
+        weight
+        if weight is None or weight.ndim == 2
+        else weight[:, None] * np.ones((1, 5), np.float32)
+    )
     expected = theirs(y_true, theirs_pred, sample_weight=given)
 
     def masked(t: Any, p: Any, m: Any, w: Any = None) -> Any:
@@ -198,7 +226,13 @@ def test_labels_keep_their_integers() -> None:
 def test_saturated_probabilities_stay_finite() -> None:
     extreme = np.array([[1.0, 0.0], [0.0, 1.0]], np.float32)
     labels = np.array([1, 1])
-    close(losses.SparseCategoricalCrossentropy()(labels, extreme), keras.losses.SparseCategoricalCrossentropy()(labels, extreme))
-    close(losses.BinaryCrossentropy()(extreme, 1 - extreme), keras.losses.BinaryCrossentropy()(extreme, 1 - extreme))
+    close(
+        losses.SparseCategoricalCrossentropy()(labels, extreme),
+        keras.losses.SparseCategoricalCrossentropy()(labels, extreme),
+    )
+    close(
+        losses.BinaryCrossentropy()(extreme, 1 - extreme),
+        keras.losses.BinaryCrossentropy()(extreme, 1 - extreme),
+    )
     found = gradient(losses.SparseCategoricalCrossentropy(), labels, extreme)
     assert np.isfinite(plain(found)).all()

@@ -138,7 +138,11 @@ IDS = [f"{n}-{d}-{'-'.join(f'{k}={v}' for k, v in c.items())}" for n, c, d in CA
 
 def weights(name: str, y_true: np.ndarray) -> np.ndarray:
     r = np.random.default_rng(9)
-    return r.integers(1, 4, N).astype(np.float32) if "IoU" in name else (r.random(N) * 2).astype(np.float32)
+    return (
+        r.integers(1, 4, N).astype(np.float32)
+        if "IoU" in name
+        else (r.random(N) * 2).astype(np.float32)
+    )
 
 
 @pytest.mark.filterwarnings("ignore:You are passing weight")
@@ -168,7 +172,10 @@ def test_updates(name: str, kwargs: Any, kind: str, weighted: bool) -> None:
 
 @pytest.mark.parametrize("name, kwargs, kind", CASES, ids=IDS)
 def test_config(name: str, kwargs: Any, kind: str) -> None:
-    ours, theirs = getattr(metrics, name)(name="m", **kwargs), getattr(keras.metrics, name)(name="m", **kwargs)
+    ours, theirs = (
+        getattr(metrics, name)(name="m", **kwargs),
+        getattr(keras.metrics, name)(name="m", **kwargs),
+    )
     config, expected = ours.get_config(), theirs.get_config()
     for key, value in expected.items():
         if key not in ("label_weights", "dtype"):
@@ -231,7 +238,18 @@ def test_masked_predictions() -> None:
 
 
 def test_names() -> None:
-    for name in ("mse", "MSE", "mae", "bce", "accuracy", "binary_accuracy", "AUC", "Precision", "precision", "f1_score"):
+    for name in (
+        "mse",
+        "MSE",
+        "mae",
+        "bce",
+        "accuracy",
+        "binary_accuracy",
+        "AUC",
+        "Precision",
+        "precision",
+        "f1_score",
+    ):
         ours, theirs = metrics.get(name), keras.metrics.get(name)
         assert type(ours).__name__ == type(theirs).__name__
     assert metrics.get(None) is None
@@ -268,9 +286,18 @@ def test_accuracy_costs_few_nodes() -> None:
 
     metric = metrics.SparseCategoricalAccuracy()
     with Trace("count") as trace:
-        metric.update_state(trace.data("y", Type("i32", (32,))), trace.data("p", Type("f32", (32, 10))))
+        metric.update_state(
+            trace.data("y", Type("i32", (32,))), trace.data("p", Type("f32", (32, 10)))
+        )
         graph, _ = trace.finish("count", [])
-    assert [n.op.name for n in graph.nodes if n.op.name != "full"] == ["argmax", "eq", "cast", "reduce_sum", "add", "add"]
+    assert [n.op.name for n in graph.nodes if n.op.name != "full"] == [
+        "argmax",
+        "eq",
+        "cast",
+        "reduce_sum",
+        "add",
+        "add",
+    ]
 
 
 def test_refusals() -> None:

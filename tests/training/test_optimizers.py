@@ -51,7 +51,14 @@ CASES: list[tuple[str, dict[str, Any]]] = [
     ("Lion", {}),
     ("Lion", {"weight_decay": 0.1, "beta_1": 0.8}),
     ("Ftrl", {}),
-    ("Ftrl", {"learning_rate": 0.1, "l1_regularization_strength": 0.01, "l2_regularization_strength": 0.02}),
+    (
+        "Ftrl",
+        {
+            "learning_rate": 0.1,
+            "l1_regularization_strength": 0.01,
+            "l2_regularization_strength": 0.02,
+        },
+    ),
     ("Ftrl", {"learning_rate": 0.1, "l2_shrinkage_regularization_strength": 0.03, "beta": 0.1}),
     ("Lamb", {}),
     ("Adafactor", {}),
@@ -139,12 +146,17 @@ def test_config(name: str, kwargs: Any) -> None:
     assert type(optimizers.deserialize(keras.optimizers.serialize(theirs))) is type(ours)
     if name == "Lamb":  # which real Keras cannot read back
         return
-    assert keras.optimizers.deserialize(optimizers.serialize(ours)).get_config() == ours.get_config()
+    assert (
+        keras.optimizers.deserialize(optimizers.serialize(ours)).get_config() == ours.get_config()
+    )
 
 
 def test_names_of_states_are_keras_s() -> None:
     for name in ("SGD", "Adam", "Nadam", "RMSprop"):
-        ours, theirs = getattr(optimizers, name)(name="opt"), getattr(keras.optimizers, name)(name="opt")
+        ours, theirs = (
+            getattr(optimizers, name)(name="opt"),
+            getattr(keras.optimizers, name)(name="opt"),
+        )
         a, b = ours_and_theirs()
         ours.build(a)
         theirs.build(b)
@@ -224,7 +236,7 @@ def test_learning_rate_is_a_variable() -> None:
     assert optimizer.get_config()["learning_rate"] == 0.125
     scheduled = optimizers.SGD(schedules.ExponentialDecay(1.0, 1, 0.5))
     assert float(scheduled.learning_rate) == 1.0
-    with pytest.raises(TypeError, match="schedule|ExponentialDecay"):
+    with pytest.raises(TypeError, match="schedule"):
         scheduled.learning_rate = 0.1
     assert [v.name for v in scheduled.variables] == ["iteration"]
     called = optimizers.SGD(lambda: 0.5)
@@ -236,7 +248,9 @@ def test_learning_rate_is_a_variable() -> None:
 @pytest.mark.parametrize("mode", ["eager", "traced"])
 def test_loss_scale(mode: str) -> None:
     a, b = ours_and_theirs()
-    ours = optimizers.LossScaleOptimizer(optimizers.SGD(0.1, momentum=0.9), initial_scale=8.0, dynamic_growth_steps=2)
+    ours = optimizers.LossScaleOptimizer(
+        optimizers.SGD(0.1, momentum=0.9), initial_scale=8.0, dynamic_growth_steps=2
+    )
     theirs = keras.optimizers.LossScaleOptimizer(
         keras.optimizers.SGD(0.1, momentum=0.9), initial_scale=8.0, dynamic_growth_steps=2
     )
@@ -346,7 +360,11 @@ def test_scalars_are_made_once() -> None:
             grads = [trace.data(f"g{i}", trace.initial(v).type) for i, v in enumerate(variables)]
             optimizer.apply(grads, variables)
             graph, _ = trace.finish("count", [])
-        return [n.op.name for n in graph.nodes if n.outs[0].type.shape == (2, 3) and n.op.name not in ("broadcast", "full")]
+        return [
+            n.op.name
+            for n in graph.nodes
+            if n.outs[0].type.shape == (2, 3) and n.op.name not in ("broadcast", "full")
+        ]
 
     assert len(nodes(3)) - len(nodes(2)) == 12
     powers = {n: nodes(n) for n in (1, 4)}

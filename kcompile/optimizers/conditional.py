@@ -13,7 +13,10 @@ from kcompile.variable import Variable
 
 
 def conditionally(
-    condition: Any, then: Callable[[], Any], otherwise: Callable[[], Any], variables: Iterable[Variable]
+    condition: Any,
+    then: Callable[[], Any],
+    otherwise: Callable[[], Any],
+    variables: Iterable[Variable],
 ) -> None:
     """Of `variables`, those that `then` or `otherwise` assign get the value of the branch that holds.
 
