@@ -136,7 +136,8 @@ class _Backward:
             self.outside.setdefault(v, stack)
         # values of the body of the scan back to stack, for want of a stack
         self.wanted: list[Value] = []
-        self.sums: list[Value] = []  # shares to be summed as carries
+        self.sums: list[Value] = []  # shares to be summed as carries, and their sums
+        self.totals: dict[Value, Value] = {}
 
     def run(self) -> tuple[Value | None, ...]:
         body, n_c, n_x = self.body, self.n_carries, self.n_xs
@@ -154,7 +155,7 @@ class _Backward:
         for v, stack in zip(self.wanted, stacks, strict=True):
             self.outside[v] = stack
         for v, total in zip(self.sums, final[len(steps) :], strict=False):
-            self.outside[v] = total
+            self.totals[v] = total
         return (
             *(dcarries.get(i) for i in range(n_c)),
             *dx,
@@ -233,7 +234,7 @@ class _Backward:
             "contract",
         ):
             self.sums.append(g)
-            return lambda: self.outside[g]
+            return lambda: self.totals[g]
         if name == "add":
             a, b = (self.summed(v) for v in node.inputs)
             return lambda: add(a(), b())
