@@ -107,16 +107,17 @@ class Philox:
     the ones asked for: a train step asks for one step after the other.
     """
 
-    AT_ONCE = 8192  # counters
+    BLOCK = 4096  # counters worked on at a time: their scratch stays in the cache
 
     def __init__(self, n: int):
         self.n = n
         m = (n + 3) // 4
-        self.ahead = ahead = min(16, max(1, self.AT_ONCE // max(m, 1)))
+        block = max(1, min(m, self.BLOCK))
+        self.ahead = ahead = min(16, self.BLOCK // block)
         start = np.arange(m, dtype=np.uint64) * _MULTIPLIERS[0, 0, 0]
         # the first round on (i, 0, 0, 0) up to its key: kept, because the counters never change
         self._high, self._low = start >> _HALF, start & _LOW
-        self._x, self._y, self._p, self._h = (np.zeros((2, ahead, m), np.uint64) for _ in range(4))
+        self._scratch = np.zeros((4, 2, ahead, block), np.uint64)
         self._keys = np.empty((2, ahead, 1), np.uint64)
         self._steps = np.arange(ahead, dtype=np.uint64)[:, None]
         self._words = np.empty((ahead, m, 4), np.uint32)
@@ -127,16 +128,19 @@ class Philox:
         """out (flat) = the first n words under the key (seed + stream * 0x9E3779B9, step)."""
         k0, k1 = (int(seed) + stream * _GOLDEN) & 0xFFFFFFFF, int(step) & 0xFFFFFFFF
         if k0 != self._seed or not 0 <= k1 - self._first < self.ahead:
-            self._make(k0, k1)
+            self._seed, self._first = k0, k1
+            for low in range(0, len(self._high), self.BLOCK):
+                self._rounds(k0, k1, slice(low, low + self.BLOCK))
         out[...] = self._flat[k1 - self._first]
 
-    def _make(self, k0: int, k1: int) -> None:
-        self._seed, self._first = k0, k1
-        x, y, p, h, keys = self._x, self._y, self._p, self._h, self._keys
+    def _rounds(self, k0: int, k1: int, part: slice) -> None:
+        high, low, words = self._high[part], self._low[part], self._words[:, part]
+        x, y, p, h = self._scratch[..., : len(high)]  # x = words 0 and 2, y = words 1 and 3
+        keys = self._keys
         np.add(self._steps, np.uint64(k1), out=keys[1])
         np.bitwise_and(keys[1], _LOW, out=keys[1])
-        x[0], y[0], y[1] = k0, 0, self._low  # x = words 0 and 2, y = words 1 and 3
-        np.bitwise_xor(self._high, keys[1], out=x[1])
+        x[0], y[0], y[1] = k0, 0, low
+        np.bitwise_xor(high, keys[1], out=x[1])
         for _ in range(9):
             k0 = (k0 + _GOLDEN) & 0xFFFFFFFF
             keys[0] = k0
@@ -147,7 +151,6 @@ class Philox:
             np.bitwise_xor(h[::-1], y, out=x)
             np.bitwise_xor(x, keys, out=x)
             np.bitwise_and(p[::-1], _LOW, out=y)
-        words = self._words
         words[..., 0], words[..., 1], words[..., 2], words[..., 3] = x[0], y[0], x[1], y[1]
 
 
