@@ -86,7 +86,7 @@ def fit(
     model.stop_training = False
     logs: dict[str, Any] = {}
     callbacks.on_train_begin()
-    start = getattr(model, "_initial_epoch", None) or initial_epoch
+    start = model.__dict__.pop("_initial_epoch", None) or initial_epoch  # BackupAndRestore sets it
     for epoch in range(start, epochs):
         if isinstance(source, Stream) and source.at_end:
             warnings.warn(

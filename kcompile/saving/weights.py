@@ -83,7 +83,7 @@ _PLUMBING = frozenset({
     "_own", "_inbound_nodes", "_outbound_nodes", "_operations", "operations", "_nodes", "_functional", "_layers",
     "_compile_loss", "_compile_metrics", "_loss_tracker", "loss", "history", "_step_functions", "_metrics",
     "metrics", "losses", "inputs", "outputs", "_inputs", "_outputs", "_layer_losses", "dtype_policy",
-    "_captured_arguments", "_compile_arguments", "_predicted",
+    "_network", "_init_arguments", "loss_tracker", "_captured_arguments", "_compile_arguments", "_predicted",
 })  # fmt: skip
 
 

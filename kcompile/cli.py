@@ -1,0 +1,72 @@
+"""The command line: `kcompile demo`, `kcompile dump`, `kcompile export`.
+
+Each command is a few lines over a function that Python users have too. Refuses to hold logic of its own.
+"""
+
+from __future__ import annotations
+
+import sys
+from importlib import metadata
+from typing import Any
+
+import kcompile.demo as demo_run
+from kcompile.dump import FORMATS, STAGES, dump_ir
+from kcompile.errors import KCError
+from kcompile.export import export as export_model
+from kcompile.export import verify
+from kcompile.saving.archive import load_model
+
+
+def main() -> None:
+    """The entry point of the `kcompile` command. Errors a user can mend are shown without a traceback."""
+    try:
+        _commands()()
+    except (KCError, FileNotFoundError) as e:
+        sys.stderr.write(f"kcompile: {e}\n")
+        raise SystemExit(1) from None
+
+
+def _commands() -> Any:
+    import click
+
+    @click.group(help="A graph compiler from Keras models to optimized kernels.")
+    @click.version_option(_version(), prog_name="kcompile")
+    def kcompile() -> None:
+        pass
+
+    @kcompile.command(help="Train a CNN on digits, report, dump its IR, export and verify it.")
+    @click.option("--out", default="demo_out", show_default=True, help="Folder for what it writes.")
+    @click.option("--epochs", default=None, type=int, help="Epochs of training.")
+    def demo(out: str, epochs: int | None) -> None:
+        demo_run.run(out, epochs)
+
+    @kcompile.command(help="Print a model's IR at a stage of its compilation.")
+    @click.argument("file", type=click.Path())
+    @click.option("--stage", type=click.Choice(STAGES), default="traced", show_default=True)
+    @click.option("--format", "form", type=click.Choice(FORMATS), default="text", show_default=True)
+    @click.option("--kind", type=click.Choice(("train", "test", "predict")), default=None,
+                  help="Which step; train for a compiled model, else predict.")  # fmt: skip
+    @click.option("--batch-size", default=32, show_default=True)
+    def dump(file: str, stage: str, form: str, kind: str | None, batch_size: int) -> None:
+        click.echo(dump_ir(load_model(file), stage, form, kind, batch_size))
+
+    @kcompile.command(help="Export a .keras file to ONNX and compare both on random data.")
+    @click.argument("file", type=click.Path())
+    @click.argument("out", type=click.Path())
+    @click.option("--no-verify", is_flag=True, help="Skip the comparison.")
+    def export(file: str, out: str, no_verify: bool) -> None:
+        model = load_model(file)
+        export_model(model, out)
+        click.echo(f"wrote {out}")
+        if not no_verify:
+            found = verify(model, out)
+            click.echo(f"agrees with the model within {found['error']:.1e} ({found['engine']})")
+
+    return kcompile
+
+
+def _version() -> str:
+    try:
+        return metadata.version("kcompile")
+    except metadata.PackageNotFoundError:
+        return "0.1.0"

@@ -1,0 +1,192 @@
+"""`dump_ir`: a step of a model at any stage of its compilation, as text, JSON or Graphviz dot.
+
+The text is what `ir.text` writes and reads; JSON holds the same facts; dot groups nodes by layer. Refuses to
+change what is compiled.
+"""
+
+from __future__ import annotations
+
+import itertools
+import json
+from collections.abc import Iterator
+from typing import Any
+
+import kcompile.report as report
+from codegen.pipeline import TARGETS, generate
+from codegen.program import Program
+from ir.bind import bind
+from ir.graph import Graph, Value
+from ir.passes.fuse import fuse
+from ir.pipeline import optimise
+from ir.text import dump, named
+from kcompile.errors import KCValueError
+from kcompile.fit.runner import step_function
+from kcompile.specimen import specimen
+
+STAGES = ("traced", "differentiated", "simplified", "fused", "kernels")
+FORMATS = ("text", "json", "dot")
+
+
+def dump_ir(
+    model: Any,
+    stage: str = "traced",
+    format: str = "text",
+    kind: str | None = None,
+    batch_size: int = 32,
+    target: str = "numpy",
+) -> str:
+    """The model's step at one stage.
+
+    stage: "traced" (forward pass and loss), "differentiated" (with gradients and updates),
+    "simplified" (after the passes), "fused" (kernels as bodies), "kernels" (the generated source).
+    kind: "train", "test" or "predict"; None: train for a compiled model, else predict. batch_size binds
+    the batch from "simplified" on. Raises KCValueError KC305 for an unknown stage, format or kind.
+    """
+    kind = kind or ("train" if getattr(model, "compiled", False) else "predict")
+    for name, value, allowed in (("stage", stage, STAGES), ("format", format, FORMATS), ("kind", kind, ("train", "test", "predict"))):  # fmt: skip
+        if value not in allowed:
+            raise KCValueError("KC305", f"{name}={value!r}", f"{name} is one of {', '.join(allowed)}", "pass one of these")
+    if stage == "kernels":
+        program = generate(_graph(model, "fused", kind, batch_size, target), target)
+        return {"text": _program_text, "json": _program_json, "dot": _program_dot}[format](program)
+    graph = _graph(model, stage, kind, batch_size, target)
+    return {"text": _text, "json": _json, "dot": _dot}[format](graph)
+
+
+def _graph(model: Any, stage: str, kind: str, batch_size: int, target: str) -> Graph:
+    if stage == "traced" and kind == "train":
+        kind = "test"  # the same pass forward, without gradients
+    batch = specimen(model, kind)
+    traced = step_function(model, kind).trace(*batch)
+    graph = named(traced.graph)
+    if stage in ("traced", "differentiated"):
+        return graph
+    free = {"N": batch_size} if traced.named else {}
+    graph = optimise(bind(graph, **free))
+    return graph if stage == "simplified" else fuse(graph, TARGETS[target][0])
+
+
+def _text(graph: Graph) -> str:
+    return dump(graph)
+
+
+# -- JSON -----------------------------------------------------------------------------------------
+
+
+def _json(graph: Graph) -> str:
+    return json.dumps(_as_data(graph), indent=1)
+
+
+def _as_data(graph: Graph) -> dict[str, Any]:
+    """Inputs, nodes and outputs, values by name; bodies of loops and kernels nested where they are used."""
+    names = _names(graph)
+    nodes = []
+    for n in graph.nodes:
+        attrs = {
+            a.name: _as_data(v) if isinstance(v, Graph) else _plain(v)
+            for a, v in zip(n.op.attrs, n.attrs, strict=True)
+        }
+        nodes.append({
+            "op": n.op.name, "inputs": [names[v] for v in n.inputs], "outputs": [names[v] for v in n.outs],
+            "types": [str(v.type) for v in n.outs], "attrs": attrs, "at": n.at,
+        })  # fmt: skip
+    inputs = [
+        {"name": names[v], "type": str(v.type), "role": r.kind, "path": r.path}
+        for v, r in zip(graph.inputs, graph.roles, strict=True)
+    ]
+    return {"name": graph.name, "inputs": inputs, "nodes": nodes, "outputs": [names[v] for v in graph.outputs]}
+
+
+def _plain(v: Any) -> Any:
+    if isinstance(v, tuple):
+        return [_plain(x) for x in v]
+    if isinstance(v, float) and (v != v or v in (float("inf"), float("-inf"))):
+        return str(v)
+    return v if isinstance(v, (bool, int, float, str)) else str(v)
+
+
+def _names(graph: Graph) -> dict[Value, str]:
+    taken: dict[str, int] = {}
+    names: dict[Value, str] = {}
+    for v in itertools.chain(graph.inputs, (v for n in graph.nodes for v in n.outs)):
+        base = v.name or "v"
+        n = taken[base] = taken.get(base, -1) + 1
+        names[v] = f"{base}.{n}" if n else base
+    return names
+
+
+# -- dot ------------------------------------------------------------------------------------------
+
+
+def _dot(graph: Graph) -> str:
+    """Boxes are nodes, in one cluster for each layer; ellipses are inputs; edges carry types."""
+    names = _names(graph)
+    used = {v for n in graph.nodes for v in n.inputs} | set(graph.outputs)
+    lines = [f"digraph {_quote(graph.name)} {{", "  node [shape=box, fontname=monospace, fontsize=10];"]
+    for v, r in zip(graph.inputs, graph.roles, strict=True):
+        if v in used:
+            lines.append(f"  {_quote(names[v])} [shape=ellipse, label={_quote(_lines(r.path or names[v], v.type))}];")
+    source = {v: f"n{i}" for i, n in enumerate(graph.nodes) for v in n.outs}
+    layers: dict[str, list[str]] = {}
+    for i, n in enumerate(graph.nodes):
+        layers.setdefault(n.at, []).append(f"n{i} [label={_quote(_label(n))}];")
+    for i, (at, boxes) in enumerate(layers.items()):
+        if at:
+            lines.append(f"  subgraph cluster_{i} {{ label={_quote(at)}; color=gray;")
+            lines += [f"    {b}" for b in boxes]
+            lines.append("  }")
+        else:
+            lines += [f"  {b}" for b in boxes]
+    for i, n in enumerate(graph.nodes):
+        for v in n.inputs:
+            lines.append(f"  {source.get(v, _quote(names[v]))} -> n{i} [label={_quote(str(v.type))}, fontsize=8];")
+    for k, v in enumerate(graph.outputs):
+        if v in source:
+            lines.append(f"  out{k} [shape=ellipse, label={_quote(f'result {k}')}];")
+            lines.append(f"  {source[v]} -> out{k};")
+    return "\n".join([*lines, "}"]) + "\n"
+
+
+def _label(n: Any) -> str:
+    body = next((a for a in n.attrs if isinstance(a, Graph)), None)
+    if body is None:
+        return str(n.op.name)
+    return _lines(n.op.name, ", ".join(dict.fromkeys(m.op.name for m in body.nodes)))
+
+
+def _lines(*parts: Any) -> str:
+    return "\n".join(map(str, parts))
+
+
+def _quote(text: str) -> str:
+    return '"' + text.replace('"', "'").replace("\n", "\\n") + '"'
+
+
+# -- programs -------------------------------------------------------------------------------------
+
+
+def _program_text(program: Program) -> str:
+    return "".join(f"# {line}\n" for line in _header(program)) + "\n" + program.source
+
+
+def _header(program: Program) -> Iterator[str]:
+    yield report.summary(program)
+    for k in program.kernels:
+        first, last = k.lines
+        yield f"{k.name} (lines {first}-{last}): {k.ops}  [{report.shorten(k.at)}]"
+
+
+def _program_json(program: Program) -> str:
+    return json.dumps({**report.facts(program), "source": program.source}, indent=1)
+
+
+def _program_dot(program: Program) -> str:
+    lines = [f"digraph {_quote(program.name)} {{", "  node [shape=box, fontname=monospace, fontsize=10];"]
+    writer: dict[str, str] = {}
+    for k in program.kernels:
+        lines.append(f"  {_quote(k.name)} [label={_quote(_lines(k.name, k.ops, report.shorten(k.at)))}];")
+        for name in k.reads:
+            if name in writer:
+                lines.append(f"  {_quote(writer[name])} -> {_quote(k.name)} [label={_quote(name)}, fontsize=8];")
+        writer.update(dict.fromkeys(k.writes, k.name))
+    return "\n".join([*lines, "}"]) + "\n"
