@@ -164,7 +164,7 @@ def _axis_type(x: Type, axis: int) -> Type:
     return x
 
 
-def _shifted(x: Value, axis: int) -> Value:
+def shifted(x: Value, axis: int) -> Value:
     """x minus its greatest along `axis`, through which no gradient flows."""
     top = stop_gradient(reduce_max(x, axes=(axis,)))
     out: Value = sub(x, expand(top, x.shape, (axis,)))
@@ -172,7 +172,7 @@ def _shifted(x: Value, axis: int) -> Value:
 
 
 def _softmax_body(x: Value, axis: int) -> Value:
-    e = exp(_shifted(x, axis))
+    e = exp(shifted(x, axis))
     out: Value = div(e, expand(reduce_sum(e, axes=(axis,)), x.shape, (axis,)))
     return out
 
@@ -194,7 +194,7 @@ softmax: Op = op(
 
 
 def _log_softmax_body(x: Value, axis: int) -> Value:
-    d = _shifted(x, axis)
+    d = shifted(x, axis)
     out: Value = sub(d, expand(log(reduce_sum(exp(d), axes=(axis,))), x.shape, (axis,)))
     return out
 

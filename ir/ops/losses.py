@@ -8,10 +8,10 @@ from __future__ import annotations
 
 from ir.graph import Value
 from ir.op import Op, op
-from ir.ops.activations import log_softmax, logsumexp, softmax
+from ir.ops.activations import log_softmax, shifted, softmax
 from ir.ops.compare import select
 from ir.ops.create import full_like, zeros_like
-from ir.ops.elementwise import absolute, add, exp, log1p, maximum, mul, neg, sigmoid, sub
+from ir.ops.elementwise import absolute, add, exp, log, log1p, maximum, mul, neg, sigmoid, sub
 from ir.ops.movement import expand, reduce_sum
 from ir.ops.reduce import one_hot
 from ir.ops.rules import equal, floating, index, require
@@ -34,9 +34,10 @@ def _sparse_type(logits: Type, labels: Type) -> Type:
 
 def _sparse_body(logits: Value, labels: Value) -> Value:
     axes = _last(logits)
+    d = shifted(logits, *axes)  # as in softmax: value and gradient share it and its exponentials
     hit = one_hot(labels, logits, *axes)
-    chosen = reduce_sum(select(hit, logits, zeros_like(logits)), axes=axes)
-    out: Value = sub(logsumexp(logits, axes=axes), chosen)
+    chosen = reduce_sum(select(hit, d, zeros_like(d)), axes=axes)
+    out: Value = sub(log(reduce_sum(exp(d), axes=axes)), chosen)
     return out
 
 
