@@ -172,10 +172,13 @@ def conv_transpose(
         if e is None:
             outs.append(d * s + max(reach - s, 0) if pad == "valid" else d * s)
             lows.append(0 if pad == "valid" else max(reach - s, 0) // 2)
+        elif pad == "valid":
+            outs.append((d - 1) * s + reach + e)
+            lows.append(0)
         else:
-            low = reach // 2 if pad == "same" else 0
-            outs.append((d - 1) * s + reach - 2 * low + e)
-            lows.append(low)
+            # Keras crops the full result to this extent, the larger half of the rest in front
+            outs.append((d - 1) * s + reach % 2 + e)
+            lows.append(reach - 1 - min((reach + reach % 2 - 1 + e) // 2, reach - 1))
     i, o, t = _SPACE[:n], _OUT[:n], _TAP[:n]
     windows = tuple((i[k], o[k], t[k], strides[k], rates[k], lows[k]) for k in range(n))
     return back(ir.contract(x, w, spec=f"n{o}c,{t}fc->n{i}f", windows=windows, out=tuple(outs)), first)
