@@ -107,7 +107,7 @@ class Philox:
     the ones asked for: a train step asks for one step after the other.
     """
 
-    BLOCK = 4096  # counters worked on at a time: their scratch stays in the cache
+    BLOCK = 8192  # counters worked on at a time: their scratch stays in the cache
 
     def __init__(self, n: int):
         self.n = n
@@ -117,7 +117,7 @@ class Philox:
         start = np.arange(m, dtype=np.uint64) * _MULTIPLIERS[0, 0, 0]
         # the first round on (i, 0, 0, 0) up to its key: kept, because the counters never change
         self._high, self._low = start >> _HALF, start & _LOW
-        self._scratch = np.zeros((4, 2, ahead, block), np.uint64)
+        self._scratch = tuple(np.zeros((2, ahead, block), np.uint64) for _ in range(4))
         self._keys = np.empty((2, ahead, 1), np.uint64)
         self._steps = np.arange(ahead, dtype=np.uint64)[:, None]
         self._words = np.empty((ahead, m, 4), np.uint32)
@@ -135,7 +135,8 @@ class Philox:
 
     def _rounds(self, k0: int, k1: int, part: slice) -> None:
         high, low, words = self._high[part], self._low[part], self._words[:, part]
-        x, y, p, h = self._scratch[..., : len(high)]  # x = words 0 and 2, y = words 1 and 3
+        # x = words 0 and 2, y = words 1 and 3
+        x, y, p, h = (a if a.shape[2] == len(high) else a[..., : len(high)] for a in self._scratch)
         keys = self._keys
         np.add(self._steps, np.uint64(k1), out=keys[1])
         np.bitwise_and(keys[1], _LOW, out=keys[1])
