@@ -54,7 +54,7 @@ def align(given: Any, y_pred: Any, outputs: list[Output], used: list[bool], what
             return [given]
     elif isinstance(given, dict):
         by_name = {o.name: i for i, o in enumerate(outputs)}
-        if len(outputs) == 1 and len(given) == 1:
+        if len(outputs) == 1 and len(given) == 1 and outputs[0].name is None:
             return tree.flatten(given)
         if (
             given

@@ -236,7 +236,7 @@ class ScheduleFreeAdamW(_Moments):
             super().build(variables)
             for slot, v in zip(self._momentums, variables, strict=True):
                 if slot is not None:
-                    slot.assign(v.numpy())
+                    slot.array[...] = v.array  # now, even while a step is traced
 
     def update_step(self, gradient: Any, variable: Variable, learning_rate: Any) -> None:
         step = self.step_number(variable)

@@ -235,3 +235,12 @@ def test_keys_of_a_real_history() -> None:
     keys = ["loss", *(m.name for m in ours.metrics), *own.result()]
     assert sorted(keys) == sorted(history.history)
     assert plain(own.result())
+
+
+def test_a_wrong_name_for_the_only_output_is_refused() -> None:
+    with pytest.raises(ValueError, match=r"named \['a'\]"):
+        CompileLoss("mse", output_names=["a"])({"wrong": A_TRUE}, A_PRED)
+    close(
+        CompileLoss("mse", output_names=["a"])({"a": A_TRUE}, A_PRED),
+        np.mean((A_TRUE - A_PRED) ** 2),
+    )
