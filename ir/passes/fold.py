@@ -45,10 +45,11 @@ def filled(value: Any, t: Type) -> Value:
 
 def fold(graph: Graph) -> Graph:
     """`graph` with constant subgraphs folded."""
-    return rewrite(map_bodies(graph, fold), _fold)
+    return rewrite(map_bodies(graph, fold), fold_node)
 
 
-def _fold(node: Node) -> Replacement:
+def fold_node(node: Node) -> Replacement:
+    """The constant that stands for `node`, or None."""
     name = node.op.name
     if name == "full" or len(node.outs) != 1:
         return None
