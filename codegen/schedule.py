@@ -8,11 +8,11 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from codegen.loops import Axis, E, Group, Region, Schedule
+import numpy as np
+
+from codegen.loops import Aff, Axis, E, Group, Region, Schedule
 from codegen.lower import reduced
 from ir.types import NUMPY
-
-import numpy as np
 
 
 @dataclass(frozen=True)
@@ -40,9 +40,9 @@ def row_blocks(region: Region, blocks: Blocks) -> Schedule:
     total = sum(size_of(e) for e in nodes)
     if total < blocks.least:
         return Schedule()
-    barred = set(_walked(nodes))
+    barred = set(_walked(region.nodes()))
     largest = max((size_of(e) for e in nodes), default=0)
-    for axis in region.order[:1]:
+    for axis in _leading(region):
         if axis in barred or axis.size < 2:
             continue
         big = [e for e in nodes if size_of(e) * 4 >= largest]
@@ -59,10 +59,23 @@ def row_blocks(region: Region, blocks: Blocks) -> Schedule:
     return Schedule()
 
 
+def _leading(region: Region) -> list[Axis]:
+    """The first axis of what is written, and of what is read: the rows."""
+    found = list(region.order[:1])
+    for e in region.nodes():
+        if e.op == "load" and e.attr[1] and isinstance(e.attr[1][0], Aff) and len(e.attr[1][0].terms) == 1:
+            found.append(e.attr[1][0].terms[0][0])
+    return list(dict.fromkeys(found))
+
+
 def _walked(nodes: list[E]) -> list[Axis]:
     found: list[Axis] = []
     for e in nodes:
-        if e.op == "cum":
+        if e.op == "load":
+            for form, n in zip(e.attr[1], e.attr[0].shape, strict=False):
+                if isinstance(form, Aff) and (len(form.terms) > 1 or not form.inside(n)):
+                    found += [a for a, _ in form.terms]
+        elif e.op == "cum":
             found.append(e.attr[1])
         elif e.op in ("sort", "argsort"):
             found.append(e.attr[0])

@@ -42,7 +42,7 @@ def _dims_view(em: Emitter, buf: Buf, idx: Sequence[Aff]) -> tuple[View, list[Ax
     for k, (form, n, step) in enumerate(zip(idx, buf.shape, buf.strides, strict=True)):
         blocked = [(a, c) for a, c in form.terms if a in em.blocks]
         if blocked:  # a plain dimension, a block of it at a time
-            assert form.inside(n), "a loop over an axis that is padded"
+            assert form.inside(n), f"a loop over an axis that is padded: {form} in {n}, {em.blocks}, {idx} of {buf}"
             a, c = blocked[0]
             loop, extent, start = em.blocks[a]
             offset += start * c * step
