@@ -6,6 +6,7 @@ Refuses to need anything but the core dependencies.
 from __future__ import annotations
 
 import os
+import sys
 import time
 from typing import Any
 
@@ -15,17 +16,18 @@ from kcompile.datasets.digits import load_data
 from kcompile.dump import dump_ir
 from kcompile.errors import KCRuntimeError
 from kcompile.export import export, verify
+from kcompile.input_layer import Input
 from kcompile.sequential import Sequential
 from kcompile.utils.seeds import set_random_seed
 
-EPOCHS = 25
+EPOCHS = 15
 TARGET = 0.98
 
 
 def build() -> Any:
     """The CNN: two convolutions, pooling, and two dense layers, on images [8, 8, 1] from 0 to 16."""
     return Sequential([
-        layers.Input((8, 8, 1)),
+        Input((8, 8, 1)),
         layers.Rescaling(1 / 16),
         layers.Conv2D(32, 3, padding="same", activation="relu"),
         layers.Conv2D(64, 3, activation="relu"),
@@ -45,7 +47,7 @@ def run(out: str = "demo_out", epochs: int | None = None) -> float:
     """
     from rich.console import Console
 
-    console = Console()
+    console = Console(width=None if sys.stdout.isatty() else 140)
     os.makedirs(out, exist_ok=True)
     set_random_seed(0)
     (x, y), (x_test, y_test) = load_data()

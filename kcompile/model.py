@@ -11,6 +11,10 @@ import json
 from collections.abc import Iterator
 from typing import Any
 
+import kcompile.dump as dumping
+import kcompile.export as exporting
+import kcompile.dump as dump
+import kcompile.export as onnx_export
 import kcompile.fit.loops as loops
 import kcompile.ops as ops
 import kcompile.optimizers.registry as optimizers
@@ -297,16 +301,32 @@ class Model(Layer):
         """Print the layers with their output shapes and weights."""
         print_summary(self, *args, **kwargs)
 
+    def dump_ir(self, *args: Any, **kwargs: Any) -> str:
+        """The model's step as text, JSON or dot at a stage of the compiler. See `kcompile.dump.dump_ir`."""
+        return dump.dump_ir(self, *args, **kwargs)
+
     # files and configs
 
     def save(self, *args: Any, **kwargs: Any) -> None:
         archive.save_model(self, *args, **kwargs)
+
+    def export(self, *args: Any, **kwargs: Any) -> None:
+        """Write the model to an ONNX file. See `kcompile.export.export`."""
+        onnx_export.export(self, *args, **kwargs)
 
     def save_weights(self, *args: Any, **kwargs: Any) -> None:
         archive.save_weights(self, *args, **kwargs)
 
     def load_weights(self, *args: Any, **kwargs: Any) -> Any:
         return archive.load_weights(self, *args, **kwargs)
+
+    def export(self, *args: Any, **kwargs: Any) -> None:
+        """Write the model's prediction as ONNX."""
+        exporting.export(self, *args, **kwargs)
+
+    def dump_ir(self, *args: Any, **kwargs: Any) -> str:
+        """A step of the model at a stage of its compilation."""
+        return dumping.dump_ir(self, *args, **kwargs)
 
     def to_json(self, **kwargs: Any) -> str:
         """The config as JSON text."""
@@ -375,6 +395,11 @@ class Functional(Model):
 def _functional_arguments(inputs: Any, outputs: Any, name: Any = None, trainable: bool = True, **more: Any) -> None: ...
 
 
+def model_from_json(json_string: str, custom_objects: Any = None) -> Any:
+    """The model that `to_json` wrote, with new weights."""
+    return serialization.deserialize_keras_object(json.loads(json_string), custom_objects=custom_objects)
+
+
 def clone_model(model: Any, **kwargs: Any) -> Any:
     """A model of the same config with new weights."""
     if kwargs:
@@ -382,4 +407,4 @@ def clone_model(model: Any, **kwargs: Any) -> Any:
     return type(model).from_config(model.get_config())
 
 
-__all__ = ["Functional", "InputLayer", "Model", "clone_model"]
+__all__ = ["Functional", "InputLayer", "Model", "clone_model", "model_from_json"]
