@@ -9,6 +9,7 @@ from typing import Any
 
 from kcompile.errors import KCValueError
 
+VERSION = "0.1.0"
 _settings: dict[str, Any] = {
     "floatx": "float32",
     "epsilon": 1e-7,
@@ -73,6 +74,11 @@ def standardize_data_format(data_format: str | None) -> str:
 def backend() -> str:
     """The name of this implementation, where Keras names "tensorflow", "jax" or "torch"."""
     return "kcompile"
+
+
+def version() -> str:
+    """The version of this package."""
+    return VERSION
 
 
 def enable_interactive_logging() -> None:

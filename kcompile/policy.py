@@ -77,3 +77,8 @@ def get(identifier: Any) -> DTypePolicy:
 def serialize(policy: DTypePolicy) -> dict[str, Any]:
     """The policy as Keras writes it."""
     return {"module": "keras", "class_name": "DTypePolicy", "config": policy.get_config(), "registered_name": None}
+
+
+def deserialize(config: Any, custom_objects: Any = None) -> DTypePolicy:
+    """The inverse of `serialize`."""
+    return get(config)

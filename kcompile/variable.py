@@ -75,6 +75,12 @@ def unique_name(prefix: str) -> str:
     return f"{prefix}_{n}" if n else prefix
 
 
+def count_name(prefix: str) -> int:
+    """How often `prefix` was given out, this time included."""
+    _names[prefix] = _names.get(prefix, 0) + 1
+    return _names[prefix]
+
+
 def reset_names() -> None:
     """Forget which names were given out (`clear_session`)."""
     _names.clear()
