@@ -11,7 +11,20 @@ import ir.ops as ops
 from ir.graph import Graph, Role, Value, at, graph_of
 from ir.types import NUMPY, Type
 
-UNARY = ("neg", "tanh", "sigmoid", "absolute", "sin", "cos", "erf", "relu", "gelu", "silu", "softplus", "elu")
+UNARY = (
+    "neg",
+    "tanh",
+    "sigmoid",
+    "absolute",
+    "sin",
+    "cos",
+    "erf",
+    "relu",
+    "gelu",
+    "silu",
+    "softplus",
+    "elu",
+)
 SMOOTH = ("neg", "tanh", "sigmoid", "sin", "cos", "erf", "gelu", "silu", "softplus")
 BINARY = ("add", "sub", "mul", "maximum", "minimum")
 EXTENTS = (1, 2, 3)
@@ -76,13 +89,17 @@ class Drawer:
         k = self.draw(st.integers(0, rank))
         shape = [*v.shape]
         shape.insert(k, self.pick(EXTENTS))
-        return ops.broadcast(v, shape=tuple(shape), axes=tuple(i for i in range(rank + 1) if i != k))
+        return ops.broadcast(
+            v, shape=tuple(shape), axes=tuple(i for i in range(rank + 1) if i != k)
+        )
 
     def axes(self, v: Value) -> tuple[int, ...]:
         return tuple(i for i in range(len(v.shape)) if self.draw(st.booleans()))
 
     def reduce(self, v: Value) -> Value:
-        name = "reduce_sum" if self.smooth else self.pick(("reduce_sum", "reduce_max", "reduce_min"))
+        name = (
+            "reduce_sum" if self.smooth else self.pick(("reduce_sum", "reduce_max", "reduce_min"))
+        )
         return getattr(ops, name)(v, axes=self.axes(v))
 
     def mean(self, v: Value) -> Value:

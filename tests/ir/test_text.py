@@ -64,7 +64,8 @@ def test_scalars(value: object, dtype: str, shown: str) -> None:
 
 
 @pytest.mark.parametrize(
-    "path", ["a/b c", 'q"uote', "back\\slash", "new\nline", "tab\t", "é", "\u2028", "\x00", "😀", "\ud800"]
+    "path",
+    ["a/b c", 'q"uote', "back\\slash", "new\nline", "tab\t", "é", "\u2028", "\x00", "😀", "\ud800"],
 )
 def test_paths_are_strings_of_any_kind(path: str) -> None:
     x = Value(Type("f32"), name=path)
@@ -81,7 +82,10 @@ def test_paths_are_strings_of_any_kind(path: str) -> None:
 
 def test_names_are_distinct_identifiers() -> None:
     t = Type("f32")
-    inputs = [Value(t, name=n) for n in ("a", "a", "add", "for", "1st", "f32", "data", "", "a/b", "inf", "f")]
+    inputs = [
+        Value(t, name=n)
+        for n in ("a", "a", "add", "for", "1st", "f32", "data", "", "a/b", "inf", "f")
+    ]
     out = inputs[0]
     for v in inputs[1:]:
         out = ops.add(out, v)
@@ -103,7 +107,18 @@ def test_names_stay_when_something_else_changes() -> None:
 
 def test_dimensions() -> None:
     n, t = dim("N"), dim("T")
-    for d in (n, n * t, n + 1, 2 * n - t, n // 2, (n * t + 3) // 4, n * n, (n + t) // (t - 1), -n + 5, n // 2 * 3):
+    for d in (
+        n,
+        n * t,
+        n + 1,
+        2 * n - t,
+        n // 2,
+        (n * t + 3) // 4,
+        n * n,
+        (n + t) // (t - 1),
+        -n + 5,
+        n // 2 * 3,
+    ):
         x = Value(Type("f32", (d, 2)), name="x")
         g = graph_of("f", [x], [ops.exp(x)])
         assert parse(dump(g)).inputs[0].type is x.type, dump(g)
