@@ -1,5 +1,7 @@
 """The layers of Keras 3 under their public names. Re-exports only."""
 
+from kcompile.input_layer import Input as Input
+from kcompile.input_layer import InputLayer as InputLayer
 from kcompile.input_spec import InputSpec as InputSpec
 from kcompile.layer import Layer as Layer
 from kcompile.layers.activation import ELU as ELU

@@ -19,6 +19,7 @@ from kcompile.layers.activation import Softmax
 from kcompile.layers.einsum_dense import EinsumDense
 from kcompile.layers.regularization import Dropout
 from kcompile.layers.settings import build_child, configured
+from kcompile.tensor import Tensor
 
 _SHARED = (
     "kernel_initializer", "bias_initializer", "kernel_regularizer", "bias_regularizer", "kernel_constraint",
@@ -185,6 +186,8 @@ class MultiHeadAttention(Layer):
         mask = self._mask(
             query, value, query_mask, value_mask, key_mask, attention_mask, use_causal_mask
         )
+        # the masks have done their work: the projections neither need nor pass them on
+        query, value, key = (Tensor(x.value) for x in (query, value, key))
         gate = self._gate_dense(query) if self._use_gate else None
         q, k, v = self._query_dense(query), self._key_dense(key), self._value_dense(value)
         out, scores = self._attend(q, k, v, mask, training, return_attention_scores)

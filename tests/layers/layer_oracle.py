@@ -87,7 +87,7 @@ def covers(mine: Any, other: Any) -> None:
         assert mine == (pytest.approx(other) if isinstance(other, float) else other)
 
 
-def pair(name: str, *args: Any, **kwargs: Any) -> tuple[Any, Any]:
+def pair(name: str, /, *args: Any, **kwargs: Any) -> tuple[Any, Any]:
     """Our layer and Keras's. An argument that is a function is called with each side's module."""
 
     def made(side: Any) -> Any:

@@ -6,6 +6,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+
 from tests.layers.layer_oracle import check, data, pair
 
 IMAGE = data(2, 7, 6, 4)

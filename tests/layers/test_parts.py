@@ -7,7 +7,6 @@ from typing import Any
 
 import numpy as np
 import pytest
-from tests.layers.layer_oracle import close, data, keras, plain, torch
 
 import kcompile.activations as activations
 import kcompile.constraints as constraints
@@ -15,6 +14,7 @@ import kcompile.initializers as initializers
 import kcompile.random as random
 import kcompile.regularizers as regularizers
 from kcompile.errors import KCError
+from tests.layers.layer_oracle import close, data, keras, plain, torch
 
 X = np.concatenate(
     [data(3, 6) * 3, [[-2.0, -1.0, -0.5, 0.0, 0.5, 1.0], [30, -30, 3, -3, 6, 2]]]
@@ -123,7 +123,9 @@ def test_a_plain_initializer_is_keras(case: tuple[str, dict[str, Any]]) -> None:
     for dtype in ("float32", "float64", "int32"):
         close(ours((3, 4), dtype=dtype), theirs((3, 4), dtype=dtype))
     # Keras loses the gain of an Identity in its config
-    assert plain(ours.get_config()) == plain(theirs.get_config()) | ({"gain": 2.0} if name == "Identity" else {})
+    assert plain(ours.get_config()) == plain(theirs.get_config()) | (
+        {"gain": 2.0} if name == "Identity" else {}
+    )
 
 
 @pytest.mark.parametrize(
@@ -178,7 +180,11 @@ def test_get_by_name_and_config(side: Any) -> None:
         if cls.__name__ != "Identity":
             assert mine["config"].keys() == other["config"].keys()
             for k, v in mine["config"].items():
-                assert v == (pytest.approx(other["config"][k]) if isinstance(v, float) else other["config"][k])
+                assert v == (
+                    pytest.approx(other["config"][k])
+                    if isinstance(v, float)
+                    else other["config"][k]
+                )
         assert type(side.get(module.serialize(theirs()))) is cls
     for wrong in ("glorot_unifrom", "l22", 1j):
         with pytest.raises(KCError, match=r"known|Pass|pass"):
