@@ -60,7 +60,7 @@ class Node:
         at: str | None = None,
     ):
         self.op, self.inputs, self.attrs = op, inputs, attrs
-        self.outs = tuple(Value(t, self, i) for i, t in enumerate(types))
+        self.outs = tuple([Value(t, self, i) for i, t in enumerate(types)])
         self.at = _at[-1] if at is None else at
         self.serial = next(_serial)
 

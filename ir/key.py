@@ -9,9 +9,7 @@ from __future__ import annotations
 import hashlib
 from typing import Any
 
-from ir.dims import Dim
 from ir.graph import Graph, Value
-from ir.op import attr_key
 
 
 def key(graph: Graph) -> str:
@@ -25,14 +23,14 @@ def equal(a: Graph, b: Graph) -> bool:
 
 
 def attrs_key(attrs: tuple[Any, ...], known: dict[Graph, str] | None = None) -> Any:
-    """A hashable key of a node's attributes, bodies by structure. `known` remembers bodies."""
-    found = []
+    """A hashable key of a node's attributes, bodies by structure. `known` remembers bodies.
+
+    The spelling of normalised attributes tells 1 from 1.0 and True, 0.0 from -0.0, and NaN is NaN.
+    """
     for a in attrs:
         if isinstance(a, Graph):
-            found.append(("graph", _key(a, {} if known is None else known)))
-        else:
-            found.append(attr_key(a))
-    return tuple(found)
+            return tuple([_attr(a, {} if known is None else known) for a in attrs])
+    return repr(attrs)
 
 
 def _key(graph: Graph, known: dict[Graph, str]) -> str:
@@ -47,7 +45,7 @@ def _key(graph: Graph, known: dict[Graph, str]) -> str:
         reads = [number[v] for v in n.inputs]
         for v in n.outs:
             number[v] = len(number)
-        shown = [_attr(a, known) for a in n.attrs]
+        shown = attrs_key(n.attrs, known)
         lines.append(f"{n.op.name} {reads} {shown} {[v.type for v in n.outs]}")
     lines.append(f"out {[number[v] for v in graph.outputs]}")
     known[graph] = hashlib.sha256("\n".join(lines).encode()).hexdigest()
@@ -55,8 +53,4 @@ def _key(graph: Graph, known: dict[Graph, str]) -> str:
 
 
 def _attr(a: Any, known: dict[Graph, str]) -> str:
-    if isinstance(a, Graph):
-        return "graph " + _key(a, known)
-    if isinstance(a, (Dim, int)) and not isinstance(a, bool):
-        return str(a)
-    return repr(attr_key(a))
+    return "graph " + _key(a, known) if isinstance(a, Graph) else repr(a)

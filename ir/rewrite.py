@@ -117,8 +117,10 @@ def with_inputs(node: Node, inputs: tuple[Value, ...]) -> Node:
     """A copy of `node` on other operands: same attributes, path and names; types inferred anew where
     an operand's type differs. Raises IRError."""
     types: Sequence[Type] = [v.type for v in node.outs]
-    if any(a.type is not b.type for a, b in zip(inputs, node.inputs, strict=True)):
-        types = node.op.result_types(tuple(v.type for v in inputs), node.attrs)
+    for a, b in zip(inputs, node.inputs, strict=True):
+        if a.type is not b.type:
+            types = node.op.result_types(tuple(v.type for v in inputs), node.attrs)
+            break
     copy = Node(node.op, inputs, node.attrs, types, node.at)
     for old, new in zip(node.outs, copy.outs, strict=True):
         new.name = old.name

@@ -24,7 +24,7 @@ from ir.passes.order import order
 from ir.passes.recompute import recompute
 from ir.passes.simplify import simplify
 from ir.pipeline import optimise
-from ir.text import dump, named, parse
+from ir.text import dump, parse
 from ir.verify import verify
 from tests.ir.graphs import arrays, graphs
 
