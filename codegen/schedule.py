@@ -17,10 +17,12 @@ from ir.types import NUMPY
 
 @dataclass(frozen=True)
 class Blocks:
-    """What a block should be: at most about `bytes` of values at once; no loop below `least` bytes."""
+    """What a block should be: at most about `bytes` for the largest value in it; no loop where no value
+    has `least` bytes. window: the same for values that windows make (im2col)."""
 
-    bytes: int = 256 * 1024
-    least: int = 1024 * 1024
+    bytes: int = 64 * 1024
+    least: int = 192 * 1024
+    window: int = 512 * 1024
 
 
 def size_of(e: E) -> int:
@@ -37,8 +39,12 @@ def row_blocks(region: Region, blocks: Blocks) -> Schedule:
     The axis must be one that nothing walks along and that no reduction but a plain sum or product sums over.
     """
     nodes = [e for e in region.nodes() if e.op not in ("load", "const", "iota")]
-    total = sum(size_of(e) for e in nodes)
-    if total < blocks.least:
+    dots = [e for e in nodes if e.op == "dot"]
+    windowed = any(_window(a) for e in dots for a in e.args)
+    if dots and not windowed:
+        return Schedule()
+    everything = [e for e in region.nodes() if e.op not in ("const", "iota")] if windowed else nodes
+    if max((size_of(e) for e in everything), default=0) < (blocks.window if windowed else blocks.least):
         return Schedule()
     barred = set(_walked(region.nodes()))
     largest = max((size_of(e) for e in nodes), default=0)
@@ -51,12 +57,18 @@ def row_blocks(region: Region, blocks: Blocks) -> Schedule:
         # a value that is summed over the axis and then read along it would be computed twice
         if _read_again(nodes, axis):
             continue
-        along = sum(size_of(e) for e in nodes if axis in e.axes)
-        tile = _divisor(axis.size, max(1, int(blocks.bytes * axis.size / max(along, 1))))
+        along = max(size_of(e) for e in everything if axis in e.axes)
+        room = blocks.window if windowed else blocks.bytes
+        tile = _divisor(axis.size, max(1, room * axis.size // max(along, 1)))
         if tile >= axis.size:
             continue
         return Schedule((Group((axis,), "loop", tile),), {"loop": axis.name, "tile": tile})
     return Schedule()
+
+
+def _window(e: E) -> bool:
+    """Whether a load reads windows that overlap."""
+    return e.op == "load" and any(isinstance(i, Aff) and len(i.terms) > 1 for i in e.attr[1])
 
 
 def _leading(region: Region) -> list[Axis]:

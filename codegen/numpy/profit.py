@@ -11,6 +11,7 @@ from ir.passes.fuse import CLONED, Group
 ALONE = frozenset({"contract", "unfold", "fold", "concat", "scatter_add", "scatter_along", "sort", "argsort",
                    "cumsum", "cumprod", "pad", "gather", "take_along", "random_bits", "random_uniform"})  # fmt: skip
 SMALL = 64 * 1024  # bytes: what fits the cache anyway may be grouped freely
+WHOLE = 192 * 1024  # bytes: what a reader of a product takes at once
 
 
 def profit(node: Node, group: Group) -> str:
@@ -26,6 +27,8 @@ def profit(node: Node, group: Group) -> str:
     if mine * 8 < theirs or theirs * 8 < mine:
         return "it is of another size"
     for n in group.nodes:
+        if n.op.name == "contract" and not n.attrs[1] and mine > WHOLE:
+            return "a product runs at once, its reader by blocks of rows"
         if n.op.name.startswith(("reduce", "arg")) and _lead(n) and node.op.name not in CLONED and mine > SMALL:
             if any(v in group.env and group.env[v] in n.outs for v in _through(node)):
                 return "the sum over rows is complete only after the rows"
