@@ -12,21 +12,31 @@ import subprocess
 import sys
 from pathlib import Path
 
+import kcompile.layers as layers
+
 ROOT = Path(__file__).parents[2]
 README = ROOT / "README.md"
 TABLE = re.compile(r"(?<=<!-- layers -->\n).*?(?=<!-- /layers -->)", re.S)
 
 
-def table() -> str:
-    """A row for each module of layers, from `kcompile.layers`."""
-    import kcompile.layers as layers
+KINDS = {  # where a module's name is not what a reader looks for
+    "batch_normalization": "normalization", "dot_attention": "attention", "einsum_dense": "core", "input_layer": "core",
+    "cells": "recurrent", "gated_cells": "recurrent", "stacked_cells": "recurrent", "rnn": "recurrent",
+    "separable": "convolution", "resizing": "reshaping", "merging": "merging branches", "wrappers": "wrappers of layers",
+}  # fmt: skip
 
+
+def table() -> str:
+    """A row for each kind of layer, from `kcompile.layers`."""
     rows: dict[str, list[str]] = {}
     for name, thing in inspect.getmembers(layers, inspect.isclass):
-        home = thing.__module__.rsplit(".", 1)[-1]
         if issubclass(thing, layers.Layer) and thing.__name__ == name and thing is not layers.Layer:
-            rows.setdefault(home.replace("_", " "), []).append(f"`{name}`")
-    lines = [f"| {home} | {', '.join(sorted(names))} |" for home, names in sorted(rows.items())]
+            home = thing.__module__.rsplit(".", 1)[-1]
+            rows.setdefault(KINDS.get(home, home), []).append(name)
+    lines = [
+        f"| {kind} | {', '.join(f'`{n}`' for n in sorted(names))} |"
+        for kind, names in sorted(rows.items())
+    ]
     return "\n".join(["| kind | layers |", "|---|---|", *lines, ""])
 
 
