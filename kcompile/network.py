@@ -13,6 +13,7 @@ import numpy as np
 
 import kcompile.ops as ops
 import kcompile.serialization as serialization
+import kcompile.tree as tree
 from kcompile.errors import KCValueError
 from kcompile.operation import Node, OpCall, node_of
 from kcompile.tensor import KerasTensor, Tensor
@@ -53,7 +54,7 @@ class Network:
         visited: dict[Any, int] = {}
         state: dict[Node, bool] = {}  # False while its operands are followed
         sources = {id(t) for t in self.flat_inputs}
-        for t in self.flat_outputs:
+        for t in tree.flatten(self.outputs):  # a dict in the order of its sorted keys, as in Keras
             todo: list[tuple[Node, bool]] = [(self._node(t, sources), False)]
             while todo:
                 node, done = todo.pop()

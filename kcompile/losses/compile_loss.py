@@ -180,11 +180,6 @@ class CompileLoss(Loss):
                 return list(enumerate(flat))
         else:
             by_name = {o.name: i for i, o in enumerate(self._outputs) if o.name is not None}
-            by_name |= {
-                n: i
-                for i, n in enumerate(self.output_names or [])
-                if len(self.output_names or []) == count
-            }
             nested = isinstance(y_pred, dict)
             if not any(tree.is_nested(v) for v in given.values()) and set(given) <= set(by_name):
                 if nested or what == "loss_weights" or len(given) == count:
