@@ -32,6 +32,11 @@ def count() -> int:
     return int(wanted)
 
 
+def chosen() -> bool:
+    """Whether the user set a number of threads."""
+    return "KCOMPILE_THREADS" in os.environ
+
+
 class _Batch:
     """The jobs of one `run`: how many are still out, and the first error."""
 

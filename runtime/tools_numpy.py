@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 
-from runtime import threads
+from runtime import blas, threads
 from runtime.memory import Array
 
 _GOLDEN, _WEYL = 0x9E3779B9, np.uint64(0xBB67AE85)
@@ -87,7 +87,9 @@ class Tools:
 
 
 def make_tools() -> Tools:
-    """Tools for one program."""
+    """Tools for one program. `KCOMPILE_THREADS`, where set, holds for matrix products too."""
+    if threads.chosen():
+        blas.set_threads(threads.count())
     return Tools()
 
 

@@ -19,6 +19,7 @@ from kcompile.fit.arrays import SparseRows
 from kcompile.fit.batch import Batch
 from kcompile.fit.sources import Arrays, Stream
 from kcompile.step import StepFunction
+from runtime.feed import feeder
 
 _STOP = {"train": "stop_training", "test": "stop_evaluating", "predict": "stop_predicting"}
 _BLOCK = 256  # batches between two looks at whether the loop was asked to stop, where nobody listens
@@ -154,31 +155,27 @@ def _feeder(
     source: Arrays, order: np.ndarray[Any, Any] | None, exe: Any
 ) -> Callable[[int, int], None]:
     """A function (low, high) that puts those samples into the data buffers of `exe`."""
-    pairs = list(zip(source.data.leaves(), exe.data, strict=True))
-    if any(isinstance(a, SparseRows) or a.dtype != t.dtype for a, t in pairs):
+    arrays = source.data.leaves()
+    if not any(isinstance(a, SparseRows) for a in arrays):
+        return feeder(arrays, exe.data, order)
+    pairs = list(zip(arrays, exe.data, strict=True))
 
-        def convert(low: int, high: int) -> None:
-            index = slice(low, high) if order is None else order[low:high]
-            for a, t in pairs:
-                part = a[index]
-                np.copyto(t, part.dense() if isinstance(part, SparseRows) else part, casting="unsafe")
+    def densify(low: int, high: int) -> None:
+        index = slice(low, high) if order is None else order[low:high]
+        for a, t in pairs:
+            part = a[index]
+            np.copyto(t, part.dense() if isinstance(part, SparseRows) else part, casting="unsafe")
 
-        return convert
-    if order is None:
+    return densify
 
-        def copy(low: int, high: int) -> None:
-            for a, t in pairs:
-                t[...] = a[low:high]
 
-        return copy
-    takes = [(a.take, t) for a, t in pairs]
+class Steps:
+    """The steps of a model by kind, each with what it was traced from; opaque to those who look for weights."""
 
-    def gather(low: int, high: int) -> None:
-        index = order[low:high]
-        for take, t in takes:
-            take(index, 0, t, "clip")
+    __slots__ = ("by_kind",)
 
-    return gather
+    def __init__(self) -> None:
+        self.by_kind: dict[str, tuple[list[Any], StepFunction]] = {}
 
 
 def step_function(model: Any, kind: str) -> StepFunction:
@@ -194,7 +191,7 @@ def step_function(model: Any, kind: str) -> StepFunction:
         None,
         *model.non_trainable_variables,
     ]
-    known: dict[str, tuple[list[Any], StepFunction]] = model.__dict__.setdefault("_step_functions", {})
+    known = model.__dict__.setdefault("_step_functions", Steps()).by_kind
     found = known.get(kind)
     if found is not None and len(found[0]) == len(anchors):
         if all(a is b for a, b in zip(found[0], anchors, strict=True)):

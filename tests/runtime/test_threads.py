@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import os
+import subprocess
+import sys
 import threading
+from pathlib import Path
 
 import pytest
 
@@ -52,3 +55,22 @@ def test_count(monkeypatch):
         threads.count()
     monkeypatch.delenv("KCOMPILE_THREADS")
     assert 1 <= threads.count() <= (os.cpu_count() or 1)
+
+
+def test_matrix_products_use_as_many_threads(tmp_path):
+    code = """
+import numpy as np, sys, threading
+from runtime import blas, threads
+from runtime.tools_numpy import make_tools
+np.ones((600, 600)) @ np.ones((600, 600))
+if not blas.set_threads(2):
+    sys.exit("another library")
+make_tools()
+import ctypes
+lib = ctypes.CDLL(blas._loaded()[0])
+get = next(getattr(lib, n.replace("_set_", "_get_")) for n in blas._NAMES if hasattr(lib, n))
+print(get())
+"""
+    env = os.environ | {"KCOMPILE_THREADS": "1", "PYTHONPATH": str(Path(__file__).parents[2])}
+    done = subprocess.run([sys.executable, "-c", code], env=env, capture_output=True, text=True)
+    assert done.stdout.strip() == "1" or "another library" in done.stderr
