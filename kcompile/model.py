@@ -26,6 +26,7 @@ from kcompile.layer import Layer
 from kcompile.losses.compile_loss import CompileLoss
 from kcompile.metrics.compile_metrics import CompileMetrics
 from kcompile.metrics.reduction import Mean
+from kcompile.optimizers.loss_scale import LossScaleOptimizer
 from kcompile.model_summary import print_summary
 from kcompile.network import Network, rebuild
 from kcompile.tensor import KerasTensor
@@ -211,6 +212,9 @@ class Model(Layer):
         if metrics is not None or weighted_metrics is not None:
             compile_metrics = CompileMetrics(metrics, weighted_metrics, output_names=names)
         self.optimizer = optimizers.get(optimizer)
+        half = auto_scale_loss and self.optimizer is not None and self.dtype_policy.name == "mixed_float16"
+        if half and not isinstance(self.optimizer, LossScaleOptimizer):
+            self.optimizer = LossScaleOptimizer(self.optimizer, name="loss_scale_optimizer")
         self.loss = loss
         self._compile_loss, self._compile_metrics = compile_loss, compile_metrics
         self.loss_tracker = Mean(name="loss")

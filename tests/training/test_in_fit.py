@@ -195,3 +195,52 @@ def test_own_loss_and_metric() -> None:
         return dense(k, None, optimizer="sgd", loss=cubes, metrics=[Bias(), cubes])
 
     both(make, X, NUMBERS)
+
+
+@pytest.mark.parametrize("policy", ["mixed_float16", "mixed_bfloat16"])
+def test_mixed_precision(policy: str) -> None:
+    def make(k: Any) -> Any:
+        k.mixed_precision.set_global_policy(policy)
+        try:
+            return dense(
+                k,
+                "softmax",
+                optimizer=k.optimizers.Adam(0.02),
+                loss="sparse_categorical_crossentropy",
+            )
+        finally:
+            k.mixed_precision.set_global_policy("float32")
+
+    theirs, ours = make(keras), make(kcompile)
+    assert type(ours.optimizer).__name__ == type(theirs.optimizer).__name__
+    ours.set_weights(theirs.get_weights())
+    arguments = {"batch_size": BATCH, "epochs": EPOCHS, "shuffle": False, "verbose": 0}
+    close(
+        ours.fit(X, LABELS, **arguments).history["loss"],
+        theirs.fit(X, LABELS, **arguments).history["loss"],
+        rtol=5e-3,
+    )
+
+
+def test_compile_configs_are_exchanged_with_keras() -> None:
+    def make(k: Any) -> Any:
+        return dense(
+            k,
+            "softmax",
+            optimizer=k.optimizers.Adam(k.optimizers.schedules.CosineDecay(0.1, 100), clipnorm=1.0),
+            loss=k.losses.SparseCategoricalCrossentropy(),
+            metrics=["accuracy", k.metrics.SparseTopKCategoricalAccuracy(k=2)],
+            weighted_metrics=[k.metrics.SparseCategoricalCrossentropy(name="ce")],
+        )
+
+    theirs, ours = make(keras), make(kcompile)
+    given, written = theirs.get_compile_config(), ours.get_compile_config()
+    assert written["optimizer"]["config"] == given["optimizer"]["config"]
+    ours.compile_from_config(given)
+    theirs.compile_from_config(written)
+    ours.set_weights(theirs.get_weights())
+    arguments = {"batch_size": BATCH, "epochs": EPOCHS, "shuffle": False, "verbose": 0}
+    found, expected = ours.fit(X, LABELS, **arguments), theirs.fit(X, LABELS, **arguments)
+    assert list(found.history) == list(expected.history)
+    for key, values in expected.history.items():
+        close(found.history[key], values, rtol=1e-4, atol=1e-5)
