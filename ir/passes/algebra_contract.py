@@ -11,7 +11,7 @@ from typing import Any
 from ir.graph import Node, Value
 from ir.ops.contract import Window, contract, extents, letters, windows_of
 from ir.ops.elementwise import mul
-from ir.ops.movement import broadcast, pad, reshape, slice_
+from ir.ops.movement import broadcast, pad, reduce_sum, reshape, slice_
 from ir.rewrite import Replacement
 
 
@@ -52,7 +52,8 @@ def _transposed(n: Node) -> Replacement:
 
 
 def _repeated(n: Node) -> Replacement:
-    """An operand repeated along a letter that the other operand has, or that only the result has."""
+    """An operand repeated along letters that the other operand or the result has: those of the other
+    that are not in the result are summed there first."""
     spec, windows, _, _ = n.attrs
     if windows:
         return None
@@ -69,9 +70,14 @@ def _repeated(n: Node) -> Replacement:
             continue  # summed over equal numbers: the count would have to be multiplied in
         if not any(c in other and c not in result for c in left):
             continue  # nothing would be left to sum
-        parts[k] = left
+        rest = n.inputs[1 - k]
+        alone = tuple(i for i, c in enumerate(other) if c in new and c not in result)
+        if alone:
+            rest = reduce_sum(rest, axes=alone)
+            other = "".join(c for i, c in enumerate(other) if i not in alone)
+        parts[k], parts[1 - k] = left, other
         kept = "".join(c for c in result if c in left or c in other)
-        operands = list(n.inputs)
+        operands = [rest, rest]
         operands[k] = inner.inputs[0]
         small = _again(n, operands, [parts[0], parts[1], kept])
         if kept == result:

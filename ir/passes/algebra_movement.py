@@ -147,15 +147,19 @@ def _pad(n: Node) -> Replacement:
     if n.outs[0].type is x.type and all(a == 0 for a in low):
         return x
     inner = _made_by(x, "pad")
-    if inner is not None and not any(interior) and repr(inner.attrs[3]) == repr(value):
-        return pad(  # type: ignore[no-any-return]
-            inner.inputs[0],
-            low=tuple(a + b for a, b in zip(low, inner.attrs[0], strict=True)),
-            high=tuple(a + b for a, b in zip(high, inner.attrs[1], strict=True)),
-            interior=inner.attrs[2],
-            value=value,
-        )
-    return None
+    if inner is None or repr(inner.attrs[3]) != repr(value):
+        return None
+    below, above, between, _ = inner.attrs
+    for a, b, c, gap in zip(below, above, between, interior, strict=True):
+        if gap and (a, b, c) != (0, 0, 0):
+            return None  # gaps between the padding of the inner pad
+    return pad(
+        inner.inputs[0],
+        low=tuple(a + b for a, b in zip(low, below, strict=True)),
+        high=tuple(a + b for a, b in zip(high, above, strict=True)),
+        interior=tuple(a + b for a, b in zip(interior, between, strict=True)),
+        value=value,
+    )
 
 
 def _concat(n: Node) -> Replacement:
