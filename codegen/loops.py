@@ -13,6 +13,7 @@ The expressions (`E.op`, what `args` are, what `attr` holds):
     <op>      operands               a pointwise op of the graph, with the op's attributes
     red       x                      (fn, over)  fn: sum, max, min, prod; over: tuple of axes
     argred    x                      (fn, axis)  position (i32) of the first max or min
+    first     x                      (fn, over)  bool: whether this is the first max or min along `over`
     dot       x, y                   (precision, over)  sum of products over `over`
     cum       x                      (fn, axis, reverse, exclusive)  fn: sum, prod
     sort, argsort  x                 (axis,)

@@ -103,6 +103,8 @@ def _check(e: E, looped: set[Axis]) -> None:
         whole = [e.attr[0], *(a for a, _ in e.attr[1])]
     elif e.op == "fold":
         whole = [a for w in e.attr for a in w[:3]]
+    elif e.op == "first":
+        whole = list(e.attr[1])
     elif e.op == "scatter":
         whole = [e.attr[0], *e.attr[1]]
     bad = [a for a in whole if a in looped]

@@ -175,6 +175,10 @@ class _Builder:
             a = node.attrs[0]
             old = self.single(self.extents(node, 1)[a])
             return E("scatter", (args[0], args[1]), (self.single(dims[a]), (old,)), out.dtype, axes)
+        if op == "eq":
+            found = first_extreme(args[0], args[1]) or first_extreme(args[1], args[0])
+            if found is not None:
+                return found
         assert not node.op.is_composite and op not in OPAQUE, f"{op} in a region"
         return E(op, tuple(args), node.attrs, out.dtype, union_axes(args))
 
@@ -275,8 +279,14 @@ class _Builder:
     # -- order ------------------------------------------------------------------------------------
 
     def order(self, region: Region) -> tuple[Axis, ...]:
-        """Every axis; those of the largest stores first, as they stand there."""
+        """Every axis; those of the largest stores first, as they stand there.
+
+        The taps of what is folded come before all, so that each tap is a stretch of memory.
+        """
         seen: dict[Axis, None] = {}
+        for e in region.nodes():
+            if e.op == "fold" and e.args[0].op != "dot":
+                seen.update((w[2], None) for w in e.attr)
         for s in sorted(region.stores, key=lambda s: -_size(s.buf.shape)):
             for i in s.idx:
                 for a, _ in sorted(i.terms, key=lambda t: -abs(t[1])):
@@ -299,6 +309,21 @@ def _size(shape: tuple[int, ...]) -> int:
     for d in shape:
         n *= d
     return n
+
+
+def first_extreme(iota: E, where: E) -> E | None:
+    """`position == argmax(x)` as one expression, where the positions run over the axes of the argmax."""
+    if iota.op != "iota" or where.op != "argred":
+        return None
+    fn, over = where.attr
+    flat, step = Aff(), 1
+    for a in reversed(over):
+        flat = flat + Aff(((a, step),))
+        step *= a.size
+    if repr(flat) != repr(iota.attr[0]) or {a for a, _ in flat.terms} != {a for a, _ in iota.attr[0].terms}:
+        return None
+    x = where.args[0]
+    return E("first", (x,), (fn, over), "bool", x.axes)
 
 
 def at(x: E, env: Sequence[tuple[Axis, Aff]], fill: Any, axes: tuple[Axis, ...] | None = None) -> E:

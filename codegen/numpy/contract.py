@@ -96,7 +96,7 @@ def _by_taps(
         return False
     if taps <= TAPS and min(_size(em, rows), _size(em, cols)) <= 4:
         t = em.scratch(axes, out.slot.dtype)
-        for k, (xk, yk) in enumerate(_positions(em, over, [x, y])):
+        for k, (xk, yk) in enumerate(positions(em, over, [x, y])):
             em.map("multiply({1}, {2}, {0})", t if k else out, [xk, yk], axes)
             if k:
                 em.map("add({0}, {1}, {0})", out, [t], axes)
@@ -105,14 +105,14 @@ def _by_taps(
     if _size(em, few) <= TAPS:  # the weight gradient: a sum of products for each tap
         big = em.scratch([*over, *batch], out.slot.dtype)
         order = [*over, *batch]
-        for xk, yk, ok in _positions(em, few, [x, y, out]):
+        for xk, yk, ok in positions(em, few, [x, y, out]):
             em.map("multiply({1}, {2}, {0})", big, [xk, yk], order)
             sum_over(em, ok, big, batch, over)
         return True
     return False
 
 
-def _positions(em: Emitter, axes: Sequence[Axis], views: Sequence[View]) -> list[tuple[View, ...]]:
+def positions(em: Emitter, axes: Sequence[Axis], views: Sequence[View]) -> list[tuple[View, ...]]:
     """The views at each position of some axes."""
     found: list[tuple[View, ...]] = [tuple(views)]
     for a in axes:

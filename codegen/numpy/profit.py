@@ -16,9 +16,11 @@ WHOLE = 192 * 1024  # bytes: what a reader of a product takes at once
 
 def profit(node: Node, group: Group) -> str:
     """Why `node` should not join `group`; empty where it should."""
+    if node.op.name == "fold" and any(v in group.env for v in _through(node)) and group.nodes[-1].op.name != "contract":
+        return ""
     if node.op.name in ALONE:
         return "it takes whole arrays"
-    if group.nodes and any(n.op.name in ("fold", "concat", "pad", "scatter_add", "scatter_along") for n in group.nodes):
+    if group.nodes and any(n.op.name in ("concat", "pad", "scatter_add", "scatter_along") for n in group.nodes):
         return "the group writes a whole array at a time"
     mine = _work(node)
     theirs = max((_bytes(v) for n in group.nodes if n.op.name not in CLONED for v in n.outs), default=0)

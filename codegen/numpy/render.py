@@ -162,6 +162,8 @@ class _Renderer:
             contract.dot(em, e, out, args[0], args[1], axes)
         elif e.op == "red":
             self.reduce(e, out, axes)
+        elif e.op == "first":
+            self.first(e, out, axes)
         elif e.op == "argred":
             self.position(e, out, axes)
         elif e.op == "cum":
@@ -191,11 +193,14 @@ class _Renderer:
         em, (fn, over) = self.em, e.attr
         x = self.solid(e.args[0])
         over = [a for a in over if em.extent(a) > 1]
-        if fn == "sum":
-            contract.sum_over(em, out, x, axes, over)
-            return
         if not over:
             em.copy(out, x, axes)
+            return
+        if fn == "sum" and (len(over) == 1 or not self.by_taps(x, axes, over)):
+            contract.sum_over(em, out, x, axes, over)
+            return
+        if e.dtype != "bool" and self.by_taps(x, axes, over):
+            self.running_best(fn, out, x, axes, over)
             return
         flat, dims = self.lined(x, axes, over)
         name = {"max": "maximum", "min": "minimum", "prod": "multiply"}[fn]
@@ -203,6 +208,46 @@ class _Renderer:
             name = {"max": "logical_or", "min": "logical_and"}[fn]
         dst = self.lined(out, axes, [])[0]
         em.call(f"{name}.reduce({{1}}, {dims}, None, {{0}})", [dst, flat], [0])
+
+    def by_taps(self, x: View, axes: Sequence[Axis], over: Sequence[Axis]) -> bool:
+        """Whether a reduction is best taken position by position: few of them, and long runs of the rest."""
+        em = self.em
+        taps, rest = math.prod(em.extent(a) for a in over), math.prod(em.extent(a) for a in axes)
+        inner = min((abs(s) for a, s in x.strides.items() if a in axes and s and em.extent(a) > 1), default=0)
+        outer = min((abs(x.strides.get(a, 0)) for a in over), default=0)
+        return 1 < taps <= 32 and rest >= 8 * taps and 0 < inner <= outer
+
+    def running_best(self, fn: str, out: View, x: View, axes: Sequence[Axis], over: Sequence[Axis]) -> None:
+        """out = x reduced over a few positions, one call each."""
+        name = _COMBINE[fn]
+        taps = [v for (v,) in contract.positions(self.em, over, [x])]
+        self.em.map(f"{name}({{1}}, {{2}}, out={{0}})", out, taps[:2], axes)
+        for v in taps[2:]:
+            self.em.map(f"{name}({{0}}, {{1}}, out={{0}})", out, [v], axes)
+
+    def first(self, e: E, out: View, axes: list[Axis]) -> None:
+        """out = whether a position is the first to hold the extreme: equal to it, and none before is."""
+        em, (fn, over) = self.em, e.attr
+        x = self.solid(e.args[0])
+        kept = [a for a in axes if a not in over]
+        best, taken = em.scratch(kept, e.args[0].dtype), em.scratch(kept, "bool")
+        pairs = contract.positions(em, over, [x, out])
+        name = _COMBINE[fn]
+        if len(pairs) == 1:
+            em.map("{0}.fill({1})", out, [Const(True, "bool")], axes)
+            return
+        em.map(f"{name}({{1}}, {{2}}, out={{0}})", best, [pairs[0][0], pairs[1][0]], kept)
+        for v, _ in pairs[2:]:
+            em.map(f"{name}({{0}}, {{1}}, out={{0}})", best, [v], kept)
+        for k, (v, hit) in enumerate(pairs):
+            em.map("equal({1}, {2}, {0})", hit, [v, best], kept)
+            if k == 1:
+                em.map("greater({0}, {1}, {0})", hit, [pairs[0][1]], kept)
+                em.map("logical_or({1}, {2}, {0})", taken, [pairs[0][1], hit], kept)
+            elif k:
+                em.map("greater({0}, {1}, {0})", hit, [taken], kept)
+                if k + 1 < len(pairs):
+                    em.map("logical_or({0}, {1}, {0})", taken, [hit], kept)
 
     def lined(self, x: View, kept: Sequence[Axis], over: Sequence[Axis]) -> tuple[Shaped, object]:
         """x as [kept.., over], the last in one dimension where strides allow; and the axis to give."""

@@ -18,7 +18,8 @@ from ir.rewrite import map_bodies
 from ir.spaces import Extent, Mismatch, Spaces
 from ir.types import Type
 
-CLONED = frozenset({"full", "size", "iota", "broadcast", "reshape", "transpose", "slice", "flip", "stop_gradient"})
+CLONED = frozenset({"full", "size", "iota", "broadcast", "reshape", "transpose", "slice", "flip",
+                    "stop_gradient", "unfold"})  # fmt: skip
 FREE = frozenset({"reshape", "stop_gradient"})  # the same memory: no kernel, where they stand alone
 LIMIT = 96  # nodes in a group
 
@@ -79,11 +80,15 @@ class _Fuser:
         self.order: list[Group | Node] = []
         self.rank: dict[Node, int] = {}
         self.touching: dict[Value, list[Group]] = {}  # groups that read a value
+        self.cloned = {n for n in graph.nodes if n.op.name in CLONED}
+        for n in graph.nodes:
+            if n.op.name == "eq":
+                self.cloned |= _one_hot(n)
 
     def run(self) -> Graph:
         wanted = self._standing()
         for node in self.graph.nodes:
-            if node in self.rank or (node.op.name in CLONED and node not in wanted):
+            if node in self.rank or (node in self.cloned and node not in wanted):
                 continue
             if node.op.name in FREE or node.op.name == "scan" or node.op is fused:
                 self._alone(node)
@@ -118,7 +123,7 @@ class _Fuser:
             if v in seen:
                 continue
             seen.add(v)
-            if v.node is not None and v.node not in self.rank and v.node.op.name in CLONED:
+            if v.node is not None and v.node not in self.rank and v.node in self.cloned:
                 todo.extend(v.node.inputs)
             else:
                 yield v
@@ -214,7 +219,7 @@ class _Fuser:
             if v in g.env or v in g.inputs:
                 continue
             maker = v.node
-            if maker is not None and maker.op.name in CLONED and maker not in self.rank:
+            if maker is not None and maker in self.cloned and maker not in self.rank:
                 self._copy(maker, g, added)
             else:
                 g.inputs[v] = Value(v.type, None, 0, v.name)
@@ -258,6 +263,24 @@ class _Fuser:
                 env[old] = v
             nodes.append(new)
         return self.graph.replace(nodes=nodes, outputs=[env.get(v, v) for v in self.graph.outputs])
+
+
+def _one_hot(n: Node) -> set[Node]:
+    """The nodes of `position == argmax(windows of x)`: cheaper to do again than to keep."""
+    found = {n}
+    todo = [v.node for v in n.inputs]
+    windows = False
+    while todo:
+        m = todo.pop()
+        if m is None:
+            continue
+        if m.op.name == "unfold":
+            windows = True
+        elif m.op.name in ("argmax", "argmin", "broadcast", "reshape", "iota"):
+            if m.op.name.startswith("arg"):
+                found.add(m)
+            todo.extend(v.node for v in m.inputs)
+    return found if windows else set()
 
 
 def _plain(n: Node) -> bool:
