@@ -202,12 +202,8 @@ def test_mixed_precision(policy: str) -> None:
     def make(k: Any) -> Any:
         k.mixed_precision.set_global_policy(policy)
         try:
-            return dense(
-                k,
-                "softmax",
-                optimizer=k.optimizers.Adam(0.02),
-                loss="sparse_categorical_crossentropy",
-            )
+            loss = k.losses.SparseCategoricalCrossentropy(from_logits=True)
+            return dense(k, None, optimizer=k.optimizers.Adam(0.02), loss=loss)
         finally:
             k.mixed_precision.set_global_policy("float32")
 
