@@ -22,7 +22,7 @@ TO_IR: dict[str, str] = {
 FROM_IR: dict[str, str] = {v: k for k, v in TO_IR.items()}
 FLOATS = ("float16", "bfloat16", "float32", "float64")
 INTS = ("int8", "int16", "int32", "int64", "uint8", "uint16", "uint32", "uint64")
-_PYTHON = {bool: "bool", int: "int32", float: "float32", "float": "float32", "int": "int32"}
+_PYTHON: dict[Any, str] = {bool: "bool", int: "int32", "int": "int32"}
 
 # Each dtype with those directly above it; "int" and "float" are the weak Python scalars.
 _ABOVE: dict[str, tuple[str, ...]] = {
@@ -41,14 +41,10 @@ def standardize_dtype(dtype: Any) -> str:
     """
     if type(dtype) is str and dtype in TO_IR:
         return dtype
-    if dtype is None:
+    if dtype is None or dtype is float or isinstance(dtype, str) and dtype == "float":
         return config.floatx()
-    if dtype is float:
-        return config.floatx()
-    if dtype in (bool, int, "int"):
+    if isinstance(dtype, (type, str)) and dtype in _PYTHON:
         return _PYTHON[dtype]
-    if dtype == "float":
-        return config.floatx()
     name = getattr(dtype, "compute_dtype", None) or getattr(dtype, "name", None)
     if name is None or not isinstance(name, str):
         name = str(dtype).removeprefix("torch.") if "torch" in str(type(dtype)) else None

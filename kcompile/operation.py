@@ -143,7 +143,9 @@ class OpCall(Operation):
 
     def call(self, *args: Any, **kwargs: Any) -> Any:
         if "*" in self.spec.operands:
-            return self.spec.fn(*args, **kwargs, **self.config)
+            leading = positional(self.spec.fn)
+            fixed = {k: v for k, v in self.config.items() if k not in leading}
+            return self.spec.fn(*(self.config[k] for k in leading), *args, **kwargs, **fixed)
         bound = dict(zip(self.spec.operands, args, strict=False))
         return self.spec.fn(**bound, **kwargs, **self.config)
 
@@ -152,6 +154,11 @@ class OpCall(Operation):
     def get_config(self) -> dict[str, Any]:
         """The fixed arguments and the name, as Keras spells them."""
         return {"name": self.name, **self.config}
+
+
+def positional(fn: Callable[..., Any]) -> list[str]:
+    """The names of a function's parameters before its `*args`."""
+    return [p.name for p in inspect.signature(fn).parameters.values() if p.kind is p.POSITIONAL_OR_KEYWORD]
 
 
 def symbolic(args: Any) -> bool:
@@ -209,7 +216,7 @@ def run(fn: Callable[..., Any], *args: Any, **kwargs: Any) -> Any:
 
 def _node(spec: OpSpec, args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> Any:
     if "*" in spec.operands:  # variadic: keyword arguments and leading non-tensors are fixed
-        parameters = [p.name for p in inspect.signature(spec.fn).parameters.values() if p.kind is p.POSITIONAL_OR_KEYWORD]
+        parameters = positional(spec.fn)
         config = dict(zip(parameters, args, strict=False)) | dict(kwargs)
         return OpCall(spec, config).symbolic_call(*args[len(parameters) :])
     bound = inspect.signature(spec.fn).bind(*args, **kwargs)

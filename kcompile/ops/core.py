@@ -27,6 +27,7 @@ from kcompile.trace import leaves, map_structure, to_array
 from kcompile.variable import Variable, current_trace
 
 op = defines("keras.src.ops.core")
+numpy_op = defines("keras.src.ops.numpy")
 __all__ = [
     "cast", "cond", "convert_to_numpy", "convert_to_tensor", "custom_gradient", "dtype", "fori_loop", "is_tensor", "map", "ndim",
     "saturate_cast", "scan", "scatter", "scatter_update", "shape", "size", "slice", "slice_update", "stop_gradient", "switch",
@@ -90,7 +91,7 @@ def dtype(x: Any) -> str:
     return standardize_dtype(x.dtype if hasattr(x, "dtype") else to_array(x).dtype)
 
 
-@op("x")
+@numpy_op("x")
 def size(x: Any) -> Any:
     """The number of elements, int32."""
     return Tensor(value_of(dims.product(value_of(x).type.shape), "i32"))

@@ -105,7 +105,7 @@ def resize(
     return Tensor(reshaped(out.value, out.value.type.shape[1:])) if single else out
 
 
-@op("images")
+@op("images", cls="RGBToGrayscale")
 def rgb_to_grayscale(images: Any, data_format: str | None = None) -> Any:
     """The luminance of colour images, one channel."""
     v = inexact(images)
