@@ -230,14 +230,13 @@ class Model(Layer):
 
     @property
     def metrics(self) -> list[Any]:
-        """The loss tracker, metrics of layers, compiled metrics, and the means of single losses."""
+        """The loss tracker, compiled metrics, the means of single losses, metrics of the model and its layers."""
         out = [self.loss_tracker] if self.loss_tracker is not None else []
-        out += super().metrics
         if self._compile_metrics is not None:
             out.append(self._compile_metrics)
         if self._compile_loss is not None:
             out += self._compile_loss.metrics
-        return out
+        return out + super().metrics
 
     @property
     def metrics_names(self) -> list[str]:
