@@ -16,6 +16,7 @@ from kcompile.datasets.digits import load_data
 from kcompile.dump import dump_ir
 from kcompile.errors import KCRuntimeError
 from kcompile.export import export, verify
+from kcompile.fit.runner import step_function
 from kcompile.input_layer import Input
 from kcompile.sequential import Sequential
 from kcompile.utils.seeds import set_random_seed
@@ -59,7 +60,7 @@ def run(out: str = "demo_out", epochs: int | None = None) -> float:
     seconds = time.perf_counter() - start
     _, accuracy = model.evaluate(x_test, y_test, verbose=0)
     console.print(f"\ntrained in {seconds:.1f} s: test accuracy {accuracy:.2%} on {len(x_test)} digits it has not seen\n")
-    for step in model._step_functions["train"][1].log[:1]:
+    for step in step_function(model, "train").log[:1]:
         report.show(step.program, console)
     _write(out, "digits.ir", dump_ir(model, "simplified"))
     _write(out, "digits_kernels.py", dump_ir(model, "kernels"))

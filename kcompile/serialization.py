@@ -93,6 +93,8 @@ def get_registered_object(name: str, custom_objects: Mapping[str, Any] | None = 
 def keras_module(cls: Any) -> str | None:
     """The Keras module our class or function stands for, or None for a user's own."""
     own = getattr(cls, "__module__", "") or ""
+    if own == "kcompile.model" and getattr(cls, "__name__", "") == "Functional":
+        return "keras.src.models.functional"
     for home, module in _HOMES:
         if own == home or own.startswith(home + "."):
             return module
@@ -179,17 +181,18 @@ def _serialize_function(fn: Any) -> dict[str, Any]:
 # -- reading ---------------------------------------------------------------------------------------
 
 
-def builtin(name: str, keras_home: Any = None) -> Any:
-    """Our own class or function of this name, or None. Nothing is imported for it.
+_FUNCTIONS = frozenset({"kcompile.activations", "kcompile.losses", "kcompile.metrics"})
 
-    Where several have it (losses and metrics do), the one whose Keras module is `keras_home`.
-    """
-    for home, _ in sorted(_HOMES, key=lambda pair: pair[1] != keras_home):
+
+def builtin(name: str, function: bool = False) -> Any:
+    """Our own class (or public function) of this name, or None. Nothing is imported for it."""
+    for home, _ in _HOMES:
         module = sys.modules.get(home)
         found = getattr(module, name, None) if module is not None else None
-        if found is not None and (isinstance(found, type) or isinstance(found, types.FunctionType)):
-            if str(getattr(found, "__module__", "")).startswith("kcompile."):
-                return found
+        if not str(getattr(found, "__module__", "")).startswith("kcompile."):
+            continue
+        if isinstance(found, type) if not function else home in _FUNCTIONS and isinstance(found, types.FunctionType):
+            return found
     return None
 
 
