@@ -124,7 +124,7 @@ def _embeddings(model: Any) -> dict[int, tuple[str, int]]:
         if type(layer).__name__ != "Embedding":
             continue
         for node in getattr(layer, "_inbound_nodes", ()):
-            for t in getattr(node, "input_tensors", ()):
+            for t in node.inputs:
                 for i, given in enumerate(inputs):
                     if t is given:
                         found[i] = (layer.name, int(layer.input_dim))

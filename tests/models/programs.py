@@ -163,7 +163,7 @@ def depthwise(k: Any) -> Any:
     reg = k.regularizers.L2(1e-2)
     return k.Sequential([
         k.Input((10, 10, 3)), L.SeparableConv2D(6, 3, padding="same", activation="elu"),
-        L.AveragePooling2D(2), L.DepthwiseConv2D(3, depth_multiplier=2, kernel_initializer="he_normal"),
+        L.AveragePooling2D(2), L.DepthwiseConv2D(3, depth_multiplier=2, depthwise_initializer="he_normal"),
         L.PReLU(), L.UpSampling2D(2), L.Conv2DTranspose(4, 3, strides=2, padding="same"),
         L.GlobalMaxPooling2D(), L.Dense(4, kernel_regularizer=reg, activation="softmax"),
     ])  # fmt: skip
