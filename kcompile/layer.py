@@ -23,7 +23,7 @@ from kcompile.dtypes import is_float, standardize_dtype
 from kcompile.errors import KCNotImplementedError, KCRuntimeError, KCTypeError, KCValueError
 from kcompile.input_spec import InputSpec, check_input
 from kcompile.layer_call import (
-    build_arguments, enclosing_training, fill_masks, is_array_like, masks_of, name_failure, named_arguments, signature_of,
+    build_arguments, enclosing_training, fill_masks, in_own_scope, is_array_like, masks_of, name_failure, named_arguments, signature_of,
     tensor_arguments, training_scope,
 )  # fmt: skip
 from kcompile.operation import Node, Operation, infer, snake, symbolic
@@ -49,6 +49,11 @@ class Layer(Operation):
 
     Raises KCTypeError KC107 for unknown arguments.
     """
+
+    def __init_subclass__(cls, **kwargs: Any) -> None:
+        super().__init_subclass__(**kwargs)
+        if "build" in cls.__dict__:
+            cls.build = in_own_scope(cls.__dict__["build"])  # type: ignore[method-assign]
 
     def __new__(cls, *args: Any, **kwargs: Any) -> Any:
         made = super().__new__(cls)
@@ -329,12 +334,14 @@ class Layer(Operation):
             return self._traced_call(*args, **kwargs)
         if symbolic(args) or (kwargs and symbolic(kwargs.values())):
             return self._symbolic_call(args, kwargs)
+        outputs, losses = run_eagerly(self._eager_call, args, kwargs)
         for layer in self._flatten_layers():
-            layer._layer_losses = []
-        return run_eagerly(self._eager_call, args, kwargs)
+            layer._layer_losses = losses.get(id(layer), [])
+        return outputs
 
     def _eager_call(self, *args: Any, **kwargs: Any) -> Any:
-        return self._traced_call(*args, **kwargs)
+        outputs = self._traced_call(*args, **kwargs)
+        return outputs, current_trace().notes.get("losses", {})
 
     def _symbolic_call(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
         if not self.built:
@@ -351,7 +358,7 @@ class Layer(Operation):
         if self._parent_path is None:
             self._parent_path = here()
         shapes = build_arguments(self.build, tensors)
-        with active(None), name_scope(self.name), autocast(None):
+        with active(None), name_scope(self.name, self), autocast(None):
             self.build(*shapes)
         self._build_shapes = shapes
         self.built = True
@@ -389,7 +396,7 @@ class Layer(Operation):
             previous = kwargs.get("mask")
             previous = masks_of(first) if previous is None else previous
             cast = self.compute_dtype if self.autocast and self.compute_dtype != self.variable_dtype else None
-            with at(self._path_in(path)), name_scope(self.name), training_scope(training), autocast(cast):
+            with at(self._path_in(path)), name_scope(self.name, self), training_scope(training), autocast(cast):
                 outputs = self.call(*args, **kwargs)
                 self._finish_call(first, outputs, previous)
         except Exception as error:
@@ -496,16 +503,24 @@ class Layer(Operation):
         """The shapes it was built for."""
         if not self._build_shapes:
             return None
-        return {"input_shape": self._build_shapes[0]} if len(self._build_shapes) == 1 else {"shapes": list(self._build_shapes)}
+        names = list(inspect.signature(self.build).parameters)
+        shapes = {n: s for n, s in zip(names, self._build_shapes, strict=False) if s is not None}
+        return {"input_shape": self._build_shapes[0]} if len(shapes) <= 1 else {"shapes_dict": shapes}
 
     def build_from_config(self, config: dict[str, Any]) -> None:
         """Build for the shapes of `get_build_config`."""
         if self.built or not config:
             return
-        shapes = [config["input_shape"]] if "input_shape" in config else config.get("shapes", list(config.values()))
-        with name_scope(self.name):
-            self.build(*(map_shapes(tuple, s) for s in shapes))
-        self._build_shapes = tuple(shapes)
+        named = config.get("shapes_dict")
+        if named is not None:
+            shapes = {k: map_shapes(tuple, v) for k, v in named.items()}
+            self.build(**shapes)
+            names = list(inspect.signature(self.build).parameters)
+            self._build_shapes = tuple(shapes.get(n) for n in names)
+        else:
+            given = [config["input_shape"]] if "input_shape" in config else list(config.values())
+            self.build(*(map_shapes(tuple, s) for s in given))
+            self._build_shapes = tuple(given)
         self.built = True
 
     def __repr__(self) -> str:

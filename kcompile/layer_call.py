@@ -20,7 +20,7 @@ from ir.op import IRError
 from kcompile.errors import KCError, KCValueError
 from kcompile.tensor import KerasTensor, Tensor
 from kcompile.trace import leaves, map_structure
-from kcompile.variable import Variable
+from kcompile.variable import Variable, active, name_scope
 
 _training: list[Any] = []
 _HOUSE = os.path.dirname(os.path.abspath(__file__)) + os.sep
@@ -96,6 +96,21 @@ def fill_masks(signature: Signature, arguments: dict[str, Any], kwargs: dict[str
                 mask = masks_of(v)
                 if mask is not None:
                     kwargs[name] = mask
+
+
+def in_own_scope(build: Callable[..., None]) -> Callable[..., None]:
+    """`build`, in which weights carry the layer's name in their path whoever calls it, and after which
+    the layer is built for the shapes it was given."""
+
+    @functools.wraps(build)
+    def scoped(self: Any, *shapes: Any, **named: Any) -> None:
+        with active(None), name_scope(self.name, self):
+            build(self, *shapes, **named)
+        if shapes or named:
+            self._build_shapes = self._build_shapes or (*shapes, *named.values())
+            self.built = True
+
+    return scoped
 
 
 def build_arguments(build: Callable[..., Any], tensors: dict[str, Any]) -> tuple[Any, ...]:

@@ -88,7 +88,7 @@ class Sequential(Model):
             first = Input(batch_shape=shape, dtype=dtype.dtype if dtype is not None else _input_dtype(first))._keras_history.operation
             self._stack.insert(0, first)
         x = start = first.output
-        with active(None), name_scope(self.name):
+        with active(None), name_scope(self.name, self):
             for layer in self._stack[1:]:
                 x = layer(x)
         self.__dict__["_network"] = Network(start, x)

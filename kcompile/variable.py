@@ -28,6 +28,7 @@ class Recorder(Protocol):
 
 _traces: list[Any] = []
 _scopes: list[str] = []
+_owners: list[object] = []  # who opened each scope
 _autocast: list[str | None] = [None]
 _taken: dict[str, int] = {}
 _names: dict[str, int] = {}
@@ -49,13 +50,18 @@ def active(trace: Any) -> Iterator[None]:
 
 
 @contextmanager
-def name_scope(name: str) -> Iterator[None]:
-    """Variables made inside have `name` in their path."""
+def name_scope(name: str, owner: object = None) -> Iterator[None]:
+    """Variables made inside have `name` in their path; once where `owner` opens its scope again."""
+    if owner is not None and _owners and _owners[-1] is owner:
+        yield
+        return
     _scopes.append(name)
+    _owners.append(owner)
     try:
         yield
     finally:
         _scopes.pop()
+        _owners.pop()
 
 
 @contextmanager

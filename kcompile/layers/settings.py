@@ -15,7 +15,6 @@ import kcompile.initializers as initializers
 import kcompile.regularizers as regularizers
 from kcompile.arguments import owner
 from kcompile.errors import KCError
-from kcompile.variable import name_scope
 
 _KINDS: dict[str, Any] = {
     "activation": activations,
@@ -68,10 +67,6 @@ def weight(
 
 
 def build_child(child: Any, *shapes: Any) -> None:
-    """Build a layer that another owns, under its own name, unless it is built."""
-    if getattr(child, "built", True):
-        return
-    with name_scope(child.name):
+    """Build a layer that another owns, unless it is built."""
+    if not getattr(child, "built", True):
         child.build(*shapes)
-    child._build_shapes = shapes
-    child.built = True

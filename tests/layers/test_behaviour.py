@@ -166,7 +166,9 @@ def test_recurrent_dropout_has_one_mask_for_all_steps(
     name: str, settings: dict[str, float]
 ) -> None:
     calm = initializers.RandomNormal(stddev=0.1, seed=1)
-    layer = getattr(layers, name)(4, return_sequences=True, recurrent_initializer=calm, seed=1, **settings)
+    layer = getattr(layers, name)(
+        4, return_sequences=True, recurrent_initializer=calm, seed=1, **settings
+    )
     x = np.tile(data(30, 1, 5), (1, 80, 1))
     still, moved = run(layer, x, training=False), run(layer, x)
     assert still.shape == moved.shape and not np.allclose(still, moved)
@@ -370,3 +372,33 @@ def test_symbolic_calls_change_nothing() -> None:
     before = layer.get_weights()
     infer(layer, (KerasTensor((None, 5)),), {"training": True})
     close(layer.get_weights(), before)
+
+
+@pytest.mark.parametrize("case", EXCHANGED[:7], ids=lambda c: c[0])
+def test_building_by_hand_gives_the_paths_of_keras(case: Any) -> None:
+    name, args, kwargs, shape = case
+    ours, theirs = pair(name, *args, **kwargs, name="outer")
+    for side in (ours, theirs):
+        side.build((2, *shape))
+        assert side.built
+    assert [w.name for w in ours.weights] == [w.name for w in theirs.weights]
+    assert [w.path.count("/") for w in ours.weights] == [w.path.count("/") for w in theirs.weights]
+    assert all(w.path.startswith("outer/") for w in ours.weights)
+    assert ours.get_build_config() == {"input_shape": (2, *shape)}
+
+
+def test_a_child_built_by_its_owner_is_under_the_owner() -> None:
+    class Block(layers.Layer):
+        def __init__(self, **kwargs: Any):
+            super().__init__(**kwargs)
+            self.inner = layers.Dense(3, name="inner")
+
+        def build(self, input_shape: Any) -> None:
+            self.inner.build(input_shape)
+
+        def call(self, x: Any) -> Any:
+            return self.inner(x)
+
+    block = Block(name="block")
+    block(LINE)
+    assert [w.path for w in block.weights] == ["block/inner/kernel", "block/inner/bias"]
