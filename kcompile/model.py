@@ -162,7 +162,7 @@ class Model(Layer):
         if mask is not None:
             for x, m in zip(network.arrange(inputs), leaves(mask), strict=False):
                 x._keras_mask = m
-        return network.run(inputs)
+        return network.run(inputs, training)
 
     def compute_mask(self, inputs: Any, previous_mask: Any) -> Any:
         return None

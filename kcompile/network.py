@@ -6,7 +6,7 @@ Refuses to hold the model around them (`kcompile.model`).
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
@@ -107,8 +107,12 @@ class Network:
 
     # running
 
-    def run(self, inputs: Any, call: Callable[..., Any] | None = None) -> Any:
-        """The outputs for these Tensors (or KerasTensors), in the structure of `outputs`."""
+    def run(self, inputs: Any, training: Any = None) -> Any:
+        """The outputs for these Tensors, in the structure of `outputs`.
+
+        `training`, unless None, goes before what a layer was given when the model was made, as in Keras
+        (whose files note a default `training=False` for a layer like an explicit one).
+        """
         found: dict[int, Any] = {}
         for t, x in zip(self.flat_inputs, self.arrange(inputs), strict=True):
             found[id(t)] = x
@@ -117,8 +121,9 @@ class Network:
                 continue
             args = map_structure(lambda a: found[id(a)] if isinstance(a, KerasTensor) else a, node.args)
             kwargs = map_structure(lambda a: found[id(a)] if isinstance(a, KerasTensor) else a, node.kwargs)
-            operation = node.operation
-            results = call(operation, *args, **kwargs) if call is not None else operation(*args, **kwargs)
+            if training is not None and "training" in kwargs:
+                kwargs["training"] = training
+            results = node.operation(*args, **kwargs)
             for t, r in zip(node.output_tensors, leaves(results), strict=True):
                 found[id(t)] = r
         return map_structure(lambda t: found[id(t)], self.outputs)

@@ -94,10 +94,10 @@ def _traced_key(seed: Any) -> tuple[Any, Any, int]:
     generator = _generator(seed)
     book = trace.notes.setdefault("streams", {})
     stream = book[generator] = book.get(generator, -1) + 1
-    step = trace.initial(generator.step)
+    key, step = trace.initial(generator.seed), trace.initial(generator.step)
     if generator.step not in trace.updates and not trace.notes.get("abstract"):
         trace.updates[generator.step] = add(step, full(value=1, shape=(), dtype="u32"))
-    return trace.initial(generator.seed), step, stream
+    return key, step, stream
 
 
 def _generator(seed: Any) -> SeedGenerator:
