@@ -13,8 +13,9 @@ from codegen.numpy.program import numpy_program
 from codegen.program import VERSION, Program
 from ir.graph import Graph
 from ir.key import key
+from ir.ops.fused import fused
 from ir.passes.decompose import decompose
-from ir.passes.fuse import fuse, fused
+from ir.passes.fuse import fuse
 
 TARGETS = {"numpy": (numpy_profit, numpy_program)}
 

@@ -137,7 +137,7 @@ class _Def:
         name = e.func.id
         op = TABLE.get(name)
         attrs: dict[str, Any] = {}
-        if op is None and name in self.graphs and "fused" in TABLE:
+        if op is None and name in self.graphs:
             op = TABLE["fused"]
             self.used.add(name)
             attrs[next(a.name for a in op.attrs if a.kind == "graph")] = self.graphs[name]

@@ -71,6 +71,7 @@ from ir.ops.elementwise import (
     tan,
     tanh,
 )  # fmt: skip
+from ir.ops.fused import fused
 from ir.ops.gather import gather, scatter_add, scatter_along, take_along
 from ir.ops.losses import binary_cross_entropy, cross_entropy, sparse_cross_entropy
 from ir.ops.movement import (

@@ -19,6 +19,7 @@ from ir.op import Attr, op
 from ir.ops.contract import contract, letters
 from ir.ops.create import zeros_like
 from ir.ops.elementwise import add, neg
+from ir.ops.fused import body_flops
 from ir.ops.movement import broadcast, reduce_sum, reshape, transpose
 from ir.ops.rules import Array, require
 from ir.residuals import choose
@@ -71,11 +72,7 @@ def _meaning(
 def _flops(
     types: tuple[Type, ...], body: Graph, carries: int, xs: int, length: DimLike, reverse: bool
 ) -> DimLike:
-    total: DimLike = 0
-    for n in body.nodes:
-        if n.op.flops is not None:
-            total = total + n.op.flops(*n.op.args(tuple(v.type for v in n.inputs)), *n.attrs)
-    return total * length
+    return body_flops(body) * length
 
 
 def _vjp(

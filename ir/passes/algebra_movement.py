@@ -153,7 +153,7 @@ def _pad(n: Node) -> Replacement:
     for a, b, c, gap in zip(below, above, between, interior, strict=True):
         if gap and (a, b, c) != (0, 0, 0):
             return None  # gaps between the padding of the inner pad
-    return pad(
+    return pad(  # type: ignore[no-any-return]
         inner.inputs[0],
         low=tuple(a + b for a, b in zip(low, below, strict=True)),
         high=tuple(a + b for a, b in zip(high, above, strict=True)),

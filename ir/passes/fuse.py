@@ -9,14 +9,12 @@ kept with the group. Refuses to choose layouts or loops.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
-from typing import Any, TypeAlias
+from typing import TypeAlias
 
 from ir.graph import Graph, Node, Value
-from ir.interpret import interpret
-from ir.op import TABLE, Attr, Op, op
+from ir.ops.fused import fused
 from ir.rewrite import map_bodies
 from ir.spaces import Extent, Mismatch, Spaces
-from ir.types import Type
 
 CLONED = frozenset({"full", "size", "iota", "broadcast", "reshape", "transpose", "slice", "flip",
                     "stop_gradient", "unfold"})  # fmt: skip
@@ -24,26 +22,6 @@ FREE = frozenset({"reshape", "stop_gradient"})  # the same memory: no kernel, wh
 LIMIT = 96  # nodes in a group
 
 Profit: TypeAlias = "Callable[[Node, Group], str]"  # "" to join, else the reason why not
-
-
-def _type(types: tuple[Type, ...], body: Graph, why: Any) -> tuple[Type, ...]:
-    assert [v.type for v in body.inputs] == list(types), "operands must have the types of the body's inputs"
-    return tuple(v.type for v in body.outputs)
-
-
-def _flops(types: tuple[Type, ...], body: Graph, why: Any) -> Any:
-    total: Any = 0
-    for n in body.nodes:
-        if n.op.flops is not None:
-            total = total + n.op.flops(*n.op.args(tuple(v.type for v in n.inputs)), *n.attrs)
-    return total
-
-
-fused: Op = TABLE.get("fused") or op(
-    "fused", "A group of nodes that run as one kernel; `why` says what kept its neighbours out.",
-    arity=None, attrs=(Attr("body", "graph"), Attr("why", "nested", ())),
-    type=_type, meaning=lambda xs, body, why: tuple(interpret(body, list(xs))), flops=_flops,
-)  # fmt: skip
 
 
 class Group:
@@ -104,11 +82,11 @@ class _Fuser:
                 need.update(v.node for v in n.inputs if v.node is not None)
         todo = [n for n in need if n.op.name in FREE]
         while todo:  # a free view that stands needs its operand to stand
-            n = todo.pop().inputs[0].node
-            if n is not None and n not in need:
-                need.add(n)
-                if n.op.name in FREE:
-                    todo.append(n)
+            source = todo.pop().inputs[0].node
+            if source is not None and source not in need:
+                need.add(source)
+                if source.op.name in FREE:
+                    todo.append(source)
         return need
 
     def _alone(self, node: Node) -> None:

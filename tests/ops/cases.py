@@ -321,6 +321,7 @@ _step = graph_of("step", [_h, _x, _w], [_next, ops.mul(_next, _x)])
 for _reverse in (False, True):
     _loop = {"body": _step, "carries": 1, "xs": 1, "length": 3, "reverse": _reverse}
     case("scan", r(2), r(3, 2), r(2, 2), **_loop)
+case("fused", r(2), r(2), r(2, 2), body=_step)
 for _reverse in (False, True):
     case("lstm", r(2, 3, 2), r(2, 12), r(3, 12), r(12), r(2, 3), r(2, 3), reverse=_reverse)
     case("gru", r(2, 3, 2), r(2, 9), r(3, 9), r(2, 9), r(2, 3), reverse=_reverse)
