@@ -272,3 +272,25 @@ def verify_quietly(graph: Graph) -> None:
         verify(graph)
     except IRError as e:
         assert "state" in str(e), e
+
+
+KERNEL = """\
+def k0(a: f32[4], b: f32[4]) -> (f32[4], f32[4],):
+    add_0: f32[4] = add(a, b)
+    exp_0: f32[4] = exp(add_0)
+    return add_0, exp_0,
+
+
+def f(x: f32[4]) -> (f32[4],):
+    s, e = k0(x, x, why=("exp: too dear",), at="layer")
+    mul_0: f32[4] = mul(s, e)
+    return mul_0,
+"""
+
+
+def test_kernels_are_called_by_name() -> None:
+    g = parse(KERNEL)
+    verify(g)
+    assert g.nodes[0].op is ops.fused
+    assert g.nodes[0].attr("why") == ("exp: too dear",)
+    assert dump(g) == KERNEL
