@@ -184,9 +184,12 @@ def _serialize_function(fn: Any) -> dict[str, Any]:
 _FUNCTIONS = frozenset({"kcompile.activations", "kcompile.losses", "kcompile.metrics"})
 
 
-def builtin(name: str, function: bool = False) -> Any:
-    """Our own class (or public function) of this name, or None. Nothing is imported for it."""
-    for home, _ in _HOMES:
+def builtin(name: str, keras_home: Any = None, function: bool = False) -> Any:
+    """Our own class (or public function) of this name, or None. Nothing is imported for it.
+
+    Where several have it (losses and metrics do), the one whose Keras module is `keras_home`.
+    """
+    for home, _ in sorted(_HOMES, key=lambda pair: pair[1] != keras_home):
         module = sys.modules.get(home)
         found = getattr(module, name, None) if module is not None else None
         if not str(getattr(found, "__module__", "")).startswith("kcompile."):
@@ -241,7 +244,7 @@ def _make(config: Mapping[str, Any], module_objects: Mapping[str, Any]) -> Any:
         )  # fmt: skip
     registered = config.get("registered_name")
     if name == "function":
-        found = _find(inner if isinstance(inner, str) else str(registered), registered, module_objects, config.get("module"))
+        found = _find(inner if isinstance(inner, str) else str(registered), registered, module_objects, config.get("module"), function=True)
         if found is None:
             raise _unknown("function", inner, config)
         return found
@@ -264,13 +267,13 @@ def _make(config: Mapping[str, Any], module_objects: Mapping[str, Any]) -> Any:
     return made
 
 
-def _find(name: str, registered: Any, module_objects: Mapping[str, Any], home: Any) -> Any:
+def _find(name: str, registered: Any, module_objects: Mapping[str, Any], home: Any, function: bool = False) -> Any:
     for key in (registered, name):
         if isinstance(key, str):
             found = get_registered_object(key)
             if found is not None:
                 return found
-    return module_objects.get(name) if name in module_objects else builtin(name, home)
+    return module_objects.get(name) if name in module_objects else builtin(name, home, function)
 
 
 def _unknown(kind: str, name: Any, config: Mapping[str, Any]) -> KCValueError:
