@@ -6,6 +6,7 @@ hold schedules and any target; what a region cannot say (`scan`, composites) nev
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -316,14 +317,24 @@ def first_extreme(iota: E, where: E) -> E | None:
     if iota.op != "iota" or where.op != "argred":
         return None
     fn, over = where.attr
-    flat, step = Aff(), 1
-    for a in reversed(over):
-        flat = flat + Aff(((a, step),))
-        step *= a.size
-    if repr(flat) != repr(iota.attr[0]) or {a for a, _ in flat.terms} != {a for a, _ in iota.attr[0].terms}:
-        return None
+    (form,) = iota.attr
+    here = [a for a, _ in sorted(form.terms, key=lambda t: -t[1])]
+    steps = [math.prod(a.size for a in over[k + 1 :]) for k in range(len(over))]
+    alike = [a.size for a in here] == [a.size for a in over] and [c for _, c in sorted(form.terms, key=lambda t: -t[1])]
     x = where.args[0]
-    return E("first", (x,), (fn, over), "bool", x.axes)
+    if alike != steps or form.const or any(a in x.axes for a in here):
+        return None
+    moved = renamed(x, dict(zip(over, here, strict=True)))
+    return E("first", (moved,), (fn, tuple(here)), "bool", moved.axes)
+
+
+def renamed(x: E, names: Mapping[Axis, Axis]) -> E:
+    """`x` over other axes of the same extents."""
+    forms = {a: axis_aff(b) for a, b in names.items()}
+    if x.op == "load" and not x.args:
+        buf, idx, fill = x.attr
+        return load(buf, tuple(i.subst(forms) for i in idx), fill=fill)
+    return at(x, list(forms.items()), None)
 
 
 def at(x: E, env: Sequence[tuple[Axis, Aff]], fill: Any, axes: tuple[Axis, ...] | None = None) -> E:

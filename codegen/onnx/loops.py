@@ -38,12 +38,13 @@ def scan_row(emit: Emit) -> Row:
             out = inner.node("Identity", [ref], v.dtype, v.shape)
             outputs.append((out.name, v.dtype, v.shape))
         sub = Sub(b.fresh(f"{b.at}/body" if b.at else "body"), inner.records, inputs, outputs)
-        direction = int(reverse)
+        ys = len(body.outputs) - carries
+        # 1: from the last step on; a list without entries has no type in ONNX
+        attrs = {"scan_input_directions": [1] * xs, "scan_output_directions": [1] * ys} if reverse else {}
         types = [(v.dtype, v.shape) for v in n.outs]
         return b.nodes(
             "Scan", given[: carries + xs], types, body=sub, num_scan_inputs=xs,
-            scan_input_directions=[direction] * xs,
-            scan_output_directions=[direction] * (len(body.outputs) - carries),
+            **{k: v for k, v in attrs.items() if v},
         )  # fmt: skip
 
     return row
