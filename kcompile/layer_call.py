@@ -107,7 +107,7 @@ def in_own_scope(build: Callable[..., None]) -> Callable[..., None]:
         with active(None), name_scope(self.name, self):
             build(self, *shapes, **named)
         if shapes or named:
-            self._build_shapes = self._build_shapes or (*shapes, *named.values())
+            self._build_shapes = (*shapes, *named.values())
             self.built = True
 
     return scoped
