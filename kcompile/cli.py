@@ -6,15 +6,15 @@ Each command is a few lines over a function that Python users have too. Refuses 
 from __future__ import annotations
 
 import sys
-from importlib import metadata
 from typing import Any
 
+import kcompile.config as config
 import kcompile.demo as demo_run
 from kcompile.dump import FORMATS, STAGES, dump_ir
 from kcompile.errors import KCError
 from kcompile.export import export as export_model
 from kcompile.export import verify
-from kcompile.saving.archive import load_model
+from kcompile.saving.loading import load_model
 
 
 def main() -> None:
@@ -30,7 +30,7 @@ def _commands() -> Any:
     import click
 
     @click.group(help="A graph compiler from Keras models to optimized kernels.")
-    @click.version_option(_version(), prog_name="kcompile")
+    @click.version_option(config.VERSION, prog_name="kcompile")
     def kcompile() -> None:
         pass
 
@@ -63,10 +63,3 @@ def _commands() -> Any:
             click.echo(f"agrees with the model within {found['error']:.1e} ({found['engine']})")
 
     return kcompile
-
-
-def _version() -> str:
-    try:
-        return metadata.version("kcompile")
-    except metadata.PackageNotFoundError:
-        return "0.1.0"

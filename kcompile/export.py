@@ -5,7 +5,6 @@ Refuses to spell any op in ONNX (`codegen.onnx`).
 
 from __future__ import annotations
 
-import importlib
 import os
 from typing import Any
 
@@ -52,7 +51,9 @@ def to_onnx(model: Any) -> Any:
         )
     except ExportError as e:
         raise KCNotImplementedError("KC501", f"the model {model.name!r}: {e.given}", e.rule, e.todo) from e
-    importlib.import_module("onnx.checker").check_model(proto, full_check=True)
+    import onnx.checker
+
+    onnx.checker.check_model(proto, full_check=True)
     return proto
 
 
@@ -84,11 +85,13 @@ def verify(model: Any, filepath: Any, sizes: tuple[int, ...] = (1, 5), seed: int
 
 def _engine(path: str) -> tuple[str, Any]:
     try:
-        ort = importlib.import_module("onnxruntime")
+        import onnxruntime
     except ImportError:
-        reference = importlib.import_module("onnx.reference").ReferenceEvaluator(path)
+        import onnx.reference
+
+        reference = onnx.reference.ReferenceEvaluator(path)
         return "onnx.reference", lambda feeds: reference.run(None, feeds)
-    session = ort.InferenceSession(path, providers=["CPUExecutionProvider"])
+    session = onnxruntime.InferenceSession(path, providers=["CPUExecutionProvider"])
     return "onnxruntime", lambda feeds: session.run(None, feeds)
 
 

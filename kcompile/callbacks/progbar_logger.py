@@ -6,7 +6,6 @@ training time. Refuses to count anything: that is the loop's `Tally`.
 
 from __future__ import annotations
 
-import importlib
 import sys
 import time
 from typing import Any
@@ -86,8 +85,10 @@ class ProgbarLogger(Callback):
         if not self._live:
             return
         self._close()
-        progress = importlib.import_module("rich.progress")
-        console = importlib.import_module("rich.console").Console(stderr=True)
+        import rich.console
+        import rich.progress
+
+        progress, console = rich.progress, rich.console.Console(stderr=True)
         self._bar = progress.Progress(
             progress.TextColumn("{task.description}"),
             progress.BarColumn(bar_width=24),

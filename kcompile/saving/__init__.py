@@ -1,8 +1,8 @@
 """`keras.saving`: the public names."""
 
-from kcompile.saving.archive import load_model as load_model
 from kcompile.saving.archive import save_model as save_model
 from kcompile.saving.from_keras import from_keras as from_keras
+from kcompile.saving.loading import load_model as load_model
 from kcompile.serialization import CustomObjectScope as CustomObjectScope
 from kcompile.serialization import custom_object_scope as custom_object_scope
 from kcompile.serialization import deserialize_keras_object as deserialize_keras_object

@@ -1,7 +1,7 @@
-"""`.keras` files: a ZIP of metadata.json, config.json and model.weights.h5, as Keras 3 writes and reads them.
+"""Writing `.keras` files, a ZIP of metadata.json, config.json and model.weights.h5; weights files both ways.
 
-Sizes are checked before memory is taken; a file is written whole or not at all. Refuses to know how objects
-become configs (`kcompile.serialization`) and where variables lie (`kcompile.saving.weights`).
+A file is written whole or not at all. Refuses to read models (`kcompile.saving.loading`, which knows all of
+our classes) and to know where variables lie (`kcompile.saving.weights`).
 """
 
 from __future__ import annotations
@@ -11,7 +11,6 @@ import io
 import json
 import os
 import zipfile
-from collections.abc import Mapping
 from typing import Any
 
 import kcompile.saving.weights as weights
@@ -21,8 +20,7 @@ from kcompile.fit.build import build_optimizer
 from kcompile.saving.atomic import replacing
 
 KERAS_VERSION = "3.15.1"  # the version whose form is written
-_CONFIG, _METADATA, _WEIGHTS = "config.json", "metadata.json", "model.weights.h5"
-_MOST_JSON = 256 << 20  # bytes
+CONFIG, METADATA, WEIGHTS = "config.json", "metadata.json", "model.weights.h5"
 _MOST_EXPANSION = 100  # a member that unpacks to more than this many times its size on disk is refused
 
 
@@ -58,48 +56,9 @@ def _write(model: Any, f: Any) -> None:
     with weights.open_h5(data, "w") as h5:
         weights.write(h5, model)
     with zipfile.ZipFile(f, "w", zipfile.ZIP_STORED) as z:
-        z.writestr(_METADATA, json.dumps(facts))
-        z.writestr(_CONFIG, config)
-        z.writestr(_WEIGHTS, data.getbuffer())
-
-
-def load_model(
-    filepath: Any,
-    custom_objects: Mapping[str, Any] | None = None,
-    compile: bool = True,
-    safe_mode: bool = True,
-) -> Any:
-    """The model in a `.keras` file. A file can only name our own classes, registered ones and `custom_objects`.
-
-    compile: whether it is compiled as it was. safe_mode changes nothing: code from a file is never
-    run. Raises FileNotFoundError, KCValueError KC401 to KC405.
-    """
-    if not hasattr(filepath, "read"):
-        path = os.fspath(filepath)
-        if not os.path.exists(path):
-            raise FileNotFoundError(f"no file {path!r}")
-        if not path.endswith(".keras"):
-            raise KCValueError(
-                "KC402", f"filepath={path!r}", "a model is in a file ending in .keras",
-                "save it from Keras 3 with model.save('model.keras'); for weights alone use load_weights",
-            )  # fmt: skip
-    try:
-        with zipfile.ZipFile(filepath) as z:
-            config = json.loads(_member(z, _CONFIG, _MOST_JSON))
-            if not compile and isinstance(config, dict):
-                config["compile_config"] = None
-            model = serialization.deserialize_keras_object(config, custom_objects, safe_mode)
-            info = _info(z, _WEIGHTS)
-            _no_bomb(info)
-            # variables first: what the optimizer keeps is part of what is read
-            build_optimizer(model)
-            with z.open(info) as f, weights.open_h5(f, "r") as h5:
-                weights.read(h5, model, optimizer=compile)
-    except (zipfile.BadZipFile, json.JSONDecodeError, UnicodeDecodeError) as e:
-        raise KCValueError(
-            "KC402", f"{filepath}: {e}", "a .keras file is a ZIP of a config and weights", "use another copy of the file"
-        ) from e
-    return model
+        z.writestr(METADATA, json.dumps(facts))
+        z.writestr(CONFIG, config)
+        z.writestr(WEIGHTS, data.getbuffer())
 
 
 def save_weights(model: Any, filepath: Any, overwrite: bool = True) -> None:
@@ -134,8 +93,8 @@ def load_weights(model: Any, filepath: Any, skip_mismatch: bool = False, **kwarg
     build_optimizer(model)
     if path.endswith(".keras"):
         with zipfile.ZipFile(path) as z:
-            info = _info(z, _WEIGHTS)
-            _no_bomb(info)
+            info = member(z, WEIGHTS)
+            no_bomb(info)
             with z.open(info) as f, weights.open_h5(f, "r") as h5:
                 weights.read(h5, model, skip_mismatch=skip_mismatch)
         return
@@ -150,7 +109,8 @@ def _may_write(path: str, overwrite: bool) -> None:
         raise KCOSError("KC404", f"{path!r} exists", "a file is kept unless overwrite=True", "pass overwrite=True or another path")
 
 
-def _info(z: zipfile.ZipFile, name: str) -> zipfile.ZipInfo:
+def member(z: zipfile.ZipFile, name: str) -> zipfile.ZipInfo:
+    """The entry of a member. Raises KCValueError KC402 where it is missing."""
     try:
         return z.getinfo(name)
     except KeyError:
@@ -160,7 +120,8 @@ def _info(z: zipfile.ZipFile, name: str) -> zipfile.ZipInfo:
         ) from None  # fmt: skip
 
 
-def _no_bomb(info: zipfile.ZipInfo) -> None:
+def no_bomb(info: zipfile.ZipInfo) -> None:
+    """Raise KCValueError KC405 for a member that unpacks to far more than it is."""
     if info.file_size > _MOST_EXPANSION * max(info.compress_size, 1 << 20):
         raise KCValueError(
             "KC405", f"{info.filename} of {info.compress_size:,} bytes that unpacks to {info.file_size:,}",
@@ -168,9 +129,10 @@ def _no_bomb(info: zipfile.ZipInfo) -> None:
         )  # fmt: skip
 
 
-def _member(z: zipfile.ZipFile, name: str, most: int) -> bytes:
-    info = _info(z, name)
-    _no_bomb(info)
+def read_member(z: zipfile.ZipFile, name: str, most: int) -> bytes:
+    """The bytes of a member, at most `most` of them. Raises KCValueError KC402, KC405."""
+    info = member(z, name)
+    no_bomb(info)
     if info.file_size > most:
         raise KCValueError("KC405", f"{name} of {info.file_size:,} bytes", f"at most {most:,} are read", "use another copy of the file")
     with z.open(info) as f:

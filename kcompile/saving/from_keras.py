@@ -10,6 +10,7 @@ from typing import Any
 
 import numpy as np
 
+import kcompile.saving.loading as loading
 import kcompile.serialization as serialization
 from kcompile.errors import KCTypeError
 from kcompile.fit.build import build_optimizer
@@ -24,6 +25,7 @@ def from_keras(model: Any, custom_objects: Mapping[str, Any] | None = None) -> A
         raise KCTypeError("KC401", f"from_keras of a {type(model).__name__}", "it takes a keras.Model", "pass the model itself")
     import keras
 
+    assert loading.KNOWN  # the classes its config names
     config = keras.saving.serialize_keras_object(model)
     made = serialization.deserialize_keras_object(config, custom_objects)
     made.set_weights([np.asarray(w) for w in model.get_weights()])

@@ -14,6 +14,7 @@ import numpy as np
 import pytest
 
 import kcompile.layers as our_layers
+import kcompile.ops as ops
 import kcompile.regularizers as regularizers
 import kcompile.saving as saving
 from kcompile.errors import KCOSError, KCValueError
@@ -28,7 +29,8 @@ KERAS: Any = keras
 
 
 class Ours:
-    layers, Input, Model, Sequential, regularizers = our_layers, Input, Model, Sequential, regularizers
+    layers, ops, regularizers = our_layers, ops, regularizers
+    Input, Model, Sequential = Input, Model, Sequential
 
 
 PORTABLE = [name for name in PROGRAMS if "custom" not in name]
