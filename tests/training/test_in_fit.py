@@ -223,7 +223,9 @@ def test_compile_configs_are_exchanged_with_keras() -> None:
         return dense(
             k,
             "softmax",
-            optimizer=k.optimizers.Adam(k.optimizers.schedules.CosineDecay(0.1, 100), clipnorm=1.0),
+            optimizer=k.optimizers.Adam(
+                k.optimizers.schedules.CosineDecay(0.1, 100), clipnorm=1.0, name="adam"
+            ),
             loss=k.losses.SparseCategoricalCrossentropy(),
             metrics=["accuracy", k.metrics.SparseTopKCategoricalAccuracy(k=2)],
             weighted_metrics=[k.metrics.SparseCategoricalCrossentropy(name="ce")],
