@@ -132,11 +132,14 @@ class Program:
             raw = json.loads(text)
             if raw["version"] != VERSION:
                 raise ValueError(f"a program of version {raw['version']}; this reads version {VERSION}")
-            kernels = tuple(
-                Kernel(**{k: tuple(v) if isinstance(v, list) else v for k, v in item.items()}) for item in raw["kernels"]
-            )
+            kernels = tuple(_kernel(item) for item in raw["kernels"])
             buffers = tuple(Buffer(**{**item, "shape": tuple(item["shape"])}) for item in raw["buffers"])
             lists = {k: tuple(raw[k]) for k in ("states", "data", "results")}
             return Program(**{**raw, **lists, "kernels": kernels, "buffers": buffers})
         except (KeyError, TypeError, AttributeError) as e:
             raise ValueError(f"not a program: {e!r}") from e
+
+
+def _kernel(item: dict[str, Any]) -> Kernel:
+    fields: dict[str, Any] = {k: tuple(v) if isinstance(v, list) else v for k, v in item.items()}
+    return Kernel(**fields)

@@ -41,6 +41,7 @@ def row_blocks(region: Region, blocks: Blocks) -> Schedule:
     nodes = [e for e in region.nodes() if e.op not in ("load", "const", "iota")]
     dots = [e for e in nodes if e.op == "dot"]
     windowed = any(_window(a) for e in dots for a in e.args)
+    windowed = windowed or any(e.op == "fold" and e.args[0].op == "dot" for e in nodes)
     if dots and not windowed:
         return Schedule()
     everything = [e for e in region.nodes() if e.op not in ("const", "iota")] if windowed else nodes

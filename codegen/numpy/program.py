@@ -198,7 +198,7 @@ def _folds(body: Graph) -> bool:
                     if c in ly and c not in lx and c in extents:
                         made *= extents[c]
                 del spec
-                return kept > 2 * made
+                return kept >= made
     return True
 
 
