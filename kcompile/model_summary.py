@@ -5,6 +5,7 @@ Refuses to hold anything that changes the model.
 
 from __future__ import annotations
 
+import io
 from collections.abc import Callable
 from typing import Any
 
@@ -22,8 +23,6 @@ def print_summary(
     layer_range: Any = None,
 ) -> None:
     """Print layers, output shapes and weights as a table, on stdout or line by line to `print_fn`."""
-    import io
-
     from rich.console import Console
     from rich.table import Table
 
