@@ -35,6 +35,7 @@ import os
 import statistics
 import sys
 import time
+from pathlib import Path
 
 from meter import Meter, hwm_mb, pick_steps, process_age
 from models import BCE, CONV, MAX_SAMPLES, MODELS, SCE, keras_model, step_flops, torch_model
@@ -42,6 +43,7 @@ from models import BCE, CONV, MAX_SAMPLES, MODELS, SCE, keras_model, step_flops,
 
 def import_keras(backend):
     if backend == "kcompile":  # the same programs with one import changed
+        sys.path.insert(0, str(Path(__file__).resolve().parent.parent))  # this tree's, installed or not
         import kcompile
 
         sys.modules.update({"keras": kcompile, "keras.layers": kcompile.layers})
