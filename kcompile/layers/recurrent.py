@@ -16,6 +16,7 @@ from kcompile.layers.cells import SETTINGS, Cell, SimpleRNNCell
 from kcompile.layers.gated_cells import GRUCell, LSTMCell, usual
 from kcompile.layers.rnn import FLAGS, RNN
 from kcompile.layers.settings import configured
+from kcompile.operation import snake
 
 
 class _WithCell(RNN):
@@ -31,7 +32,8 @@ class _WithCell(RNN):
         }
         kwargs = {k: v for k, v in kwargs.items() if k not in own}
         inside = {k: kwargs[k] for k in ("dtype", "trainable") if k in kwargs}
-        RNN.__init__(self, self._cell_class(**cell, **own, **inside), **flags, **kwargs)
+        made = self._cell_class(**cell, **own, **inside, name=snake(self._cell_class.__name__))
+        RNN.__init__(self, made, **flags, **kwargs)
         self.input_spec = InputSpec(ndim=3)
 
     def get_config(self) -> dict[str, Any]:
