@@ -28,7 +28,7 @@ _NAMES: dict[str, str] = {
     "Loss": "kcompile.losses",
     "Metric": "kcompile.metrics",
     "Optimizer": "kcompile.optimizers",
-    "from_keras": "kcompile.saving",
+    "from_keras": "kcompile.saving.from_keras",
     "KCError": "kcompile.errors",
     "version": "kcompile.config",
 }

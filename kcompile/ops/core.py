@@ -18,10 +18,21 @@ from ir.graph import Value, graph_of
 from kcompile.dtypes import TO_IR, is_float, is_int, standardize_dtype
 from kcompile.errors import KCNotImplementedError, KCTypeError, KCValueError
 from kcompile.operation import defines, run
+from kcompile.ops.movement import cut, reshaped, to_int
+from kcompile.ops.numpy_compare import truth
 from kcompile.ops.numpy_create import as_tensor, constant
-from kcompile.ops.numpy_elementwise import clip, truth
-from kcompile.ops.numpy_shape import cut, reshaped, to_int
-from kcompile.ops.operand import as_dtype, axis_of, broadcast_to, scalar_like, shape_of, tensor, together, trace, value_of
+from kcompile.ops.numpy_elementwise import clip
+from kcompile.ops.operand import (
+    as_dtype,
+    axis_of,
+    broadcast_to,
+    scalar_like,
+    shape_of,
+    tensor,
+    together,
+    trace,
+    value_of,
+)
 from kcompile.tensor import Array, KerasTensor, Tensor, is_tensor
 from kcompile.trace import leaves, map_structure, to_array
 from kcompile.variable import Variable, current_trace
@@ -304,7 +315,7 @@ def _loop(inner: list[Value], outputs: list[Value], carries: list[Value], xs: li
     made_inside = set(inner)
     body_nodes: list[Any] = []
     outside: dict[Value, Value] = {}
-    depends: dict[Value, bool] = {v: True for v in inner}
+    depends: dict[Value, bool] = dict.fromkeys(inner, True)
     order = _nodes_of(outputs)
     for node in order:
         if any(depends.get(v, False) for v in node.inputs):

@@ -15,8 +15,8 @@ from ir.graph import Value
 from ir.types import NUMPY
 from kcompile.errors import KCNotImplementedError, KCValueError
 from kcompile.operation import defines
+from kcompile.ops.movement import permuted, reshaped
 from kcompile.ops.nn_window import back, channels_last, per_axis, span
-from kcompile.ops.numpy_shape import permuted, reshaped
 from kcompile.ops.operand import as_dtype, inexact, scalar_like, value_of
 from kcompile.tensor import Tensor
 

@@ -16,14 +16,24 @@ from ir.dims import Dim
 from ir.graph import Value
 from kcompile.errors import KCNotImplementedError, KCValueError
 from kcompile.operation import defines
+from kcompile.ops.movement import permuted, reshaped
 from kcompile.ops.numpy_elementwise import absolute
 from kcompile.ops.numpy_index import diagonal_of, take
+from kcompile.ops.numpy_join import stack
 from kcompile.ops.numpy_reduce import kept
 from kcompile.ops.numpy_reduce import max as greatest
 from kcompile.ops.numpy_reduce import min as least
 from kcompile.ops.numpy_reduce import sum as total
-from kcompile.ops.numpy_shape import moveaxis, permuted, reshaped, stack
-from kcompile.ops.operand import as_dtype, axes_of, axis_of, inexact, promoted, scalar_like, value_of
+from kcompile.ops.numpy_shape import moveaxis
+from kcompile.ops.operand import (
+    as_dtype,
+    axes_of,
+    axis_of,
+    inexact,
+    promoted,
+    scalar_like,
+    value_of,
+)
 from kcompile.tensor import Array, Tensor
 from kcompile.trace import to_array
 from kcompile.variable import current_trace

@@ -12,9 +12,16 @@ import numpy as np
 import ir.ops as ir
 from kcompile.errors import KCNotImplementedError
 from kcompile.operation import defines
+from kcompile.ops.movement import to_int
 from kcompile.ops.numpy_create import constant
-from kcompile.ops.numpy_shape import to_int
-from kcompile.ops.operand import as_dtype, broadcast_to, keras_dtype, promoted, scalar_like, value_of
+from kcompile.ops.operand import (
+    as_dtype,
+    broadcast_to,
+    keras_dtype,
+    promoted,
+    scalar_like,
+    value_of,
+)
 from kcompile.tensor import Array, KerasTensor, Tensor
 from kcompile.trace import to_array
 from kcompile.variable import current_trace

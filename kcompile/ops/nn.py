@@ -16,12 +16,23 @@ from kcompile.dtypes import TO_IR, standardize_dtype
 from kcompile.errors import KCValueError
 from kcompile.operation import defines
 from kcompile.ops.linalg import norm, product
+from kcompile.ops.movement import cut, permuted, reshaped, to_int
+from kcompile.ops.numpy_compare import truth
 from kcompile.ops.numpy_create import on_diagonal
-from kcompile.ops.numpy_elementwise import clip, maximum, truth
+from kcompile.ops.numpy_elementwise import clip, maximum
 from kcompile.ops.numpy_reduce import kept
-from kcompile.ops.numpy_shape import cut, permuted, reshaped, to_int
 from kcompile.ops.operand import (
-    as_dtype, axes_of, axis_of, broadcast_to, inexact, promoted, scalar_like, tensor, together, unary, value_of,
+    as_dtype,
+    axes_of,
+    axis_of,
+    broadcast_to,
+    inexact,
+    promoted,
+    scalar_like,
+    tensor,
+    together,
+    unary,
+    value_of,
 )  # fmt: skip
 from kcompile.tensor import Tensor
 

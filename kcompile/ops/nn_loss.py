@@ -15,8 +15,17 @@ import ir.ops as ir
 from ir.graph import Value
 from kcompile.errors import KCValueError
 from kcompile.operation import defines
-from kcompile.ops.numpy_shape import permuted, reshaped, to_int
-from kcompile.ops.operand import FLOATS, as_dtype, axis_of, broadcast_to, inexact, scalar_like, together, value_of
+from kcompile.ops.movement import permuted, reshaped, to_int
+from kcompile.ops.operand import (
+    FLOATS,
+    as_dtype,
+    axis_of,
+    broadcast_to,
+    inexact,
+    scalar_like,
+    together,
+    value_of,
+)
 from kcompile.tensor import Tensor
 
 op = defines("keras.src.ops.nn")

@@ -14,7 +14,7 @@ from ir.dims import Dim
 from ir.graph import Value
 from kcompile.errors import KCTypeError, KCValueError
 from kcompile.operation import defines
-from kcompile.ops.numpy_shape import permuted, reshaped
+from kcompile.ops.movement import permuted, reshaped
 from kcompile.ops.operand import inexact, promoted, value_of
 from kcompile.tensor import Tensor
 

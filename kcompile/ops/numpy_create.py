@@ -16,7 +16,18 @@ from ir.dims import Dim
 from ir.graph import Value
 from kcompile.dtypes import TO_IR, result_type, standardize_dtype
 from kcompile.operation import defines
-from kcompile.ops.operand import as_dtype, axis_of, broadcast_to, dtype_of, keras_dtype, promoted, scalar_like, shape_of, tensor, value_of
+from kcompile.ops.operand import (
+    as_dtype,
+    axis_of,
+    broadcast_to,
+    dtype_of,
+    keras_dtype,
+    promoted,
+    scalar_like,
+    shape_of,
+    tensor,
+    value_of,
+)
 from kcompile.tensor import Tensor
 from kcompile.trace import to_array
 

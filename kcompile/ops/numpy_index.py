@@ -16,9 +16,17 @@ from ir.dims import Dim
 from ir.graph import Value
 from kcompile.errors import KCIndexError, KCNotImplementedError, KCTypeError
 from kcompile.operation import defines
-from kcompile.ops.numpy_elementwise import truth
-from kcompile.ops.numpy_shape import permuted, reshaped, to_int
-from kcompile.ops.operand import axis_of, broadcast_to, joint_shape, promoted, scalar_like, together, value_of
+from kcompile.ops.movement import permuted, reshaped, to_int
+from kcompile.ops.numpy_compare import truth
+from kcompile.ops.operand import (
+    axis_of,
+    broadcast_to,
+    joint_shape,
+    promoted,
+    scalar_like,
+    together,
+    value_of,
+)
 from kcompile.tensor import Tensor
 from kcompile.variable import Variable
 

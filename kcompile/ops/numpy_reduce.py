@@ -13,11 +13,20 @@ from ir import dims
 from ir.graph import Value
 from kcompile.dtypes import TO_IR, standardize_dtype
 from kcompile.operation import defines
-from kcompile.ops.numpy_elementwise import isclose, truth
+from kcompile.ops.movement import cut, reshaped
+from kcompile.ops.numpy_compare import isclose, truth
 from kcompile.ops.numpy_index import take_along_axis
-from kcompile.ops.numpy_shape import cut, reshaped
 from kcompile.ops.operand import (
-    FLOATS, as_dtype, axes_of, axis_of, broadcast_to, inexact, promoted, scalar_like, together, value_of,
+    FLOATS,
+    as_dtype,
+    axes_of,
+    axis_of,
+    broadcast_to,
+    inexact,
+    promoted,
+    scalar_like,
+    together,
+    value_of,
 )  # fmt: skip
 from kcompile.tensor import Tensor
 

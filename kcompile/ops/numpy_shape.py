@@ -6,47 +6,21 @@ Refuses to hold creation (`numpy_create`) and indexing by values (`numpy_index`)
 from __future__ import annotations
 
 import builtins
-from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
 
 import ir.ops as ir
-from ir import dims
 from ir.dims import Dim
 from ir.graph import Value
 from kcompile.errors import KCNotImplementedError, KCValueError
 from kcompile.operation import defines
-from kcompile.ops.operand import as_dtype, axes_of, axis_of, broadcast_to as spread, promoted, shape_of, tensor, value_of
+from kcompile.ops.movement import cut, joined, permuted, reshaped
+from kcompile.ops.operand import axes_of, axis_of, shape_of, tensor, value_of
+from kcompile.ops.operand import broadcast_to as spread
 from kcompile.tensor import Tensor
 
 op = defines("keras.src.ops.numpy")
-
-
-def reshaped(v: Value, newshape: Any) -> Value:
-    """`v` in a shape that may hold one -1 (or None). Raises KCValueError KC102."""
-    if isinstance(newshape, (int, np.integer, Dim)):
-        newshape = (newshape,)
-    shape = [-1 if d is None else d if isinstance(d, Dim) else int(d) for d in newshape]
-    free = [i for i, d in enumerate(shape) if isinstance(d, int) and d == -1]
-    if len(free) > 1 or any(isinstance(d, int) and d < -1 for d in shape):
-        raise KCValueError("KC102", f"newshape={tuple(newshape)}", "one extent may be -1, the others are not negative", "give the other extents")
-    size = v.type.size
-    if free:
-        rest = dims.product(d for d in shape if not (isinstance(d, int) and d == -1))
-        quotient = 0 if isinstance(rest, int) and rest == 0 else dims.divide(size, rest)
-        if quotient is None:
-            raise KCValueError(
-                "KC102", f"reshape of {v.type.shape} to {tuple(newshape)}", f"{size} elements are no multiple of {rest}",
-                "give a shape with as many elements",
-            )  # fmt: skip
-        shape[free[0]] = quotient
-    if dims.product(shape) != size:
-        raise KCValueError(
-            "KC102", f"reshape of {v.type.shape} to {tuple(newshape)}",
-            f"both have as many elements, not {size} and {dims.product(shape)}", "give a shape with as many elements",
-        )  # fmt: skip
-    return v if tuple(shape) == v.type.shape else ir.reshape(v, shape=tuple(shape))
 
 
 @op("x")
@@ -65,15 +39,6 @@ def ravel(x: Any) -> Any:
 def transpose(x: Any, axes: Any = None) -> Any:
     """Axis i of the result is axis axes[i]; all reversed by default."""
     return Tensor(permuted(value_of(x), axes))
-
-
-def permuted(v: Value, axes: Any = None) -> Value:
-    """`v` with its axes in another order. Raises KCValueError KC104 unless `axes` is a permutation."""
-    rank = len(v.type.shape)
-    perm = tuple(range(rank - 1, -1, -1)) if axes is None else tuple(axis_of(a, rank) for a in axes)
-    if sorted(perm) != list(range(rank)):
-        raise KCValueError("KC104", f"axes={axes} for rank {rank}", "axes name each axis once", "pass a permutation")
-    return v if perm == tuple(range(rank)) else ir.transpose(v, perm=perm)
 
 
 @op("x")
@@ -120,139 +85,9 @@ def squeeze(x: Any, axis: Any = None) -> Any:
     else:
         at = set(axes_of(axis, len(shape)))
     for i in at:
-        if isinstance(shape[i], int) and shape[i] != 1 or isinstance(shape[i], Dim):
+        if (isinstance(shape[i], int) and shape[i] != 1) or isinstance(shape[i], Dim):
             raise KCValueError("KC102", f"squeeze of axis {i} of {shape}", "only an axis of extent 1 can go", "pick another axis")
     return Tensor(reshaped(v, tuple(d for i, d in enumerate(shape) if i not in at)))
-
-
-@op("xs")
-def concatenate(xs: Sequence[Any], axis: int | None = 0) -> Any:
-    """Tensors one after the other along `axis` (None: raveled)."""
-    values = promoted(list(xs))
-    if axis is None:
-        values, axis = [reshaped(v, (-1,)) for v in values], 0
-    return Tensor(joined(values, axis))
-
-
-def joined(values: Sequence[Value], axis: int) -> Value:
-    """Values concatenated. Raises KCValueError KC102 where other extents differ."""
-    first = values[0].type.shape
-    axis = axis_of(axis, len(first))
-    for v in values:
-        own = v.type.shape
-        if len(own) != len(first) or any(a != b for i, (a, b) in enumerate(zip(own, first, strict=True)) if i != axis):
-            raise KCValueError(
-                "KC102", f"concatenation of {', '.join(str(w.type.shape) for w in values)} along axis {axis}",
-                "all extents but that axis are equal", "reshape or crop the tensors first",
-            )  # fmt: skip
-    return values[0] if len(values) == 1 else ir.concat(*values, axis=axis)
-
-
-@op("x")
-def stack(x: Sequence[Any], axis: int = 0) -> Any:
-    """Tensors of one shape along a new axis."""
-    values = promoted(list(x))
-    rank = len(values[0].type.shape)
-    at = axis_of(axis, rank + 1)
-    new = [ir.reshape(v, shape=(*v.type.shape[:at], 1, *v.type.shape[at:])) for v in values]
-    return Tensor(joined(new, at))
-
-
-@op("xs")
-def vstack(xs: Sequence[Any]) -> Any:
-    """Tensors above each other."""
-    return Tensor(joined([_at_least(v, 2) for v in promoted(list(xs))], 0))
-
-
-@op("xs")
-def hstack(xs: Sequence[Any]) -> Any:
-    """Tensors beside each other."""
-    values = [_at_least(v, 1) for v in promoted(list(xs))]
-    return Tensor(joined(values, 0 if len(values[0].type.shape) == 1 else 1))
-
-
-@op("xs")
-def dstack(xs: Sequence[Any]) -> Any:
-    """Tensors behind each other, along the third axis."""
-    values = []
-    for v in promoted(list(xs)):
-        v = _at_least(v, 2)
-        values.append(v if len(v.type.shape) > 2 else ir.reshape(v, shape=(*v.type.shape, 1)))
-    return Tensor(joined(values, 2))
-
-
-def _at_least(v: Value, rank: int) -> Value:
-    shape = v.type.shape
-    return v if len(shape) >= rank else ir.reshape(v, shape=(1,) * (rank - len(shape)) + shape)
-
-
-@op("x1", "x2")
-def append(x1: Any, x2: Any, axis: int | None = None) -> Any:
-    """x2 after x1 along `axis`, or both raveled."""
-    return concatenate([x1, x2], axis)
-
-
-def cut(v: Value, axis: int, start: Any, stop: Any, step: int = 1) -> Value:
-    """v[start:stop:step] along one axis, bounds in range."""
-    shape = v.type.shape
-    one = [i == axis for i in range(len(shape))]
-    return ir.slice_(  # type: ignore[no-any-return]
-        v,
-        start=tuple(start if k else 0 for k in one),
-        stop=tuple(stop if k else d for k, d in zip(one, shape, strict=True)),
-        step=tuple(step if k else 1 for k in one),
-    )
-
-
-@op("x")
-def split(x: Any, indices_or_sections: Any, axis: int = 0) -> Any:
-    """A list of equal parts (a number), or of the parts between indices."""
-    v = value_of(x)
-    at = axis_of(axis, len(v.type.shape))
-    extent = v.type.shape[at]
-    if isinstance(indices_or_sections, (int, np.integer)):
-        part = dims.divide(extent, int(indices_or_sections))
-        if part is None:
-            raise KCValueError(
-                "KC102", f"split of extent {extent} into {indices_or_sections} parts", "the parts are equal",
-                "pass indices, or a number that divides the extent",
-            )  # fmt: skip
-        bounds = [part * i for i in range(int(indices_or_sections) + 1)]
-    else:
-        bounds = [0, *(_index(i, extent) for i in indices_or_sections), extent]
-    return [Tensor(cut(v, at, a, b)) for a, b in zip(bounds, bounds[1:], strict=False)]
-
-
-def _index(i: Any, extent: Any) -> Any:
-    i = int(i)
-    if isinstance(extent, int):
-        return builtins.min(i, extent) if i >= 0 else builtins.max(extent + i, 0)
-    return i if i >= 0 else extent + i
-
-
-@op("x")
-def array_split(x: Any, indices_or_sections: Any, axis: int = 0) -> Any:
-    """A list of parts as equal as possible (a number), or of the parts between indices."""
-    v = value_of(x)
-    if isinstance(indices_or_sections, (int, np.integer)):
-        n, k = v.type.shape[axis_of(axis, len(v.type.shape))], int(indices_or_sections)
-        sizes = [n // k + (i < n % k) for i in range(k)]
-        indices_or_sections = [int(i) for i in np.cumsum(sizes[:-1])]
-    return split(x, indices_or_sections, axis)
-
-
-def _splitter(name: str, doc: str, axis: int) -> Any:
-    def fn(x: Any, indices_or_sections: Any) -> Any:
-        rank = len(value_of(x).type.shape)
-        return split(x, indices_or_sections, 0 if name == "hsplit" and rank == 1 else axis)
-
-    fn.__name__, fn.__qualname__, fn.__doc__ = name, name, doc
-    return op("x")(fn)
-
-
-hsplit = _splitter("hsplit", "Split along the second axis.", 1)
-vsplit = _splitter("vsplit", "Split along the first axis.", 0)
-dsplit = _splitter("dsplit", "Split along the third axis.", 2)
 
 
 @op("x")
@@ -434,8 +269,3 @@ def meshgrid(*x: Any, indexing: str = "xy") -> Any:
 def copy(x: Any) -> Any:
     """The same values."""
     return tensor(x)
-
-
-def to_int(v: Value) -> Value:
-    """Indices as int32 (int64 stays)."""
-    return v if v.type.dtype in ("i32", "i64") else as_dtype(v, "i32")
