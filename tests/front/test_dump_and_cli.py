@@ -1,0 +1,103 @@
+"""dump_ir at every stage and format, and the commands."""
+
+from __future__ import annotations
+
+import json
+import os
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+import kcompile.layers as layers
+from ir.text import dump, parse
+from kcompile.cli import main
+from kcompile.dump import FORMATS, STAGES
+from kcompile.errors import KCValueError
+from kcompile.input_layer import Input
+from kcompile.model import Model
+from kcompile.sequential import Sequential
+
+
+def small() -> Any:
+    m = Sequential([
+        Input((8, 8, 1)), layers.Conv2D(2, 3, activation="relu"), layers.MaxPooling2D(2), layers.Flatten(),
+        layers.Dense(3, activation="softmax", name="head"),
+    ])  # fmt: skip
+    m.compile("adam", "sparse_categorical_crossentropy", metrics=["accuracy"])
+    return m
+
+
+@pytest.mark.parametrize("stage", STAGES)
+def test_every_stage_and_format(stage: str) -> None:
+    m = small()
+    text, data, dot = (m.dump_ir(stage, f) for f in FORMATS)
+    assert "head" in text and "head" in dot
+    assert dot.startswith("digraph") and dot.count("{") == dot.count("}")
+    found = json.loads(data)
+    if stage == "kernels":
+        compile(text, "kernels", "exec")
+        assert found["kernels"] and "def build" in found["source"]
+        return
+    assert {n["op"] for n in found["nodes"]} and len(found["outputs"]) >= len(found["inputs"]) - 2
+    assert dump(parse(text)) == text
+    assert ("[N," in text) == (stage in ("traced", "differentiated"))
+    assert ("optimizer" in text) == (stage != "traced")
+    assert ("fused" in {n["op"] for n in found["nodes"]}) == (stage == "fused")
+
+
+def test_kinds_and_batch_size() -> None:
+    m = small()
+    assert "predict_step" in m.dump_ir("traced", kind="predict")
+    assert "f32[7, 8, 8, 1]" in m.dump_ir("simplified", kind="test", batch_size=7)
+    m.fit(*_data(), verbose=0)
+    assert "head" in m.dump_ir("fused")
+    for bad in ({"stage": "linked"}, {"format": "xml"}, {"kind": "sleep"}):
+        with pytest.raises(KCValueError, match="is one of"):
+            m.dump_ir(**bad)
+
+
+def test_models_with_several_inputs_and_unknown_time() -> None:
+    a, b = Input((None, 3), name="a"), Input((2,), name="b")
+    h = layers.Concatenate()([layers.LSTM(4)(a), b])
+    m = Model({"a": a, "b": b}, [layers.Dense(1, name="one")(h), layers.Dense(2, name="two")(h)])
+    m.compile("sgd", ["mse", "mae"])
+    assert "T" in m.dump_ir("differentiated")
+
+
+def _data() -> Any:
+    import numpy as np
+
+    return np.zeros((4, 8, 8, 1), "float32"), np.zeros(4, "int32")
+
+
+def run(monkeypatch: pytest.MonkeyPatch, *args: str) -> None:
+    monkeypatch.setattr(sys, "argv", ["kcompile", *args])
+    with pytest.raises(SystemExit) as e:
+        main()
+    assert not e.value.code
+
+
+def test_commands(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+    path = str(tmp_path / "m.keras")
+    small().save(path)
+    run(monkeypatch, "dump", path, "--stage", "fused")
+    assert "def train_step" in capsys.readouterr().out
+    run(monkeypatch, "export", path, str(tmp_path / "m.onnx"))
+    assert "agrees with the model" in capsys.readouterr().out
+    run(monkeypatch, "--version")
+    assert "kcompile" in capsys.readouterr().out
+
+
+def test_a_users_error_has_no_traceback(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+    monkeypatch.setattr(sys, "argv", ["kcompile", "dump", "nothing.keras"])
+    with pytest.raises(SystemExit) as e:
+        main()
+    assert e.value.code == 1 and "no file" in capsys.readouterr().err
+
+
+def test_the_demo_writes_its_files(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+    run(monkeypatch, "demo", "--out", str(tmp_path), "--epochs", "1")
+    assert sorted(os.listdir(tmp_path)) == ["digits.ir", "digits.keras", "digits.onnx", "digits_kernels.py"]
+    assert "agrees with the model" in capsys.readouterr().out
