@@ -31,11 +31,12 @@ def deep(convolutions):
 
 
 def once(name, batch):
-    from codegen.pipeline import generate
+    from codegen.pipeline import TARGETS, generate
     from ir.bind import bind
+    from ir.passes.decompose import decompose
     from ir.passes.fuse import fuse
-    from ir.pipeline import optimise
-    from kcompile.compile import _store, paused_gc
+    from ir.pipeline import collector_paused, optimise
+    from kcompile.compile import _store
     from kcompile.step import StepFunction
     from runtime.executable import Executable
 
@@ -53,14 +54,14 @@ def once(name, batch):
     model.compile("adam", SCE if deep_model else entry["loss"], metrics=["accuracy"])
     model.fit(x, y, batch_size=batch, verbose=0)  # builds everything that is built once
     last[0] = time.perf_counter()
-    with paused_gc():
+    with collector_paused():
         traced = StepFunction(model, "train").trace(x, y)
         lap("trace")
         static = bind(traced.graph, **({"N": batch} if traced.named else {}))
         lap("bind")
         optimised = optimise(static)
         lap("optimise")
-        fused = fuse(optimised, "numpy")
+        fused = fuse(decompose(optimised), TARGETS["numpy"][0])
         lap("fuse")
         program = generate(fused, "numpy")
         lap("generate")

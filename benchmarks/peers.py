@@ -43,7 +43,9 @@ from models import BCE, CONV, MAX_SAMPLES, MODELS, SCE, keras_model, step_flops,
 
 def import_keras(backend):
     if backend == "kcompile":  # the same programs with one import changed
-        sys.path.insert(0, str(Path(__file__).resolve().parent.parent))  # this tree's, installed or not
+        sys.path.insert(
+            0, str(Path(__file__).resolve().parent.parent)
+        )  # this tree's, installed or not
         import kcompile
 
         sys.modules.update({"keras": kcompile, "keras.layers": kcompile.layers})
