@@ -30,7 +30,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
-from typing import Any, TypeAlias, Union
+from typing import Any, TypeAlias
 
 
 class Axis:
@@ -127,7 +127,7 @@ class Buf:
         return f"{self.name}{list(self.shape)}"
 
 
-Index: TypeAlias = Union[Aff, int]  # an int k stands for args[k], a computed index
+Index: TypeAlias = Aff | int  # an int k stands for args[k], a computed index
 
 
 class E:

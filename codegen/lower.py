@@ -9,11 +9,11 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from typing import TypeAlias, Union
+from typing import TypeAlias
 
 from codegen.loops import Axis, E, Group, Region, Schedule, Store
 
-REDUCING = ("red", "dot", "argred", "scatter")
+WHOLE = Schedule()  # no loop: every axis a tile
 
 
 @dataclass(eq=False)
@@ -59,8 +59,8 @@ class For:
     body: list[Stmt] = field(default_factory=list)
 
 
-Stmt: TypeAlias = Union[Let, Init, Acc, Fin, Put, For]
-Item: TypeAlias = Union[Let, Acc, Put]
+Stmt: TypeAlias = Let | Init | Acc | Fin | Put | For
+Item: TypeAlias = Let | Acc | Put
 
 
 def reduced(e: E) -> tuple[Axis, ...]:
@@ -71,7 +71,7 @@ def reduced(e: E) -> tuple[Axis, ...]:
     return ()
 
 
-def lower(region: Region, schedule: Schedule = Schedule()) -> list[Stmt]:
+def lower(region: Region, schedule: Schedule = WHOLE) -> list[Stmt]:
     """The statements of `region` under `schedule`.
 
     Raises ValueError when a loop axis is walked along by an expression that needs all of it at once.

@@ -115,8 +115,8 @@ class _Builder:
         if op in ("full", "size"):
             return E("const", (), (node.attrs[0],), out.dtype, ())
         if op == "iota":
-            at = self.aff(dims[node.attrs[1]])
-            return E("iota", (), (at,), out.dtype, tuple(a for a, _ in at.terms))
+            form = self.aff(dims[node.attrs[1]])
+            return E("iota", (), (form,), out.dtype, tuple(a for a, _ in form.terms))
         if op in ("random_bits", "random_uniform"):
             flat, step = Aff(), 1
             for e, n in zip(reversed(dims), reversed(out.shape), strict=True):
@@ -150,10 +150,10 @@ class _Builder:
             return E("spread", (args[0],), (cut, value), out.dtype, axes) if cut else args[0]
         if op == "concat":
             k = node.attrs[0]
-            parts, at = [], 0
+            parts, start = [], 0
             for j, v in enumerate(node.inputs):
-                parts.append((self.single(self.extents(node, j)[k]), at))
-                at += v.shape[k]
+                parts.append((self.single(self.extents(node, j)[k]), start))
+                start += v.shape[k]
             return E("concat", tuple(args), (self.single(dims[k]), tuple(parts)), out.dtype, axes)
         if op == "contract":
             return self.contract(node, args)

@@ -102,9 +102,7 @@ def _walked(nodes: list[E]) -> list[Axis]:
             found += [a for w in e.attr for a in w[:3]]
         elif e.op == "scatter":
             found += [e.attr[0], *e.attr[1]]
-        elif e.op in ("argred", "first"):
-            found += e.attr[1]
-        elif e.op == "red" and e.attr[0] != "sum":
+        elif e.op in ("argred", "first") or (e.op == "red" and e.attr[0] != "sum"):
             found += e.attr[1]
         elif e.op == "random":
             found += e.axes

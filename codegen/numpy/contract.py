@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from itertools import pairwise
 
 from codegen.loops import Axis, E
 from codegen.numpy.emit import Emitter
@@ -220,7 +221,7 @@ def _t(s: Shaped) -> Shaped:
 def _is_plain(em: Emitter, v: View) -> bool:
     """Whether each element is at one place of memory: no window."""
     at = sorted(((abs(s), em.extent(a)) for a, s in v.strides.items()))
-    return all(s2 >= s1 * n1 for (s1, n1), (s2, _) in zip(at, at[1:], strict=False))
+    return all(s2 >= s1 * n1 for (s1, n1), (s2, _) in pairwise(at))
 
 
 def _operand(em: Emitter, v: View, batch: list[Axis], left: list[Axis], right: list[Axis]) -> Shaped:

@@ -10,7 +10,18 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 
 from codegen.loops import Aff, Axis, Buf
-from codegen.numpy.views import Call, Const, Loop, Operand, Shaped, Slot, Tile, View, aligned, contiguous
+from codegen.numpy.views import (
+    Call,
+    Const,
+    Loop,
+    Operand,
+    Shaped,
+    Slot,
+    Tile,
+    View,
+    aligned,
+    contiguous,
+)
 
 
 class Emitter:

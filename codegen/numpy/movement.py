@@ -86,15 +86,15 @@ def padded(
     inner = sum(s * t.strides[a] for s, a in zip(shift, wide, strict=True))
     copied = {d: t.strides[a] for d, a in zip(dims, wide, strict=True)}
     em.copy(View(t.slot, inner, copied), src, dims)
-    strides: dict[Axis, int] = {}
+    seen: dict[Axis, int] = {}
     offset = inner
     for form, a in zip(idx, wide, strict=True):
         step = t.strides[a]
         offset += form.const * step
         for x, c in form.terms:
             if em.extent(x) > 1:
-                strides[x] = strides.get(x, 0) + c * step
-    return View(t.slot, offset, strides)
+                seen[x] = seen.get(x, 0) + c * step
+    return View(t.slot, offset, seen)
 
 
 def exact(fill: Any, dtype: str) -> Any:

@@ -14,7 +14,7 @@ from codegen.memory import lives, plan
 from codegen.numpy.emit import Emitter
 from codegen.numpy.render import render
 from codegen.numpy.text import Source
-from codegen.numpy.views import Shaped, Slot, View
+from codegen.numpy.views import Call, Shaped, Slot, View
 from codegen.program import Buffer, Kernel, Program
 from codegen.regions import region_of
 from codegen.schedule import Blocks, row_blocks
@@ -301,11 +301,11 @@ def _assemble(graph: Graph, em: Emitter, writer: Writer, results: list[Slot], ke
     )  # fmt: skip
 
 
-def _touched(calls: list[object], names: dict[Slot, str]) -> tuple[tuple[str, ...], tuple[str, ...]]:
+def _touched(calls: list[Call], names: dict[Slot, str]) -> tuple[tuple[str, ...], tuple[str, ...]]:
     reads: dict[str, None] = {}
     writes: dict[str, None] = {}
     for call in calls:
-        for arg, written in zip(call.args, call.writes, strict=True):  # type: ignore[attr-defined]
+        for arg, written in zip(call.args, call.writes, strict=True):
             if isinstance(arg, Shaped):
                 for slot in arg.slots:
                     (writes if written else reads).setdefault(names[slot])

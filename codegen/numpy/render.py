@@ -322,7 +322,7 @@ class _Renderer:
         seed, step = (self.solid(a) for a in e.args)
         order = [a for a, _ in sorted(form.terms, key=lambda t: -t[1])]
         n = math.prod(a.size for a in order)
-        where = {a: c for a, c in form.terms}
+        where = dict(form.terms)
         direct = out.offset == 0 and not out.loops and out.strides == where
         t = out if direct else em.scratch(order, "u32")
         (flat,) = aligned([t], order, em.extent)

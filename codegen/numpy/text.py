@@ -131,7 +131,9 @@ class Source:
                     self.made.append(f"{key} = list(zip({', '.join(lists)}))")
                     source = key
                 self.body.append((f"{pad}for {', '.join(fresh.values())} in {source}:", -1))
-            self._block(at, end, inner, {**local, **fresh}, depth + 1)
+            names: dict[Operand, str] = dict(local)
+            names.update(fresh)
+            self._block(at, end, inner, names, depth + 1)
             at = end
 
     def text(self) -> str:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any, TypeAlias, Union
+from typing import Any, TypeAlias
 
 import numpy as np
 
@@ -112,8 +112,8 @@ class Extra:
     text: str
 
 
-Operand: TypeAlias = Union[Shaped, Const, Extra]
-Tile: TypeAlias = Union[View, Const]
+Operand: TypeAlias = Shaped | Const | Extra
+Tile: TypeAlias = View | Const
 
 
 @dataclass(eq=False)
