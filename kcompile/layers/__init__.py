@@ -10,6 +10,8 @@ from kcompile.layers.activation import LeakyReLU as LeakyReLU
 from kcompile.layers.activation import PReLU as PReLU
 from kcompile.layers.activation import ReLU as ReLU
 from kcompile.layers.activation import Softmax as Softmax
+from kcompile.layers.attention import GroupedQueryAttention as GroupedQueryAttention
+from kcompile.layers.attention import GroupQueryAttention as GroupQueryAttention
 from kcompile.layers.attention import MultiHeadAttention as MultiHeadAttention
 from kcompile.layers.batch_normalization import BatchNormalization as BatchNormalization
 from kcompile.layers.cells import SimpleRNNCell as SimpleRNNCell

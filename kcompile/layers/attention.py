@@ -1,4 +1,4 @@
-"""`MultiHeadAttention`.
+"""`MultiHeadAttention`, and `GroupedQueryAttention`, in which heads share keys and values.
 
 Without dropout and without returned scores the heads become the composite behind
 `ops.dot_product_attention`. Refuses to hold the softmax and the projections themselves.
@@ -64,6 +64,7 @@ class MultiHeadAttention(Layer):
         super().__init__(**kwargs)
         self.supports_masking = True
         self._num_heads, self._key_dim, self._value_dim = num_heads, key_dim, value_dim
+        self._shared_heads = num_heads  # heads of key and value
         self._dropout, self._use_bias, self._use_gate = dropout, use_bias, use_gate
         self._output_shape = (
             (output_shape,) if is_int(output_shape) else tuple(output_shape or ()) or None
@@ -116,9 +117,9 @@ class MultiHeadAttention(Layer):
         build_child(made, shape)
         return made
 
-    def _into_heads(self, name: str, shape: Any, width: int, **more: Any) -> Any:
+    def _into_heads(self, name: str, shape: Any, heads: int, width: int, **more: Any) -> Any:
         free = "abcdefgh"[: len(shape) - 1]
-        output = [*shape[1:-1], self._num_heads, width]
+        output = [*shape[1:-1], heads, width]
         return self._dense(name, shape, f"{free}k,kxy->{free}xy", output, "xy", **more)
 
     def build(self, query_shape: Any, value_shape: Any, key_shape: Any = None) -> None:
@@ -130,13 +131,14 @@ class MultiHeadAttention(Layer):
                 "Pass a key for each value",
                 code="KC201",
             )
-        self._query_dense = self._into_heads("query", query_shape, self._key_dim)
-        self._key_dense = self._into_heads("key", key_shape, self._key_dim)
+        heads, shared = self._num_heads, self._shared_heads
+        self._query_dense = self._into_heads("query", query_shape, heads, self._key_dim)
+        self._key_dense = self._into_heads("key", key_shape, shared, self._key_dim)
         if self._use_gate:
             self._gate_dense = self._into_heads(
-                "gate", query_shape, self._value_dim, activation="sigmoid"
+                "gate", query_shape, heads, self._value_dim, activation="sigmoid"
             )
-        self._value_dense = self._into_heads("value", value_shape, self._value_dim)
+        self._value_dense = self._into_heads("value", value_shape, shared, self._value_dim)
         self._build_attention(len(value_shape) + 1)
         outputs = "uvwz"[: len(self._output_shape or (1,))]
         free = "abcdefgh"[: len(query_shape) - 1]
@@ -198,6 +200,9 @@ class MultiHeadAttention(Layer):
         self, q: Any, k: Any, v: Any, mask: Any, training: Any, scores_wanted: bool
     ) -> tuple[Any, Any]:
         scale = 1.0 / math.sqrt(self._key_dim)
+        if self._shared_heads != self._num_heads:
+            times = self._num_heads // self._shared_heads
+            k, v = ops.repeat(k, times, axis=2), ops.repeat(v, times, axis=2)
         if mask is not None:
             between = -len(self._attention_axes) * 2 - 1
             for _ in range(len(q.shape) + len(self._attention_axes) - 1 - len(mask.shape)):
@@ -255,3 +260,66 @@ class MultiHeadAttention(Layer):
         own += ("attention_axes", "sliding_window", *_SHARED, "activity_regularizer")
         given = configured(self, *own, read=lambda name: getattr(self, f"_{name}"))
         return super().get_config() | given | {"seed": self.seed}
+
+
+class GroupedQueryAttention(MultiHeadAttention):
+    """Attention whose query heads share fewer heads of key and value, each group one of them."""
+
+    def __init__(
+        self,
+        head_dim: int,
+        num_query_heads: int,
+        num_key_value_heads: int,
+        dropout: float = 0.0,
+        use_bias: bool = True,
+        sliding_window: int | None = None,
+        flash_attention: Any = None,
+        kernel_initializer: Any = "glorot_uniform",
+        bias_initializer: Any = "zeros",
+        kernel_regularizer: Any = None,
+        bias_regularizer: Any = None,
+        activity_regularizer: Any = None,
+        kernel_constraint: Any = None,
+        bias_constraint: Any = None,
+        use_gate: bool = False,
+        seed: Any = None,
+        **kwargs: Any,
+    ):
+        of = type(self)
+        heads = positive_int(of, "num_query_heads", num_query_heads)
+        shared = positive_int(of, "num_key_value_heads", num_key_value_heads)
+        if heads % shared:
+            refuse(
+                f"{owner(of)} was given num_query_heads={heads} and num_key_value_heads={shared}",
+                "The query heads divide evenly among the heads of key and value",
+                f"Take a multiple of {shared} query heads",
+            )
+        super().__init__(
+            heads,
+            positive_int(of, "head_dim", head_dim),
+            dropout=dropout,
+            use_bias=use_bias,
+            sliding_window=sliding_window,
+            kernel_initializer=kernel_initializer,
+            bias_initializer=bias_initializer,
+            kernel_regularizer=kernel_regularizer,
+            bias_regularizer=bias_regularizer,
+            activity_regularizer=activity_regularizer,
+            kernel_constraint=kernel_constraint,
+            bias_constraint=bias_constraint,
+            use_gate=use_gate,
+            seed=seed,
+            **kwargs,
+        )
+        self._shared_heads = shared
+        self.head_dim, self.num_query_heads, self.num_key_value_heads = head_dim, heads, shared
+
+    def get_config(self) -> dict[str, Any]:
+        config = super().get_config()
+        for name in ("num_heads", "key_dim", "value_dim", "output_shape", "attention_axes"):
+            del config[name]
+        own = configured(self, "head_dim", "num_query_heads", "num_key_value_heads")
+        return config | own
+
+
+GroupQueryAttention = GroupedQueryAttention

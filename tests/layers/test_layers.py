@@ -275,6 +275,22 @@ ATTENTION: list[tuple[str, tuple[Any, ...], dict[str, Any], tuple[Any, ...], dic
     ("MultiHeadAttention", (2, 3), {"use_gate": True}, (data(2, 4, 5), data(2, 4, 5)), {}),
     ("MultiHeadAttention", (2, 3), {"attention_axes": (1, 2)}, (data(2, 3, 4, 5),) * 2, {}),
     ("MultiHeadAttention", (2, 3), {"attention_axes": 2}, (data(2, 3, 4, 5),) * 2, {}),
+    ("GroupQueryAttention", (3, 4, 2), {}, (data(2, 4, 5), data(2, 6, 5)), {}),
+    (
+        "GroupQueryAttention",
+        (3, 4, 1),
+        {"use_bias": False, "dropout": 0.1},
+        (data(2, 4, 5),) * 3,
+        {},
+    ),
+    (
+        "GroupQueryAttention",
+        (3, 4, 4),
+        {"use_gate": True},
+        (data(2, 4, 5),) * 2,
+        {"use_causal_mask": True},
+    ),
+    ("GroupQueryAttention", (3, 4, 2), {}, (data(2, 4, 5),) * 2, {"return_attention_scores": True}),
     ("Attention", (), {}, ([data(2, 4, 3), data(2, 5, 3, seed=1)],), {}),
     (
         "Attention",
