@@ -59,7 +59,9 @@ def run(out: str = "demo_out", epochs: int | None = None) -> float:
     model.fit(x, y, epochs=epochs or EPOCHS, batch_size=32)
     seconds = time.perf_counter() - start
     _, accuracy = model.evaluate(x_test, y_test, verbose=0)
-    console.print(f"\ntrained in {seconds:.1f} s: test accuracy {accuracy:.2%} on {len(x_test)} digits it has not seen\n")
+    console.print(
+        f"\ntrained in {seconds:.1f} s: test accuracy {accuracy:.2%} on {len(x_test)} digits it has not seen\n"
+    )
     for step in step_function(model, "train").log[:1]:
         report.show(step.program, console)
     _write(out, "digits.ir", dump_ir(model, "simplified"))
@@ -68,10 +70,17 @@ def run(out: str = "demo_out", epochs: int | None = None) -> float:
     path = os.path.join(out, "digits.onnx")
     export(model, path)
     found = verify(model, path)
-    console.print(f"\n{path} agrees with the model within {found['error']:.1e} ({found['engine']}, two batch sizes)")
+    console.print(
+        f"\n{path} agrees with the model within {found['error']:.1e} ({found['engine']}, two batch sizes)"
+    )
     console.print(f"wrote {', '.join(sorted(os.listdir(out)))} to {out}/")
     if epochs is None and accuracy < TARGET:
-        raise KCRuntimeError("KC306", f"a test accuracy of {accuracy:.2%}", f"the demo reaches {TARGET:.0%}", "report this")
+        raise KCRuntimeError(
+            "KC306",
+            f"a test accuracy of {accuracy:.2%}",
+            f"the demo reaches {TARGET:.0%}",
+            "report this",
+        )
     return float(accuracy)
 
 

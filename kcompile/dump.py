@@ -45,7 +45,12 @@ def dump_ir(
     kind = kind or ("train" if getattr(model, "compiled", False) else "predict")
     for name, value, allowed in (("stage", stage, STAGES), ("format", format, FORMATS), ("kind", kind, ("train", "test", "predict"))):  # fmt: skip
         if value not in allowed:
-            raise KCValueError("KC305", f"{name}={value!r}", f"{name} is one of {', '.join(allowed)}", "pass one of these")
+            raise KCValueError(
+                "KC305",
+                f"{name}={value!r}",
+                f"{name} is one of {', '.join(allowed)}",
+                "pass one of these",
+            )
     if stage == "kernels":
         program = generate(_graph(model, "fused", kind, batch_size, target), target)
         return {"text": _program_text, "json": _program_json, "dot": _program_dot}[format](program)
@@ -94,7 +99,12 @@ def _as_data(graph: Graph) -> dict[str, Any]:
         {"name": names[v], "type": str(v.type), "role": r.kind, "path": r.path}
         for v, r in zip(graph.inputs, graph.roles, strict=True)
     ]
-    return {"name": graph.name, "inputs": inputs, "nodes": nodes, "outputs": [names[v] for v in graph.outputs]}
+    return {
+        "name": graph.name,
+        "inputs": inputs,
+        "nodes": nodes,
+        "outputs": [names[v] for v in graph.outputs],
+    }
 
 
 def _plain(v: Any) -> Any:
@@ -122,10 +132,15 @@ def _dot(graph: Graph) -> str:
     """Boxes are nodes, in one cluster for each layer; ellipses are inputs; edges carry types."""
     names = _names(graph)
     used = {v for n in graph.nodes for v in n.inputs} | set(graph.outputs)
-    lines = [f"digraph {_quote(graph.name)} {{", "  node [shape=box, fontname=monospace, fontsize=10];"]
+    lines = [
+        f"digraph {_quote(graph.name)} {{",
+        "  node [shape=box, fontname=monospace, fontsize=10];",
+    ]
     for v, r in zip(graph.inputs, graph.roles, strict=True):
         if v in used:
-            lines.append(f"  {_quote(names[v])} [shape=ellipse, label={_quote(_lines(r.path or names[v], v.type))}];")
+            lines.append(
+                f"  {_quote(names[v])} [shape=ellipse, label={_quote(_lines(r.path or names[v], v.type))}];"
+            )
     source = {v: f"n{i}" for i, n in enumerate(graph.nodes) for v in n.outs}
     layers: dict[str, list[str]] = {}
     for i, n in enumerate(graph.nodes):
@@ -139,7 +154,9 @@ def _dot(graph: Graph) -> str:
             lines += [f"  {b}" for b in boxes]
     for i, n in enumerate(graph.nodes):
         for v in n.inputs:
-            lines.append(f"  {source.get(v, _quote(names[v]))} -> n{i} [label={_quote(str(v.type))}, fontsize=8];")
+            lines.append(
+                f"  {source.get(v, _quote(names[v]))} -> n{i} [label={_quote(str(v.type))}, fontsize=8];"
+            )
     for k, v in enumerate(graph.outputs):
         if v in source:
             lines.append(f"  out{k} [shape=ellipse, label={_quote(f'result {k}')}];")
@@ -181,12 +198,19 @@ def _program_json(program: Program) -> str:
 
 
 def _program_dot(program: Program) -> str:
-    lines = [f"digraph {_quote(program.name)} {{", "  node [shape=box, fontname=monospace, fontsize=10];"]
+    lines = [
+        f"digraph {_quote(program.name)} {{",
+        "  node [shape=box, fontname=monospace, fontsize=10];",
+    ]
     writer: dict[str, str] = {}
     for k in program.kernels:
-        lines.append(f"  {_quote(k.name)} [label={_quote(_lines(k.name, k.ops, report.shorten(k.at)))}];")
+        lines.append(
+            f"  {_quote(k.name)} [label={_quote(_lines(k.name, k.ops, report.shorten(k.at)))}];"
+        )
         for name in k.reads:
             if name in writer:
-                lines.append(f"  {_quote(writer[name])} -> {_quote(k.name)} [label={_quote(name)}, fontsize=8];")
+                lines.append(
+                    f"  {_quote(writer[name])} -> {_quote(k.name)} [label={_quote(name)}, fontsize=8];"
+                )
         writer.update(dict.fromkeys(k.writes, k.name))
     return "\n".join([*lines, "}"]) + "\n"

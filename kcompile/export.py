@@ -29,7 +29,9 @@ def export(model: Any, filepath: Any, format: str = "onnx", verbose: Any = None)
     Raises KCValueError KC501 for another format, KCNotImplementedError KC501 for what ONNX cannot say.
     """
     if format != "onnx":
-        raise KCValueError("KC501", f"format={format!r}", "models are exported as 'onnx'", "pass format='onnx'")
+        raise KCValueError(
+            "KC501", f"format={format!r}", "models are exported as 'onnx'", "pass format='onnx'"
+        )
     proto = to_onnx(model)
     data = proto.SerializeToString()
     with replacing(os.fspath(filepath)) as f:
@@ -50,14 +52,18 @@ def to_onnx(model: Any) -> Any:
             output_names=_names(_outputs(model), "output"),
         )
     except ExportError as e:
-        raise KCNotImplementedError("KC501", f"the model {model.name!r}: {e.given}", e.rule, e.todo) from e
+        raise KCNotImplementedError(
+            "KC501", f"the model {model.name!r}: {e.given}", e.rule, e.todo
+        ) from e
     import onnx.checker
 
     onnx.checker.check_model(proto, full_check=True)
     return proto
 
 
-def verify(model: Any, filepath: Any, sizes: tuple[int, ...] = (1, 5), seed: int = 0) -> dict[str, Any]:
+def verify(
+    model: Any, filepath: Any, sizes: tuple[int, ...] = (1, 5), seed: int = 0
+) -> dict[str, Any]:
     """Run the file and the model on random data of these batch sizes and compare.
 
     Uses ONNX Runtime where it is installed, else onnx's reference evaluator. Returns {"engine",
@@ -73,12 +79,20 @@ def verify(model: Any, filepath: Any, sizes: tuple[int, ...] = (1, 5), seed: int
         got = run(dict(zip(names, leaves(x), strict=True)))
         for a, b in zip(got, want, strict=True):
             if a.shape != b.shape:
-                raise KCRuntimeError("KC501", f"outputs of shapes {a.shape} and {b.shape}", "both agree", "report this model")
+                raise KCRuntimeError(
+                    "KC501",
+                    f"outputs of shapes {a.shape} and {b.shape}",
+                    "both agree",
+                    "report this model",
+                )
             scale = max(1.0, float(np.abs(b).max(initial=0.0)))
             worst = max(worst, float(np.abs(a - b).max(initial=0.0)) / scale)
     if not worst <= TOLERANCE:
         raise KCRuntimeError(
-            "KC501", f"{filepath} differs from the model by {worst:.2e}", f"they agree within {TOLERANCE}", "report this model"
+            "KC501",
+            f"{filepath} differs from the model by {worst:.2e}",
+            f"they agree within {TOLERANCE}",
+            "report this model",
         )
     return {"engine": engine, "error": worst}
 
@@ -100,7 +114,11 @@ def _random_inputs(model: Any, size: int, rng: np.random.Generator) -> Any:
     for t in leaves(model.input):
         shape = (size, *(7 if d is None else d for d in t.shape[1:]))
         if t.dtype.startswith(("int", "uint")) or _feeds_embedding(model, t):
-            from_names.append(rng.integers(0, 2, shape).astype("int32" if not t.dtype.startswith("float") else t.dtype))
+            from_names.append(
+                rng.integers(0, 2, shape).astype(
+                    "int32" if not t.dtype.startswith("float") else t.dtype
+                )
+            )
         elif t.dtype == "bool":
             from_names.append(rng.integers(0, 2, shape).astype(bool))
         else:

@@ -60,7 +60,9 @@ def _targets(model: Any, names: dict[Any, int]) -> Any:
     for t, identifier in zip(flat, kinds + [None] * len(flat), strict=False):
         sparse = "sparse" in _name(identifier)
         shape = t.shape[:-1] if sparse else t.shape
-        made.append(Spec((1, *(4 if d is None else d for d in shape[1:])), "int32" if sparse else "float32"))
+        made.append(
+            Spec((1, *(4 if d is None else d for d in shape[1:])), "int32" if sparse else "float32")
+        )
     return tree.pack_sequence_as(outputs, made)
 
 

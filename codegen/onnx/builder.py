@@ -111,7 +111,9 @@ class Builder:
         if ref.name:
             return ref.name
         assert ref.value is not None
-        value = np.asarray(ref.value, order="C")  # ascontiguousarray would make a vector of a scalar
+        value = np.asarray(
+            ref.value, order="C"
+        )  # ascontiguousarray would make a vector of a scalar
         key = (ref.dtype, value.shape, value.tobytes(), ref.label.partition("|")[0])
         known = self.root._constants.get(key)
         if known is None:
@@ -123,7 +125,13 @@ class Builder:
     # -- nodes -----------------------------------------------------------------------------------
 
     def node(
-        self, op: str, inputs: Sequence[Ref | None], dtype: str, shape: Dims, outputs: int = 1, **attrs: Any
+        self,
+        op: str,
+        inputs: Sequence[Ref | None],
+        dtype: str,
+        shape: Dims,
+        outputs: int = 1,
+        **attrs: Any,
     ) -> Ref:
         """Write a node with one result (further ones: `nodes`)."""
         return self.nodes(op, inputs, [(dtype, shape)] * outputs, **attrs)[0]
@@ -162,7 +170,11 @@ class Builder:
             parts.append(self.extent(d))
         if run:
             parts.append(self.const(run))
-        out = parts[0] if len(parts) == 1 else self.node("Concat", parts, "i64", (len(shape),), axis=0)
+        out = (
+            parts[0]
+            if len(parts) == 1
+            else self.node("Concat", parts, "i64", (len(shape),), axis=0)
+        )
         self._shapes[shape] = out
         return out
 
@@ -176,7 +188,9 @@ class Builder:
         out: Ref | None = None
         if str(d) in self.root.dims:
             source, axis = self.root.dims[str(d)]
-            out = self.node("Shape", [Ref(source, "f32", ())], "i64", (1,), start=axis, end=axis + 1)
+            out = self.node(
+                "Shape", [Ref(source, "f32", ())], "i64", (1,), start=axis, end=axis + 1
+            )
         else:
             for monomial, factor in d._terms:
                 term = self.const([factor])
@@ -215,7 +229,9 @@ class Builder:
         if ref.shape == shape:
             return ref
         if ref.value is not None:
-            return Ref("", ref.dtype, shape, None, ref.value.reshape(_ints(shape)), f"{ref.label}|r")
+            return Ref(
+                "", ref.dtype, shape, None, ref.value.reshape(_ints(shape)), f"{ref.label}|r"
+            )
         return self.node("Reshape", [ref, self.shape_for(ref.shape, shape)], ref.dtype, shape)
 
     def shape_for(self, old: Dims, shape: Dims) -> Ref:
@@ -280,7 +296,11 @@ class Builder:
         """`ref` with repeated axes written out; `shape` is in the order in which `ref` lies."""
         if ref.shape == shape:
             return ref
-        if ref.value is not None and all(isinstance(d, int) for d in shape) and product(shape) <= 65536:  # type: ignore[operator]
+        if (
+            ref.value is not None
+            and all(isinstance(d, int) for d in shape)
+            and product(shape) <= 65536
+        ):  # type: ignore[operator]
             value = np.broadcast_to(ref.value, _ints(shape))
             return Ref("", ref.dtype, shape, ref.perm, value, f"{ref.label}|e")
         out = self.node("Expand", [ref, self.extents(shape)], ref.dtype, shape)

@@ -101,7 +101,9 @@ def _product(b: Builder, x: _Lettered, y: _Lettered, lr: str, sizes: Sizes) -> R
     else:
         outer = (*(sizes[c] for c in batch), m)
         left = b.reshape(_ordered(b, x, batch + rows + summed), (*outer, s))
-        right = b.reshape(_ordered(b, y, batch + summed + columns), (*(sizes[c] for c in batch), s, k))
+        right = b.reshape(
+            _ordered(b, y, batch + summed + columns), (*(sizes[c] for c in batch), s, k)
+        )
         groups = [*batch, rows, columns]
     made = b.node("MatMul", [left, right], dtype, (*outer, k))
     return _ungrouped(b, made, groups, lr, sizes)
@@ -110,7 +112,9 @@ def _product(b: Builder, x: _Lettered, y: _Lettered, lr: str, sizes: Sizes) -> R
 # -- convolutions ---------------------------------------------------------------------------------
 
 
-def _conv(b: Builder, x: _Lettered, w: _Lettered, lr: str, sizes: Sizes, wins: tuple[Window, ...]) -> Ref:
+def _conv(
+    b: Builder, x: _Lettered, w: _Lettered, lr: str, sizes: Sizes, wins: tuple[Window, ...]
+) -> Ref:
     """The forward convolution: positions in x, taps in w, outputs in the result."""
     spatial, outs, taps = ("".join(str(win[k]) for win in wins) for k in range(3))
     lx, lw = x.letters, w.letters
@@ -159,7 +163,9 @@ def _conv_transpose(
     groups = int(product(sizes[c] for c in group))
     spill = [0 if e < max(w.stride, w.dilation) else e for e, w in zip(extra, wins, strict=True)]
     inside = tuple(sizes[p] - e for p, e in zip(places, spill, strict=True))
-    attrs: dict[str, Any] = {"output_padding": [e - s for e, s in zip(extra, spill, strict=True)]} if any(extra) else {}
+    attrs: dict[str, Any] = (
+        {"output_padding": [e - s for e, s in zip(extra, spill, strict=True)]} if any(extra) else {}
+    )
     made = b.node(
         "ConvTranspose", [data, kernel], data.dtype,
         (data.shape[0], product((groups, kernel.shape[1])), *inside),
@@ -171,11 +177,15 @@ def _conv_transpose(
         zeros = [0] * (len(wins) + 2)
         pad = b.const([*zeros, 0, 0, *spill])
         full = (*made.shape[:2], *(sizes[p] for p in places))
-        made = b.node("Pad", [made, pad, b.const(0.0, made.dtype)], made.dtype, full, mode="constant")
+        made = b.node(
+            "Pad", [made, pad, b.const(0.0, made.dtype)], made.dtype, full, mode="constant"
+        )
     return _ungrouped(b, made, [batch, group + outer, *places], lr, sizes)
 
 
-def pads(wins: tuple[Window, ...], sizes: Sizes) -> tuple[list[int], list[int], list[tuple[int, DimLike]]]:
+def pads(
+    wins: tuple[Window, ...], sizes: Sizes
+) -> tuple[list[int], list[int], list[tuple[int, DimLike]]]:
     """Low and high padding, and (window, extent) where the ONNX result is longer and must be cut.
 
     Raises ExportError where the padding depends on a dimension that is not known.

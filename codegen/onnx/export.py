@@ -49,9 +49,17 @@ def export(
     for v, role in zip(graph.inputs, graph.roles, strict=True):
         if role.kind == "state":
             if role.path not in weights:
-                raise ExportError(f"no value for the state {role.path!r}", "every weight has a value", "pass it in weights")
+                raise ExportError(
+                    f"no value for the state {role.path!r}",
+                    "every weight has a value",
+                    "pass it in weights",
+                )
             env[v] = b.const(weights[role.path], v.dtype, role.path)
-    names = list(input_names) if input_names is not None else [r.path or v.name or "input" for v, r in data]
+    names = (
+        list(input_names)
+        if input_names is not None
+        else [r.path or v.name or "input" for v, r in data]
+    )
     for (v, _), wanted in zip(data, names, strict=True):
         name = b.fresh(wanted)
         env[v] = Ref(name, v.dtype, v.shape, is_input=True)
@@ -99,7 +107,11 @@ def _emit(b: Builder, graph: Graph, env: dict[Value, Ref]) -> None:
         row = rows.get(n.op.name)
         if row is None:
             why = UNSUPPORTED.get(n.op.name, "it has no row in codegen.onnx")
-            raise ExportError(f"the op {n.op.name!r} of layer {n.at!r}", why, "leave this layer out of the exported model")
+            raise ExportError(
+                f"the op {n.op.name!r} of layer {n.at!r}",
+                why,
+                "leave this layer out of the exported model",
+            )
         b.at, b.opname = n.at, n.op.name
         made = row(b, n, [env[v] for v in n.inputs])
         found = [made] if isinstance(made, Ref) else made
@@ -116,7 +128,11 @@ _ELEMENT = {
 
 def _element(onnx: Any, dtype: str) -> int:
     if dtype not in _ELEMENT:
-        raise ExportError(f"a value of dtype {dtype}", "the exporter writes no such tensors", "export a float32 model")
+        raise ExportError(
+            f"a value of dtype {dtype}",
+            "the exporter writes no such tensors",
+            "export a float32 model",
+        )
     return int(getattr(onnx.TensorProto, _ELEMENT[dtype]))
 
 

@@ -32,7 +32,11 @@ def _gather(b: Builder, n: Node, refs: list[Ref]) -> Ref:
     axis = n.attr("axis")
     table = b.full(refs[0], x.shape)
     return b.node(
-        "Gather", [table, _index(b, idx, refs[1], x.shape[axis])], table.dtype, n.outs[0].shape, axis=axis
+        "Gather",
+        [table, _index(b, idx, refs[1], x.shape[axis])],
+        table.dtype,
+        n.outs[0].shape,
+        axis=axis,
     )
 
 
@@ -59,7 +63,11 @@ def _scatter_add(b: Builder, n: Node, refs: list[Ref]) -> Ref:
     zeros: Dims = (extent, *(updates.shape[a] for a in rest))
     empty = b.expanded(b.const(0, out.dtype), zeros)
     made = b.node(
-        "ScatterND", [empty, b.reshape(index, (*idx.shape, 1)), values], out.dtype, zeros, reduction="add"
+        "ScatterND",
+        [empty, b.reshape(index, (*idx.shape, 1)), values],
+        out.dtype,
+        zeros,
+        reduction="add",
     )
     back = [*range(1, axis + 1), 0, *range(axis + 1, out.type.rank)]
     return b.transpose(made, back)

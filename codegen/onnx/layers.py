@@ -17,7 +17,12 @@ def _layer_norm(b: Builder, n: Node, refs: list[Ref]) -> Ref:
     axes, epsilon = n.attrs
     x, gamma, beta = (b.full(r, v.shape) for r, v in zip(refs, n.inputs, strict=True))
     return b.node(
-        "LayerNormalization", [x, gamma, beta], x.dtype, x.shape, axis=min(axes), epsilon=float(epsilon)
+        "LayerNormalization",
+        [x, gamma, beta],
+        x.dtype,
+        x.shape,
+        axis=min(axes),
+        epsilon=float(epsilon),
     )
 
 
@@ -37,7 +42,9 @@ def _batch_norm(b: Builder, n: Node, refs: list[Ref]) -> Ref:
         perm = tuple(order)
         x = b.arranged(x, None if perm == tuple(range(rank)) else perm, rank)
     x = b.expanded(x, tuple(v.shape[a] for a in x.perm or range(rank)))
-    mean, var, gamma, beta = (b.full(r, w.shape) for r, w in zip(refs[1:], n.inputs[1:], strict=True))
+    mean, var, gamma, beta = (
+        b.full(r, w.shape) for r, w in zip(refs[1:], n.inputs[1:], strict=True)
+    )
     made = b.node(
         "BatchNormalization", [x, gamma, beta, mean, var], x.dtype, x.shape, epsilon=float(epsilon)
     )

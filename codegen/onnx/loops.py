@@ -40,7 +40,11 @@ def scan_row(emit: Emit) -> Row:
         sub = Sub(b.fresh(f"{b.at}/body" if b.at else "body"), inner.records, inputs, outputs)
         ys = len(body.outputs) - carries
         # 1: from the last step on; a list without entries has no type in ONNX
-        attrs = {"scan_input_directions": [1] * xs, "scan_output_directions": [1] * ys} if reverse else {}
+        attrs = (
+            {"scan_input_directions": [1] * xs, "scan_output_directions": [1] * ys}
+            if reverse
+            else {}
+        )
         types = [(v.dtype, v.shape) for v in n.outs]
         return b.nodes(
             "Scan", given[: carries + xs], types, body=sub, num_scan_inputs=xs,

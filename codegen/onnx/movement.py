@@ -95,7 +95,11 @@ def _slice(b: Builder, n: Node, refs: list[Ref]) -> Ref:
     if not cut:
         return x
     ends = tuple(INT64_MAX if stop[a] == v.shape[a] else stop[a] for a, _ in cut)
-    operands = [b.extents(tuple(start[a] for a, _ in cut)), b.extents(ends), b.const([k for _, k in cut])]
+    operands = [
+        b.extents(tuple(start[a] for a, _ in cut)),
+        b.extents(ends),
+        b.const([k for _, k in cut]),
+    ]
     if any(step[a] != 1 for a, _ in cut):
         operands.append(b.const([step[a] for a, _ in cut]))
     made = b.node("Slice", [x, *operands], x.dtype, tuple(shape))
@@ -105,7 +109,11 @@ def _slice(b: Builder, n: Node, refs: list[Ref]) -> Ref:
 def _pad(b: Builder, n: Node, refs: list[Ref]) -> Ref:
     v, out = n.inputs[0], n.outs[0]
     low, high, interior, value = n.attrs
-    if not any(interior) and refs[0].perm is not None and refs[0].shape == tuple(v.shape[a] for a in refs[0].perm):
+    if (
+        not any(interior)
+        and refs[0].perm is not None
+        and refs[0].shape == tuple(v.shape[a] for a in refs[0].perm)
+    ):
         x, order = refs[0], refs[0].perm
     else:
         x, order = b.full(refs[0], v.shape), tuple(range(v.type.rank))
@@ -127,7 +135,9 @@ def _spread(b: Builder, x: Ref, axis: int, gap: int, value: Any) -> Ref:
     wide: Dims = (*shape[: axis + 1], gap + 1, *shape[axis + 1 :])
     pads = [0] * (2 * rank)
     pads[rank + axis + 1] = gap
-    apart = b.node("Pad", [apart, b.const(pads), b.const(value, x.dtype)], x.dtype, wide, mode="constant")
+    apart = b.node(
+        "Pad", [apart, b.const(pads), b.const(value, x.dtype)], x.dtype, wide, mode="constant"
+    )
     joined = b.reshape(apart, (*shape[:axis], extent * (gap + 1), *shape[axis + 1 :]))
     stop = extent * (gap + 1) - gap
     return b.node(
@@ -144,7 +154,13 @@ def _concat(b: Builder, n: Node, refs: list[Ref]) -> Ref:
     parts = [
         b.expanded(r, tuple(v.shape[a] for a in order)) for r, v in zip(refs, n.inputs, strict=True)
     ]
-    made = b.node("Concat", parts, out.dtype, tuple(out.shape[a] for a in order), axis=order.index(n.attr("axis")))
+    made = b.node(
+        "Concat",
+        parts,
+        out.dtype,
+        tuple(out.shape[a] for a in order),
+        axis=order.index(n.attr("axis")),
+    )
     return Ref(made.name, made.dtype, made.shape, perm)
 
 

@@ -58,8 +58,15 @@ def _biases(graph: Sub, initializers: dict[str, Array]) -> None:
             if weight is None:
                 continue
             if source.op in ("Conv", "ConvTranspose"):
-                width = weight.shape[0] if source.op == "Conv" else weight.shape[1] * source.attrs["group"]
-                if bias.shape not in ((width, *(1,) * (weight.ndim - 2)), (1, width, *(1,) * (weight.ndim - 2))):
+                width = (
+                    weight.shape[0]
+                    if source.op == "Conv"
+                    else weight.shape[1] * source.attrs["group"]
+                )
+                if bias.shape not in (
+                    (width, *(1,) * (weight.ndim - 2)),
+                    (1, width, *(1,) * (weight.ndim - 2)),
+                ):
                     continue
                 name = second
                 if bias.ndim != 1:
@@ -67,7 +74,11 @@ def _biases(graph: Sub, initializers: dict[str, Array]) -> None:
                         continue
                     initializers[name] = bias.reshape(-1)
                 source.inputs.append(name)
-            elif source.op == "MatMul" and source.attrs == {} and _is_matrix(made, graph, source.inputs[0]):
+            elif (
+                source.op == "MatMul"
+                and source.attrs == {}
+                and _is_matrix(made, graph, source.inputs[0])
+            ):
                 if weight.ndim != 2 or bias.shape not in ((weight.shape[1],), (1, weight.shape[1])):
                     continue
                 source.op = "Gemm"
@@ -102,7 +113,9 @@ def _identities(graph: Sub) -> None:
         if source is None or r.inputs[0] in outputs:
             continue
         old, new = r.inputs[0], r.outputs[0]
-        if counts[old] > 1 and any(isinstance(a, Sub) for q in graph.records for a in q.attrs.values()):
+        if counts[old] > 1 and any(
+            isinstance(a, Sub) for q in graph.records for a in q.attrs.values()
+        ):
             continue
         source.outputs = [new if o == old else o for o in source.outputs]
         for q in graph.records:

@@ -76,7 +76,12 @@ def _cumsum(b: Builder, n: Node, refs: list[Ref]) -> Ref:
     axis, reverse, exclusive = n.attrs
     x = b.full(refs[0], n.inputs[0].shape)
     return b.node(
-        "CumSum", [x, b.const(axis)], x.dtype, x.shape, exclusive=int(exclusive), reverse=int(reverse)
+        "CumSum",
+        [x, b.const(axis)],
+        x.dtype,
+        x.shape,
+        exclusive=int(exclusive),
+        reverse=int(reverse),
     )
 
 

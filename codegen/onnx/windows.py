@@ -33,7 +33,10 @@ def pool(op: str, **fixed: int) -> Row:
                        tuple(v.shape[a] for a in order))  # fmt: skip
         lead, outs = tuple(v.shape[a] for a in rest), tuple(w[5] for w in windows)
         flat = (lead[0] if lead else 1, product(lead[1:]))
-        x = b.reshape(Ref(x.name, x.dtype, x.shape, None, x.value, x.label), (*flat, *(v.shape[a] for a in spatial)))
+        x = b.reshape(
+            Ref(x.name, x.dtype, x.shape, None, x.value, x.label),
+            (*flat, *(v.shape[a] for a in spatial)),
+        )
         lows, highs, cut = [], [], []
         for k, (axis, size, stride, dilation, low, outputs) in enumerate(windows):
             reach = dilation * (size - 1) + 1
@@ -54,7 +57,9 @@ def pool(op: str, **fixed: int) -> Row:
         made = trim(b, b.node(op, [x], x.dtype, (*flat, *outs), **attrs), cut)
         made = b.reshape(made, (*lead, *outs))
         assert product(lead + outs) == out.type.size
-        return Ref(made.name, made.dtype, made.shape, order if order != tuple(range(rank)) else None)
+        return Ref(
+            made.name, made.dtype, made.shape, order if order != tuple(range(rank)) else None
+        )
 
     return row
 
@@ -74,10 +79,18 @@ def _unfold(b: Builder, n: Node, refs: list[Ref]) -> Ref:
     low, high = [0] * rank, [0] * rank
     for axis, size, stride, dilation, before, outputs in windows:
         low[axis] = before
-        high[axis] = max(0, high_pad(v.shape[axis], outputs, stride, dilation * (size - 1) + 1, before))
+        high[axis] = max(
+            0, high_pad(v.shape[axis], outputs, stride, dilation * (size - 1) + 1, before)
+        )
     if any(low) or any(high):
         padded = tuple(d + p + q for d, p, q in zip(v.shape, low, high, strict=True))
-        x = b.node("Pad", [x, b.const([*low, *high]), b.const(fill, x.dtype)], x.dtype, padded, mode="constant")
+        x = b.node(
+            "Pad",
+            [x, b.const([*low, *high]), b.const(fill, x.dtype)],
+            x.dtype,
+            padded,
+            mode="constant",
+        )
     axes = b.const([w[0] for w in windows])
     shape = out.shape[:rank]
     parts = []

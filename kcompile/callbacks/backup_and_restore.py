@@ -33,7 +33,9 @@ class BackupAndRestore(Callback):
         if not backup_dir:
             raise ValueError("Empty `backup_dir` argument passed. Name a directory of its own.")
         if save_freq != "epoch" and not (arguments.is_int(save_freq) and int(save_freq) > 0):
-            raise ValueError(f"save_freq={save_freq!r}. It is 'epoch' or a positive number of batches.")
+            raise ValueError(
+                f"save_freq={save_freq!r}. It is 'epoch' or a positive number of batches."
+            )
         self.backup_dir, self.save_freq = os.fspath(backup_dir), save_freq
         self.double_checkpoint, self.delete_checkpoint = double_checkpoint, delete_checkpoint
         self._weights = os.path.join(self.backup_dir, "latest.weights.h5")

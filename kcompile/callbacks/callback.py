@@ -113,5 +113,7 @@ def overrides(callback: Any, event: str) -> bool:
         return False
     if not getattr(getattr(callback, event), "_is_default", False):
         return True
-    older = {"on_train_batch_begin": "on_batch_begin", "on_train_batch_end": "on_batch_end"}.get(event)
+    older = {"on_train_batch_begin": "on_batch_begin", "on_train_batch_end": "on_batch_end"}.get(
+        event
+    )
     return older is not None and not getattr(getattr(callback, older), "_is_default", False)

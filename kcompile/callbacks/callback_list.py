@@ -41,7 +41,11 @@ class CallbackList(Callback):
             if isinstance(c, type) or not hasattr(c, "set_model") or not hasattr(c, "on_epoch_end"):
                 raise TypeError(
                     f"callbacks contains {c!r}. A callback is an instance of keras.callbacks.Callback. "
-                    + ("Write its name with parentheses." if isinstance(c, type) else "Subclass Callback.")
+                    + (
+                        "Write its name with parentheses."
+                        if isinstance(c, type)
+                        else "Subclass Callback."
+                    )
                 )
         self._history = next((c for c in self.callbacks if isinstance(c, History)), None)
         if self._history is None and add_history:

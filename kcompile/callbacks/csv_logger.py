@@ -18,7 +18,9 @@ from kcompile.callbacks.callback import Callback
 class CSVLogger(Callback):
     """Writes `epoch` and the logs, sorted by key, to `filename`; `append` continues a file."""
 
-    def __init__(self, filename: str | os.PathLike[str], separator: str = ",", append: bool = False):
+    def __init__(
+        self, filename: str | os.PathLike[str], separator: str = ",", append: bool = False
+    ):
         super().__init__()
         self.filename, self.sep, self.append = os.fspath(filename), separator, append
         self.keys: list[str] | None = None
@@ -41,7 +43,9 @@ class CSVLogger(Callback):
         if self.keys is None:
             self.keys = sorted(logs)
             if not any(k.startswith("val_") for k in self.keys):
-                self.keys += [f"val_{k}" for k in self.keys]  # validation may begin at a later epoch
+                self.keys += [
+                    f"val_{k}" for k in self.keys
+                ]  # validation may begin at a later epoch
             self._writer = csv.writer(self._file, delimiter=self.sep, lineterminator="\n")
             if self._header:
                 self._writer.writerow(["epoch", *self.keys])

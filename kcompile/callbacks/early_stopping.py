@@ -65,7 +65,9 @@ class EarlyStopping(MonitorCallback):
             say(f"Epoch {self.stopped_epoch + 1}: early stopping")
         if self.restore_best_weights and self.best_weights is not None:
             if self.verbose > 0:
-                say(f"Restoring model weights from the end of the best epoch: {self.best_epoch + 1}.")
+                say(
+                    f"Restoring model weights from the end of the best epoch: {self.best_epoch + 1}."
+                )
             self.model.set_weights(self.best_weights)
 
     def get_monitor_value(self, logs: dict[str, Any] | None) -> float | None:

@@ -33,6 +33,8 @@ class LambdaCallback(Callback):
         for event, function in {**given, **kwargs}.items():
             if event.startswith("on_") and not hasattr(Callback, event):
                 events = sorted(n for n in vars(Callback) if n.startswith("on_"))
-                raise TypeError(f"LambdaCallback has no event {event!r}. Events: {', '.join(events)}.")
+                raise TypeError(
+                    f"LambdaCallback has no event {event!r}. Events: {', '.join(events)}."
+                )
             if function is not None:
                 setattr(self, event, function)

@@ -28,7 +28,8 @@ class MonitorCallback(Callback):
         super().__init__()
         if mode not in ("auto", "min", "max"):
             warnings.warn(
-                f"{type(self).__name__} mode '{mode}' is unknown, fallback to auto mode.", stacklevel=3
+                f"{type(self).__name__} mode '{mode}' is unknown, fallback to auto mode.",
+                stacklevel=3,
             )
             mode = "auto"
         self.monitor, self.mode, self.best = monitor, mode, baseline

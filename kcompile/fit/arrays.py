@@ -39,7 +39,12 @@ class SparseRows:
 
 def is_array(x: Any) -> bool:
     """Whether `x` is one array (of any library), or None."""
-    return x is None or isinstance(x, (np.ndarray, SparseRows)) or is_sparse(x) or hasattr(x, "__array__")
+    return (
+        x is None
+        or isinstance(x, (np.ndarray, SparseRows))
+        or is_sparse(x)
+        or hasattr(x, "__array__")
+    )
 
 
 def is_sparse(x: Any) -> bool:
@@ -206,5 +211,10 @@ def check_lengths(x: Any, y: Any, sample_weight: Any) -> int:
         )  # fmt: skip
     n = lengths.pop()
     if n == 0:
-        raise KCValueError("KC303", f"empty data ({shown})", "there is at least one sample", "check how the data were loaded")
+        raise KCValueError(
+            "KC303",
+            f"empty data ({shown})",
+            "there is at least one sample",
+            "check how the data were loaded",
+        )
     return n

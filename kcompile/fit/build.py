@@ -18,7 +18,10 @@ def ensure_built(model: Any, specs: Batch, training: bool | None) -> None:
     training: True also builds the optimizer; None (prediction) only the model.
     """
     unbuilt = not model.built or any(not layer.built for layer in getattr(model, "layers", ()))
-    losses, metrics = getattr(model, "_compile_loss", None), getattr(model, "_compile_metrics", None)
+    losses, metrics = (
+        getattr(model, "_compile_loss", None),
+        getattr(model, "_compile_metrics", None),
+    )
     pending = training is not None and any(p is not None and not p.built for p in (losses, metrics))
     if unbuilt or pending:
         x, y = map_structure(_symbol, specs.x), map_structure(_symbol, specs.y)

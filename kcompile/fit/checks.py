@@ -32,7 +32,9 @@ class Labels:
 
     def __call__(self, batch: Batch) -> None:
         if batch.y is not None and self.terms:
-            targets = align(batch.y, _predicted(self.model), self.loss._outputs, self.loss._used, "targets")
+            targets = align(
+                batch.y, _predicted(self.model), self.loss._outputs, self.loss._used, "targets"
+            )
             for term in self.terms:
                 y = targets[term.output]
                 if y is None:
@@ -104,7 +106,11 @@ def _terms(model: Any, loss: Any) -> list[_Term]:
             continue
         classes, settings = None, getattr(term.loss, "_fn_kwargs", {})
         shape = shapes[term.output] if term.output < len(shapes) else ()
-        if fn.__name__ == "sparse_categorical_crossentropy" and shape and settings.get("axis", -1) in (-1, len(shape) - 1):
+        if (
+            fn.__name__ == "sparse_categorical_crossentropy"
+            and shape
+            and settings.get("axis", -1) in (-1, len(shape) - 1)
+        ):
             classes = shape[-1]
         found.append(_Term(term.output, term.name, classes, settings.get("ignore_class")))
     return found

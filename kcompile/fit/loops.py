@@ -59,11 +59,19 @@ def fit(
     if validation_split and validation_data is None:
         (x, y, sample_weight), validation_data = split(x, y, sample_weight, validation_split)
     source = source_of(
-        x, y, sample_weight, batch_size=batch_size, steps=steps_per_epoch, shuffle=shuffle, class_weight=class_weight
+        x,
+        y,
+        sample_weight,
+        batch_size=batch_size,
+        steps=steps_per_epoch,
+        shuffle=shuffle,
+        class_weight=class_weight,
     )
     validation = None
     if validation_data is not None:
-        validation = _validation(validation_data, validation_batch_size or batch_size, validation_steps)
+        validation = _validation(
+            validation_data, validation_batch_size or batch_size, validation_steps
+        )
     ensure_built(model, source.first(), training=True)
     _check_labels(model, source)
     if validation is not None:
@@ -183,7 +191,9 @@ def train_on_batch(
 ) -> Any:
     """One training step on one batch; returns loss and metrics of that batch. Raises as `fit` does."""
     require_compiled(model, "train_on_batch")
-    return _on_batch(model, "train", make_batch(Batch(x, y, sample_weight), class_weight), return_dict)
+    return _on_batch(
+        model, "train", make_batch(Batch(x, y, sample_weight), class_weight), return_dict
+    )
 
 
 def test_on_batch(
@@ -202,7 +212,9 @@ def predict_on_batch(model: Any, x: Any) -> Any:
     runner = Runner(model, "predict", Tally())
     exe = runner.fill(batch)
     exe.step()
-    return map_structure(lambda i: exe.results[i].copy(), runner.step_function.outputs(batch.specs().x))
+    return map_structure(
+        lambda i: exe.results[i].copy(), runner.step_function.outputs(batch.specs().x)
+    )
 
 
 def results(model: Any) -> dict[str, Any]:
@@ -216,7 +228,9 @@ def flatten_logs(model: Any, logs: Mapping[str, Any]) -> Any:
     for metric in model.metrics:
         inner = getattr(metric, "metrics", None)
         names += [m.name for m in inner] if inner is not None else [metric.name]
-    order = [n for n in dict.fromkeys(names) if n in logs] + sorted(k for k in logs if k not in names)
+    order = [n for n in dict.fromkeys(names) if n in logs] + sorted(
+        k for k in logs if k not in names
+    )
     values = [logs[n] for n in order]
     return values[0] if len(values) == 1 else values
 
@@ -279,17 +293,30 @@ def _check_labels(model: Any, source: Arrays | Stream) -> None:
         Labels(model)(source.data)
 
 
-def _callbacks(model: Any, callbacks: Any, verbose: Any, steps: int | None, tally: Tally) -> CallbackList:
+def _callbacks(
+    model: Any, callbacks: Any, verbose: Any, steps: int | None, tally: Tally
+) -> CallbackList:
     if isinstance(callbacks, CallbackList):
         return callbacks
     return CallbackList(
-        callbacks, add_progbar=verbose not in (0, False), model=model, verbose=verbose, epochs=1, steps=steps, tally=tally
+        callbacks,
+        add_progbar=verbose not in (0, False),
+        model=model,
+        verbose=verbose,
+        epochs=1,
+        steps=steps,
+        tally=tally,
     )
 
 
 def _checked_epochs(epochs: Any) -> int:
     if not arguments.is_int(epochs) or epochs < 0:
-        raise KCValueError("KC305", f"epochs={epochs!r}", "`epochs` is an integer, at least 0", "pass for example epochs=5")
+        raise KCValueError(
+            "KC305",
+            f"epochs={epochs!r}",
+            "`epochs` is an integer, at least 0",
+            "pass for example epochs=5",
+        )
     cap = config.max_epochs()
     if cap and cap < epochs:
         warnings.warn(f"Limiting epochs to {cap}", stacklevel=3)

@@ -56,7 +56,9 @@ class PyDataset:
         self._max_queue_size = value
 
     def __getitem__(self, index: int) -> Any:
-        raise NotImplementedError("a PyDataset defines __getitem__(self, index), which returns a batch")
+        raise NotImplementedError(
+            "a PyDataset defines __getitem__(self, index), which returns a batch"
+        )
 
     @property
     def num_batches(self) -> int | None:

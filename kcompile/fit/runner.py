@@ -22,7 +22,9 @@ from kcompile.step import StepFunction
 from runtime.feed import feeder
 
 _STOP = {"train": "stop_training", "test": "stop_evaluating", "predict": "stop_predicting"}
-_BLOCK = 256  # batches between two looks at whether the loop was asked to stop, where nobody listens
+_BLOCK = (
+    256  # batches between two looks at whether the loop was asked to stop, where nobody listens
+)
 
 
 class Runner:
@@ -83,7 +85,11 @@ class Runner:
         if on_begin is None and on_end is None and each is None and isinstance(source, Arrays):
             return self._quietly(source, steps)
         reads = on_end is not None and callbacks.wants_logs(end)
-        filled = self._arrays(source, steps) if isinstance(source, Arrays) else self._stream(source, steps)
+        filled = (
+            self._arrays(source, steps)
+            if isinstance(source, Arrays)
+            else self._stream(source, steps)
+        )
         model, stop, count = self.model, _STOP[self.kind], 0
         try:
             for exe in filled:

@@ -70,9 +70,12 @@ class Arrays:
     def _permutation(self) -> np.ndarray[Any, Any] | None:
         if self.shuffle == "batch":
             lows = range(0, self.samples, self.batch_size)
-            return np.concatenate([
-                low + np.random.permutation(min(self.batch_size, self.samples - low)) for low in lows
-            ])
+            return np.concatenate(
+                [
+                    low + np.random.permutation(min(self.batch_size, self.samples - low))
+                    for low in lows
+                ]
+            )
         return np.random.permutation(self.samples) if self.shuffle else None
 
 
@@ -197,8 +200,18 @@ def source_of(
     check_positive("batch_size", batch_size)
     check_positive("steps", steps)
     if x is None:
-        raise KCValueError("KC303", "x=None", "there are data to work on", "pass x, an array, a structure of arrays or batches")
-    listed = y is None and isinstance(x, list) and x and all(isinstance(b, tuple) and 1 < len(b) <= 3 for b in x)
+        raise KCValueError(
+            "KC303",
+            "x=None",
+            "there are data to work on",
+            "pass x, an array, a structure of arrays or batches",
+        )
+    listed = (
+        y is None
+        and isinstance(x, list)
+        and x
+        and all(isinstance(b, tuple) and 1 < len(b) <= 3 for b in x)
+    )
     if not listed and not isinstance(x, PyDataset) and all_arrays(x, y, sample_weight):
         data = _in_memory(x, y, sample_weight, class_weight)
         if batch_size is None:
@@ -207,7 +220,9 @@ def source_of(
     return _stream(x, y, sample_weight, shuffle, class_weight)
 
 
-def _in_memory(x: Any, y: Any, sample_weight: Any, class_weight: Mapping[int, float] | None) -> Batch:
+def _in_memory(
+    x: Any, y: Any, sample_weight: Any, class_weight: Mapping[int, float] | None
+) -> Batch:
     x, y = convert(x, "x"), convert(y, "y")
     weight = convert(sample_weight, "sample_weight")
     check_lengths(x, y, weight)
@@ -219,7 +234,11 @@ def _in_memory(x: Any, y: Any, sample_weight: Any, class_weight: Mapping[int, fl
 
 
 def _stream(
-    x: Any, y: Any, sample_weight: Any, shuffle: bool | str, class_weight: Mapping[int, float] | None
+    x: Any,
+    y: Any,
+    sample_weight: Any,
+    shuffle: bool | str,
+    class_weight: Mapping[int, float] | None,
 ) -> Stream:
     what = "PyDataset" if isinstance(x, PyDataset) else type(x).__name__
     for name, part in (("y", y), ("sample_weight", sample_weight)):
@@ -231,7 +250,12 @@ def _stream(
     if hasattr(x, "__getitem__") and hasattr(x, "num_batches"):  # a PyDataset, or one of Keras
         n = x.num_batches
         if n == 0:
-            raise KCValueError("KC303", f"a {what} of 0 batches", "there is at least one batch", "check num_batches")
+            raise KCValueError(
+                "KC303",
+                f"a {what} of 0 batches",
+                "there is at least one batch",
+                "check num_batches",
+            )
 
         def begin() -> Iterator[Any]:
             if n is None:
@@ -263,7 +287,12 @@ def _mixed(x: Any) -> bool:
 def check_positive(name: str, value: Any) -> None:
     """Raise KCValueError KC305 unless `value` is None or an int > 0."""
     if value is not None and not (arguments.is_int(value) and value > 0):
-        raise KCValueError("KC305", f"{name}={value!r}", f"`{name}` is a positive integer", f"pass for example {name}=32")
+        raise KCValueError(
+            "KC305",
+            f"{name}={value!r}",
+            f"`{name}` is a positive integer",
+            f"pass for example {name}=32",
+        )
 
 
 def _as_float(weight: Any) -> Any:

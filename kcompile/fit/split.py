@@ -16,7 +16,12 @@ from kcompile.fit.batch import Batch
 def split(x: Any, y: Any, sample_weight: Any, fraction: float) -> tuple[Batch, Batch]:
     """Training and validation data. Raises KCValueError KC305 for streams and for an empty part."""
     if not 0 < fraction < 1:
-        raise KCValueError("KC305", f"validation_split={fraction!r}", "it lies between 0 and 1", "pass for example 0.2")
+        raise KCValueError(
+            "KC305",
+            f"validation_split={fraction!r}",
+            "it lies between 0 and 1",
+            "pass for example 0.2",
+        )
     if not all_arrays(x, y, sample_weight):
         raise KCValueError(
             "KC305", f"validation_split with x of type {type(x).__name__}", "`validation_split` is only supported for arrays",

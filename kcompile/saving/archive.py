@@ -21,7 +21,9 @@ from kcompile.saving.atomic import replacing
 
 KERAS_VERSION = "3.15.1"  # the version whose form is written
 CONFIG, METADATA, WEIGHTS = "config.json", "metadata.json", "model.weights.h5"
-_MOST_EXPANSION = 100  # a member that unpacks to more than this many times its size on disk is refused
+_MOST_EXPANSION = (
+    100  # a member that unpacks to more than this many times its size on disk is refused
+)
 
 
 def save_model(model: Any, filepath: Any, overwrite: bool = True, **kwargs: Any) -> None:
@@ -33,7 +35,12 @@ def save_model(model: Any, filepath: Any, overwrite: bool = True, **kwargs: Any)
     if "save_format" in kwargs:
         kwargs.pop("save_format")
     if kwargs:
-        raise KCValueError("KC404", f"save({', '.join(kwargs)}=...)", "save takes filepath and overwrite", "drop the argument")
+        raise KCValueError(
+            "KC404",
+            f"save({', '.join(kwargs)}=...)",
+            "save takes filepath and overwrite",
+            "drop the argument",
+        )
     if hasattr(filepath, "write"):
         _write(model, filepath)
         return
@@ -66,7 +73,10 @@ def save_weights(model: Any, filepath: Any, overwrite: bool = True) -> None:
     path = os.fspath(filepath)
     if not path.endswith(".weights.h5"):
         raise KCValueError(
-            "KC404", f"filepath={path!r}", "weights are saved to a file ending in .weights.h5", "rename it"
+            "KC404",
+            f"filepath={path!r}",
+            "weights are saved to a file ending in .weights.h5",
+            "rename it",
         )
     if not model.built:
         raise KCValueError(
@@ -81,7 +91,12 @@ def save_weights(model: Any, filepath: Any, overwrite: bool = True) -> None:
 def load_weights(model: Any, filepath: Any, skip_mismatch: bool = False, **kwargs: Any) -> None:
     """Read weights from a `.weights.h5` or `.keras` file. Raises as `load_model` does, before any change."""
     if kwargs:
-        raise KCValueError("KC107", f"load_weights({', '.join(kwargs)}=...)", "it takes skip_mismatch", "drop the argument")
+        raise KCValueError(
+            "KC107",
+            f"load_weights({', '.join(kwargs)}=...)",
+            "it takes skip_mismatch",
+            "drop the argument",
+        )
     path = os.fspath(filepath)
     if not os.path.exists(path):
         raise FileNotFoundError(f"no file {path!r}")
@@ -99,14 +114,24 @@ def load_weights(model: Any, filepath: Any, skip_mismatch: bool = False, **kwarg
                 weights.read(h5, model, skip_mismatch=skip_mismatch)
         return
     if not path.endswith(".weights.h5"):
-        raise KCValueError("KC402", f"filepath={path!r}", "weights are in a file ending in .weights.h5 or .keras", "rename it")
+        raise KCValueError(
+            "KC402",
+            f"filepath={path!r}",
+            "weights are in a file ending in .weights.h5 or .keras",
+            "rename it",
+        )
     with weights.open_h5(path, "r") as h5:
         weights.read(h5, model, skip_mismatch=skip_mismatch)
 
 
 def _may_write(path: str, overwrite: bool) -> None:
     if os.path.exists(path) and not overwrite:
-        raise KCOSError("KC404", f"{path!r} exists", "a file is kept unless overwrite=True", "pass overwrite=True or another path")
+        raise KCOSError(
+            "KC404",
+            f"{path!r} exists",
+            "a file is kept unless overwrite=True",
+            "pass overwrite=True or another path",
+        )
 
 
 def member(z: zipfile.ZipFile, name: str) -> zipfile.ZipInfo:
@@ -134,6 +159,11 @@ def read_member(z: zipfile.ZipFile, name: str, most: int) -> bytes:
     info = member(z, name)
     no_bomb(info)
     if info.file_size > most:
-        raise KCValueError("KC405", f"{name} of {info.file_size:,} bytes", f"at most {most:,} are read", "use another copy of the file")
+        raise KCValueError(
+            "KC405",
+            f"{name} of {info.file_size:,} bytes",
+            f"at most {most:,} are read",
+            "use another copy of the file",
+        )
     with z.open(info) as f:
         return f.read(most + 1)

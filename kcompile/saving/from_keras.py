@@ -21,8 +21,15 @@ def from_keras(model: Any, custom_objects: Mapping[str, Any] | None = None) -> A
 
     Raises KCTypeError KC401 for something else, KCValueError KC401 for a layer that is not known.
     """
-    if not (hasattr(model, "get_config") and hasattr(model, "get_weights") and hasattr(model, "layers")):
-        raise KCTypeError("KC401", f"from_keras of a {type(model).__name__}", "it takes a keras.Model", "pass the model itself")
+    if not (
+        hasattr(model, "get_config") and hasattr(model, "get_weights") and hasattr(model, "layers")
+    ):
+        raise KCTypeError(
+            "KC401",
+            f"from_keras of a {type(model).__name__}",
+            "it takes a keras.Model",
+            "pass the model itself",
+        )
     import keras
 
     assert loading.KNOWN  # the classes its config names
@@ -34,7 +41,9 @@ def from_keras(model: Any, custom_objects: Mapping[str, Any] | None = None) -> A
         build_optimizer(made)
         ours = made.optimizer.variables
         values = [np.asarray(v.numpy()) for v in theirs.variables]
-        if len(ours) == len(values) and all(o.shape == v.shape for o, v in zip(ours, values, strict=True)):
+        if len(ours) == len(values) and all(
+            o.shape == v.shape for o, v in zip(ours, values, strict=True)
+        ):
             for o, v in zip(ours, values, strict=True):
                 o.assign(v)
     return made

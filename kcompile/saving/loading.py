@@ -63,6 +63,9 @@ def load_model(
                 weights.read(h5, model, optimizer=compile)
     except (zipfile.BadZipFile, json.JSONDecodeError, UnicodeDecodeError) as e:
         raise KCValueError(
-            "KC402", f"{filepath}: {e}", "a .keras file is a ZIP of a config and weights", "use another copy of the file"
+            "KC402",
+            f"{filepath}: {e}",
+            "a .keras file is a ZIP of a config and weights",
+            "use another copy of the file",
         ) from e
     return model

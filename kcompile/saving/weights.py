@@ -115,7 +115,9 @@ def _own(obj: Any) -> list[Variable]:
 
 
 def _generators(obj: Any) -> list[SeedGenerator]:
-    return [g for g in obj._held() if isinstance(g, SeedGenerator)] if isinstance(obj, Layer) else []
+    return (
+        [g for g in obj._held() if isinstance(g, SeedGenerator)] if isinstance(obj, Layer) else []
+    )
 
 
 # -- writing --------------------------------------------------------------------------------------
@@ -146,7 +148,9 @@ def _put(group: Any, key: str, value: Any) -> None:
     array = value.numpy() if isinstance(value, Variable) else np.asarray(value)
     if isinstance(value, Variable) and value.storage_dtype == "bfloat16":
         # stored as the upper half of each float32, with the mark Keras reads
-        data = group.create_dataset(key, data=(array.view(np.uint32) >> 16).astype(np.uint16).view("V2"))
+        data = group.create_dataset(
+            key, data=(array.view(np.uint32) >> 16).astype(np.uint16).view("V2")
+        )
         data.attrs["dtype"] = "bfloat16"
         return
     group.create_dataset(key, data=array)
@@ -172,7 +176,12 @@ def read(h5: Any, model: Any, *, skip_mismatch: bool = False, optimizer: bool = 
             continue
         group = _group(h5, place.path)
         if hasattr(place.owner, "load_own_variables"):
-            custom.append((place.owner, {k: _checked(group, k)[()] for k in group} if group is not None else {}))
+            custom.append(
+                (
+                    place.owner,
+                    {k: _checked(group, k)[()] for k in group} if group is not None else {},
+                )
+            )
             continue
         if not place.variables and not _generators(place.owner):
             continue
@@ -184,7 +193,9 @@ def read(h5: Any, model: Any, *, skip_mismatch: bool = False, optimizer: bool = 
         todo += pairs
         todo += _random_pairs(h5, place)
     if problems and not skip_mismatch:
-        shown = "; ".join(problems[:5]) + (f"; and {len(problems) - 5} more" if len(problems) > 5 else "")
+        shown = "; ".join(problems[:5]) + (
+            f"; and {len(problems) - 5} more" if len(problems) > 5 else ""
+        )
         raise KCValueError(
             "KC403", f"a weights file that does not fit {model.name!r}: {shown}", "every variable has one of its shape in the file",
             "load it into the model it was saved from, or pass skip_mismatch=True",
@@ -203,7 +214,11 @@ class _Mismatch(Exception):
 def _pairs(group: Any, place: Place) -> list[tuple[Variable, Any]]:
     where = place.path or "the model itself"
     if group is None:
-        raise _Mismatch(f"there is nothing for {where} ({len(place.variables)} variables)") if place.variables else _Mismatch
+        raise (
+            _Mismatch(f"there is nothing for {where} ({len(place.variables)} variables)")
+            if place.variables
+            else _Mismatch
+        )
     if len(group) != len(place.variables):
         raise _Mismatch(f"{where} has {len(place.variables)} variables, the file {len(group)}")
     found = []
@@ -265,7 +280,10 @@ def _checked(group: Any, key: str) -> Any:
 def _no_link(group: Any, key: str) -> None:
     if type(group.get(key, getlink=True)).__name__ != "HardLink":
         raise KCValueError(
-            "KC405", f"{group.name}/{key}, a link", "a weights file has no links", "use another copy of the file"
+            "KC405",
+            f"{group.name}/{key}, a link",
+            "a weights file has no links",
+            "use another copy of the file",
         )
 
 
@@ -276,7 +294,12 @@ def _array(data: Any) -> np.ndarray[Any, Any]:
     try:
         return np.asarray(data[()])
     except OSError as e:
-        raise KCValueError("KC402", f"{data.name}: {e}", "the data of a variable can be read", "use another copy of the file") from e
+        raise KCValueError(
+            "KC402",
+            f"{data.name}: {e}",
+            "the data of a variable can be read",
+            "use another copy of the file",
+        ) from e
 
 
 def open_h5(source: Any, mode: str) -> Any:
@@ -288,4 +311,6 @@ def open_h5(source: Any, mode: str) -> Any:
     except (OSError, KCError) as e:
         if isinstance(e, (FileNotFoundError, PermissionError, IsADirectoryError)):
             raise
-        raise KCValueError("KC402", f"{source}: {e}", "weights are in an HDF5 file", "use another copy of the file") from e
+        raise KCValueError(
+            "KC402", f"{source}: {e}", "weights are in an HDF5 file", "use another copy of the file"
+        ) from e

@@ -33,7 +33,12 @@ def classifier(k: Any) -> Any:
     m = k.Sequential([
         k.Input((6,)), k.layers.Dense(8, activation="tanh"), k.layers.Dense(3, activation="softmax")
     ])  # fmt: skip
-    m.compile("sgd", "sparse_categorical_crossentropy", metrics=["accuracy"], weighted_metrics=["sparse_categorical_crossentropy"])
+    m.compile(
+        "sgd",
+        "sparse_categorical_crossentropy",
+        metrics=["accuracy"],
+        weighted_metrics=["sparse_categorical_crossentropy"],
+    )
     return m
 
 
@@ -69,7 +74,11 @@ CASES: dict[str, dict[str, Any]] = {
     "class weight": {"class_weight": {0: 0.5, 1: 2.0}, "batch_size": 20},
     "steps": {"steps_per_epoch": 2, "batch_size": 10},
     "later epoch": {"initial_epoch": 1},
-    "validation steps": {"validation_data": (X, LABELS), "validation_steps": 2, "validation_batch_size": 8},
+    "validation steps": {
+        "validation_data": (X, LABELS),
+        "validation_steps": 2,
+        "validation_batch_size": 8,
+    },
 }
 
 
@@ -91,12 +100,24 @@ def test_several_outputs(style: str) -> None:
     y = [np.eye(3, dtype="float32")[LABELS], TARGETS]
     given = {"left": y[0], "right": y[1]} if style == "dict" else y
     x = {"a": X} if style == "dict" else [X] if style == "list" else X
-    kwargs = {"epochs": 2, "shuffle": False, "verbose": 0, "batch_size": 16, "validation_split": 0.2}
+    kwargs = {
+        "epochs": 2,
+        "shuffle": False,
+        "verbose": 0,
+        "batch_size": 16,
+        "validation_split": 0.2,
+    }
     a, b = theirs.fit(x, given, **kwargs), ours.fit(x, given, **kwargs)
     agree(a.history, b.history)
-    agree(theirs.evaluate(x, given, verbose=0, return_dict=True), ours.evaluate(x, given, verbose=0, return_dict=True))
+    agree(
+        theirs.evaluate(x, given, verbose=0, return_dict=True),
+        ours.evaluate(x, given, verbose=0, return_dict=True),
+    )
     np.testing.assert_allclose(
-        ours.evaluate(x, given, verbose=0), theirs.evaluate(x, given, verbose=0), rtol=2e-4, atol=1e-5
+        ours.evaluate(x, given, verbose=0),
+        theirs.evaluate(x, given, verbose=0),
+        rtol=2e-4,
+        atol=1e-5,
     )
     for p, q in zip(theirs.predict(x, verbose=0), ours.predict(x, verbose=0), strict=True):
         np.testing.assert_allclose(q, p, rtol=1e-4, atol=1e-5)
@@ -121,7 +142,9 @@ def test_generators_and_on_batch() -> None:
             got = getattr(ours, method)(X[:9], LABELS[:9], return_dict=True, **more)
             agree(getattr(theirs, method)(X[:9], LABELS[:9], return_dict=True, **more), got)
         np.testing.assert_allclose(getattr(ours, method)(X[:9], LABELS[:9]), getattr(theirs, method)(X[:9], LABELS[:9]), rtol=2e-4)  # fmt: skip
-    np.testing.assert_allclose(ours.predict_on_batch(X[:4]), theirs.predict_on_batch(X[:4]), rtol=1e-4, atol=1e-5)
+    np.testing.assert_allclose(
+        ours.predict_on_batch(X[:4]), theirs.predict_on_batch(X[:4]), rtol=1e-4, atol=1e-5
+    )
 
 
 class Recorder:
@@ -137,7 +160,9 @@ class Recorder:
 
             return record
 
-        names = [n for n in dir(base) if n.startswith("on_") and "_batch_" in n.replace("on_batch", "x")]
+        names = [
+            n for n in dir(base) if n.startswith("on_") and "_batch_" in n.replace("on_batch", "x")
+        ]
         names += [n for n in dir(base) if n.startswith("on_") and "batch" not in n]
         return type("Recorder", (base,), {n: method(n) for n in names})()
 
@@ -150,7 +175,16 @@ def test_events_come_in_the_order_of_keras() -> None:
     for model, base in ((theirs, KERAS.callbacks.Callback), (ours, Callback)):
         events: list[Any] = []
         recorder = Recorder(base, events)
-        model.fit(X, LABELS, epochs=2, batch_size=25, validation_split=0.5, verbose=0, callbacks=[recorder], shuffle=False)
+        model.fit(
+            X,
+            LABELS,
+            epochs=2,
+            batch_size=25,
+            validation_split=0.5,
+            verbose=0,
+            callbacks=[recorder],
+            shuffle=False,
+        )
         model.evaluate(X, LABELS, verbose=0, callbacks=[recorder])
         model.predict(X, verbose=0, callbacks=[recorder])
         seen.append(events)

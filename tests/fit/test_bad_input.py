@@ -65,10 +65,21 @@ def test_batches_are_checked_one_by_one() -> None:
 
 
 def test_indices_of_an_embedding() -> None:
-    m = Sequential([Input((3,), dtype="int32"), layers.Embedding(5, 2, name="words"), layers.Flatten(), layers.Dense(1)])
+    m = Sequential(
+        [
+            Input((3,), dtype="int32"),
+            layers.Embedding(5, 2, name="words"),
+            layers.Flatten(),
+            layers.Dense(1),
+        ]
+    )
     m.compile("sgd", "mse")
     x = np.array([[0, 1, 5]])
-    for call in (lambda: m.fit(x, np.zeros((1, 1)), verbose=0), lambda: m.predict(x, verbose=0), lambda: m.predict_on_batch(x)):
+    for call in (
+        lambda: m.fit(x, np.zeros((1, 1)), verbose=0),
+        lambda: m.predict(x, verbose=0),
+        lambda: m.predict_on_batch(x),
+    ):
         with pytest.raises(KCError, match=r"words.*input_dim=5"):
             call()
     assert m.predict(x % 5, verbose=0).shape == (1, 1)

@@ -83,11 +83,22 @@ def test_early_stopping_stops_where_keras_does(curve: list[float], kwargs: dict[
     a, _ = drive(ours, curve)
     b, _ = drive(theirs, curve)
     assert (a.stop_training, a.weights) == (b.stop_training, b.weights)
-    assert (ours.stopped_epoch, ours.best_epoch, ours.best) == (theirs.stopped_epoch, theirs.best_epoch, theirs.best)
+    assert (ours.stopped_epoch, ours.best_epoch, ours.best) == (
+        theirs.stopped_epoch,
+        theirs.best_epoch,
+        theirs.best,
+    )
 
 
 @pytest.mark.parametrize("curve", CURVES)
-@pytest.mark.parametrize("kwargs", [{"patience": 1}, {"patience": 2, "cooldown": 2}, {"patience": 1, "min_lr": 0.05, "factor": 0.5}])
+@pytest.mark.parametrize(
+    "kwargs",
+    [
+        {"patience": 1},
+        {"patience": 2, "cooldown": 2},
+        {"patience": 1, "min_lr": 0.05, "factor": 0.5},
+    ],
+)
 def test_reduce_lr_as_keras(curve: list[float], kwargs: dict[str, Any]) -> None:
     _, ours = drive(callbacks.ReduceLROnPlateau(**kwargs), curve)
     _, theirs = drive(KERAS.callbacks.ReduceLROnPlateau(**kwargs), curve)
@@ -95,8 +106,15 @@ def test_reduce_lr_as_keras(curve: list[float], kwargs: dict[str, Any]) -> None:
 
 
 def test_learning_rate_scheduler_takes_both_forms() -> None:
-    assert drive(callbacks.LearningRateScheduler(lambda e, lr: lr * 0.5), [1.0] * 3)[1] == [0.5, 0.25, 0.125]
-    assert drive(callbacks.LearningRateScheduler(lambda e: 1.0 / (e + 1)), [1.0] * 2)[1] == [1.0, 0.5]
+    assert drive(callbacks.LearningRateScheduler(lambda e, lr: lr * 0.5), [1.0] * 3)[1] == [
+        0.5,
+        0.25,
+        0.125,
+    ]
+    assert drive(callbacks.LearningRateScheduler(lambda e: 1.0 / (e + 1)), [1.0] * 2)[1] == [
+        1.0,
+        0.5,
+    ]
     with pytest.raises(ValueError, match="float"):
         drive(callbacks.LearningRateScheduler(lambda e: "fast"), [1.0])
 
@@ -104,9 +122,18 @@ def test_learning_rate_scheduler_takes_both_forms() -> None:
 def test_checkpoint_names_and_best_only() -> None:
     model, _ = drive(callbacks.ModelCheckpoint("m-{epoch:02d}-{val_loss:.2f}.keras"), [1.0, 2.0])
     assert model.saved == ["m-01-1.00.keras", "m-02-2.00.keras"]
-    model, _ = drive(callbacks.ModelCheckpoint("m-{epoch}.weights.h5", save_best_only=True, save_weights_only=True), [3.0, 4.0, 2.0])
+    model, _ = drive(
+        callbacks.ModelCheckpoint(
+            "m-{epoch}.weights.h5", save_best_only=True, save_weights_only=True
+        ),
+        [3.0, 4.0, 2.0],
+    )
     assert model.saved == ["m-1.weights.h5", "m-3.weights.h5"]
-    for bad in ({"filepath": "m"}, {"filepath": "m.keras", "save_weights_only": True}, {"filepath": "m.keras", "save_freq": "batch"}):
+    for bad in (
+        {"filepath": "m"},
+        {"filepath": "m.keras", "save_weights_only": True},
+        {"filepath": "m.keras", "save_freq": "batch"},
+    ):
         with pytest.raises(ValueError):
             callbacks.ModelCheckpoint(**bad)
     with pytest.raises(KeyError, match="val_acc"):
@@ -143,7 +170,9 @@ def test_only_overridden_events_are_called() -> None:
 
     assert overrides(Old(), "on_train_batch_end") and not overrides(Old(), "on_train_batch_begin")
     assert overrides(callbacks.LambdaCallback(on_train_batch_begin=print), "on_train_batch_begin")
-    quiet = CallbackList([callbacks.ModelCheckpoint("m.keras"), callbacks.EarlyStopping()], add_history=True)
+    quiet = CallbackList(
+        [callbacks.ModelCheckpoint("m.keras"), callbacks.EarlyStopping()], add_history=True
+    )
     assert not quiet.wants("on_train_batch_end") and not quiet.wants("on_test_batch_begin")
     assert CallbackList([callbacks.TerminateOnNaN()]).wants_logs("on_train_batch_end")
     with pytest.raises(TypeError, match="parentheses"):
@@ -165,16 +194,25 @@ def test_progress_in_a_pipe_is_one_line_an_epoch(capsys: pytest.CaptureFixture[s
     out, err = capsys.readouterr()
     lines = err.splitlines()
     assert not out and len(lines) == 3 and not any(c in err for c in "\b\r\x1b")
-    assert lines[0].startswith("Epoch 1/3:  loss ") and "val_mae" in lines[0] and "to compile" in lines[0]
+    assert (
+        lines[0].startswith("Epoch 1/3:  loss ")
+        and "val_mae" in lines[0]
+        and "to compile" in lines[0]
+    )
     assert "to compile" not in lines[2] and "samples/s" in lines[2]
     m.evaluate(X, Y)
     m.predict(X)
-    assert [line.split(":")[0] for line in capsys.readouterr().err.splitlines()] == ["Evaluate", "Predict"]
+    assert [line.split(":")[0] for line in capsys.readouterr().err.splitlines()] == [
+        "Evaluate",
+        "Predict",
+    ]
     m.fit(X, Y, verbose=0)
     assert capsys.readouterr() == ("", "")
 
 
-def test_progress_on_a_terminal(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+def test_progress_on_a_terminal(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
     monkeypatch.setattr(sys.stderr, "isatty", lambda: True, raising=False)
     monkeypatch.setattr("kcompile.callbacks.progbar_logger.INTERVAL", 0.0)
     small().fit(X, Y, epochs=2, batch_size=4)
@@ -202,10 +240,26 @@ def test_a_run_is_restored_where_it_was_interrupted(tmp_path: Path) -> None:
 def test_checkpoints_of_a_real_model(tmp_path: Path) -> None:
     m = small()
     path = tmp_path / "new" / "best.keras"
-    h = m.fit(X, Y, epochs=2, verbose=0, validation_split=0.5, callbacks=[callbacks.ModelCheckpoint(path, save_best_only=True)])
-    assert load_model(path).evaluate(X[20:], Y[20:], verbose=0)[0] == pytest.approx(min(h.history["val_loss"]), rel=1e-5)
-    every = callbacks.ModelCheckpoint(tmp_path / "b{batch}.weights.h5", save_weights_only=True, save_freq=2)
+    h = m.fit(
+        X,
+        Y,
+        epochs=2,
+        verbose=0,
+        validation_split=0.5,
+        callbacks=[callbacks.ModelCheckpoint(path, save_best_only=True)],
+    )
+    assert load_model(path).evaluate(X[20:], Y[20:], verbose=0)[0] == pytest.approx(
+        min(h.history["val_loss"]), rel=1e-5
+    )
+    every = callbacks.ModelCheckpoint(
+        tmp_path / "b{batch}.weights.h5", save_weights_only=True, save_freq=2
+    )
     m.fit(X, Y, batch_size=10, verbose=0, callbacks=[every])
     assert sorted(p.name for p in tmp_path.glob("b*")) == ["b2.weights.h5", "b4.weights.h5"]
     early = callbacks.EarlyStopping("val_mae", patience=0, restore_best_weights=True)
-    assert len(m.fit(X, Y, epochs=50, verbose=0, validation_data=(X, Y + 100), callbacks=[early]).epoch) < 50
+    assert (
+        len(
+            m.fit(X, Y, epochs=50, verbose=0, validation_data=(X, Y + 100), callbacks=[early]).epoch
+        )
+        < 50
+    )

@@ -79,7 +79,9 @@ def run(monkeypatch: pytest.MonkeyPatch, *args: str) -> None:
     assert not e.value.code
 
 
-def test_commands(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+def test_commands(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
     path = str(tmp_path / "m.keras")
     small().save(path)
     run(monkeypatch, "dump", path, "--stage", "fused")
@@ -90,14 +92,23 @@ def test_commands(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytes
     assert "kcompile" in capsys.readouterr().out
 
 
-def test_a_users_error_has_no_traceback(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+def test_a_users_error_has_no_traceback(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
     monkeypatch.setattr(sys, "argv", ["kcompile", "dump", "nothing.keras"])
     with pytest.raises(SystemExit) as e:
         main()
     assert e.value.code == 1 and "no file" in capsys.readouterr().err
 
 
-def test_the_demo_writes_its_files(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+def test_the_demo_writes_its_files(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
     run(monkeypatch, "demo", "--out", str(tmp_path), "--epochs", "1")
-    assert sorted(os.listdir(tmp_path)) == ["digits.ir", "digits.keras", "digits.onnx", "digits_kernels.py"]
+    assert sorted(os.listdir(tmp_path)) == [
+        "digits.ir",
+        "digits.keras",
+        "digits.onnx",
+        "digits_kernels.py",
+    ]
     assert "agrees with the model" in capsys.readouterr().out

@@ -64,7 +64,9 @@ def test_the_batch_is_a_name_and_weights_have_their_paths() -> None:
 
 
 def test_a_dense_layer_is_one_gemm() -> None:
-    found = counts(Sequential([Input((4,)), L.Dense(8, activation="relu"), L.Dense(3, activation="softmax")]))
+    found = counts(
+        Sequential([Input((4,)), L.Dense(8, activation="relu"), L.Dense(3, activation="softmax")])
+    )
     assert found == {"Gemm": 2, "Relu": 1, "Softmax": 1}
 
 
@@ -102,14 +104,18 @@ def test_a_residual_network_needs_one_transpose() -> None:
 def test_layers_that_onnx_has(layer: Any, op: str, tmp_path: Path) -> None:
     model = Sequential([Input((7, 4)), layer()])
     for w in model.weights:
-        w.assign(w.numpy() + np.random.default_rng(0).standard_normal(w.shape).astype("float32") * 0.3)
+        w.assign(
+            w.numpy() + np.random.default_rng(0).standard_normal(w.shape).astype("float32") * 0.3
+        )
     assert counts(model)[op] >= 1
     path = tmp_path / "m.onnx"
     model.export(path)
     assert exporting.verify(model, path)["error"] < 1e-5
 
 
-@pytest.mark.parametrize("layer", [lambda: L.SimpleRNN(3, return_sequences=True), lambda: L.Bidirectional(L.GRU(3))])
+@pytest.mark.parametrize(
+    "layer", [lambda: L.SimpleRNN(3, return_sequences=True), lambda: L.Bidirectional(L.GRU(3))]
+)
 def test_an_unknown_time_axis(layer: Any, tmp_path: Path) -> None:
     model = Sequential([Input((None, 4)), layer()])
     path = tmp_path / "m.onnx"
@@ -121,7 +127,9 @@ def test_an_unknown_time_axis(layer: Any, tmp_path: Path) -> None:
         np.testing.assert_allclose(got, model.predict(x, verbose=0), rtol=1e-4, atol=1e-5)
 
 
-def test_the_reference_evaluator_agrees_too(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_reference_evaluator_agrees_too(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     model = PROGRAMS["cnn"].build(Ours)
     path = tmp_path / "m.onnx"
     model.export(path)

@@ -26,7 +26,9 @@ def session(model: Any) -> Any:
     options = ort.SessionOptions()
     options.intra_op_num_threads = 1
     options.log_severity_level = 3
-    return ort.InferenceSession(model.SerializeToString(), options, providers=["CPUExecutionProvider"])
+    return ort.InferenceSession(
+        model.SerializeToString(), options, providers=["CPUExecutionProvider"]
+    )
 
 
 def narrowed(a: np.ndarray[Any, Any]) -> np.ndarray[Any, Any]:
@@ -38,9 +40,13 @@ def test_row(case: Case) -> None:
     if case.op.name in UNSUPPORTED:
         pytest.skip(UNSUPPORTED[case.op.name])
     arrays = [narrowed(a) for a in case.inputs]
-    if case.op.name == "gather":  # a user's index out of range is refused by the runtime, not clipped
+    if (
+        case.op.name == "gather"
+    ):  # a user's index out of range is refused by the runtime, not clipped
         arrays[1] = np.asarray(arrays[1].clip(0, arrays[0].shape[case.attrs["axis"]] - 1))
-    if case.op.name == "power" and arrays[1].dtype == np.int32:  # 0 to a negative power has no meaning
+    if (
+        case.op.name == "power" and arrays[1].dtype == np.int32
+    ):  # 0 to a negative power has no meaning
         arrays[0] = np.where(arrays[0] == 0, 1, arrays[0]).astype(np.int32)
     values = [Value(type_of(a)) for a in arrays]
     attrs = {k: "f32" if v == "f64" else v for k, v in case.attrs.items()}

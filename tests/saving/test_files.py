@@ -20,6 +20,7 @@ import kcompile.saving as saving
 from kcompile.errors import KCOSError, KCValueError
 from kcompile.input_layer import Input
 from kcompile.model import Model
+from kcompile.saving.from_keras import from_keras
 from kcompile.sequential import Sequential
 from tests.models.programs import CASES as PROGRAMS
 
@@ -60,7 +61,10 @@ def test_ours_open_in_keras(name: str, tmp_path: Path) -> None:
     close(ours.predict(x, verbose=0), theirs.predict(x, verbose=0))
     for a, b in zip(ours.optimizer.variables, theirs.optimizer.variables, strict=True):
         np.testing.assert_allclose(np.asarray(b.numpy()), a.numpy(), rtol=1e-6)
-    close(ours.fit(x, y, verbose=0, shuffle=False).history["loss"], theirs.fit(x, y, verbose=0, shuffle=False).history["loss"])
+    close(
+        ours.fit(x, y, verbose=0, shuffle=False).history["loss"],
+        theirs.fit(x, y, verbose=0, shuffle=False).history["loss"],
+    )
 
 
 @pytest.mark.parametrize("name", PORTABLE)
@@ -73,7 +77,10 @@ def test_files_of_keras_open_here(name: str, tmp_path: Path) -> None:
     close(theirs.predict(x, verbose=0), ours.predict(x, verbose=0))
     for a, b in zip(theirs.optimizer.variables, ours.optimizer.variables, strict=True):
         np.testing.assert_allclose(b.numpy(), np.asarray(a.numpy()), rtol=1e-6)
-    close(theirs.fit(x, y, verbose=0, shuffle=False).history["loss"], ours.fit(x, y, verbose=0, shuffle=False).history["loss"])
+    close(
+        theirs.fit(x, y, verbose=0, shuffle=False).history["loss"],
+        ours.fit(x, y, verbose=0, shuffle=False).history["loss"],
+    )
 
 
 @pytest.mark.parametrize("name", PORTABLE)
@@ -93,14 +100,16 @@ def test_weights_files_both_ways(name: str, tmp_path: Path) -> None:
 def test_from_keras_goes_on_as_keras_would(optimizer: str) -> None:
     theirs, x, y = compiled(KERAS, "mlp", optimizer)
     theirs.fit(x, y, verbose=0, shuffle=False)
-    ours = saving.from_keras(theirs)
+    ours = from_keras(theirs)
     close(theirs.predict(x, verbose=0), ours.predict(x, verbose=0))
     kwargs = {"epochs": 3, "verbose": 0, "shuffle": False}
     close(theirs.fit(x, y, **kwargs).history["loss"], ours.fit(x, y, **kwargs).history["loss"])
 
 
 def small(units: int = 3) -> Any:
-    m = Sequential([Input((4,)), our_layers.Dense(units), our_layers.Dropout(0.5), our_layers.Dense(2)])
+    m = Sequential(
+        [Input((4,)), our_layers.Dense(units), our_layers.Dropout(0.5), our_layers.Dense(2)]
+    )
     m.compile("adam", "mse")
     return m
 
