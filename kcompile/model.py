@@ -13,24 +13,16 @@ from typing import Any
 
 import kcompile.dump as dumping
 import kcompile.export as exporting
-import kcompile.dump as dump
-import kcompile.export as onnx_export
-import kcompile.fit.loops as loops
-import kcompile.ops as ops
-import kcompile.optimizers.registry as optimizers
 import kcompile.saving.archive as archive
 import kcompile.serialization as serialization
 from kcompile.errors import KCTypeError, KCValueError
 from kcompile.input_layer import InputLayer
 from kcompile.layer import Layer
-from kcompile.losses.compile_loss import CompileLoss
-from kcompile.metrics.compile_metrics import CompileMetrics
-from kcompile.metrics.reduction import Mean
-from kcompile.optimizers.loss_scale import LossScaleOptimizer
 from kcompile.model_summary import print_summary
 from kcompile.network import Network, rebuild
 from kcompile.tensor import KerasTensor
 from kcompile.trace import leaves, map_structure
+from kcompile.trainer import Trainer
 from kcompile.variable import unique_name
 
 _APART = frozenset({"loss_tracker", "_compile_metrics", "_compile_loss", "optimizer", "_network", "_step_functions", "history"})
@@ -40,7 +32,7 @@ def _is_functional(args: tuple[Any, ...], kwargs: dict[str, Any]) -> bool:
     return len(args) >= 2 or (len(args) == 1 and "outputs" in kwargs) or ("inputs" in kwargs and "outputs" in kwargs)
 
 
-class Model(Layer):
+class Model(Trainer):
     """A model: `Model(inputs, outputs)`, or a subclass with `call`.
 
     Raises KCTypeError KC107 for other arguments, KCValueError KC205 for tensors that are not connected.
@@ -63,15 +55,7 @@ class Model(Layer):
             raise KCTypeError("KC107", f"Model({', '.join(map(repr, args))})", "a model takes inputs and outputs, or is subclassed", "pass both")
         super().__init__(**kwargs)
         self.__dict__["_network"] = network
-        self.compiled = False
-        self.stop_training = False
-        self.history: Any = None
-        self.optimizer: Any = None
-        self.loss: Any = None
-        self._compile_loss: Any = None
-        self._compile_metrics: Any = None
-        self._compile_arguments: dict[str, Any] | None = None
-        self.loss_tracker: Any = None
+        self._no_training_yet()
         if network is not None:
             self.built = True
 
@@ -188,148 +172,14 @@ class Model(Layer):
             self.compute_output_spec(symbols)
         self.built = True
 
-    # training
+    # what other modules do with a model
 
-    def compile(
-        self,
-        optimizer: Any = "rmsprop",
-        loss: Any = None,
-        loss_weights: Any = None,
-        metrics: Any = None,
-        weighted_metrics: Any = None,
-        run_eagerly: bool = False,
-        steps_per_execution: int = 1,
-        jit_compile: Any = "auto",
-        auto_scale_loss: bool = True,
-        **kwargs: Any,
-    ) -> None:
-        """Choose optimizer, loss and metrics. Raises KCValueError KC302, KCTypeError KC107."""
-        if kwargs:
-            raise KCTypeError("KC107", f"compile({', '.join(kwargs)}=...)", "compile does not take this", "drop the argument")
-        names = self.output_names
-        compile_loss = CompileLoss(loss, loss_weights, output_names=names) if loss is not None else None
-        compile_metrics = None
-        if metrics is not None or weighted_metrics is not None:
-            compile_metrics = CompileMetrics(metrics, weighted_metrics, output_names=names)
-        self.optimizer = optimizers.get(optimizer)
-        half = auto_scale_loss and self.optimizer is not None and self.dtype_policy.name == "mixed_float16"
-        if half and not isinstance(self.optimizer, LossScaleOptimizer):
-            self.optimizer = LossScaleOptimizer(self.optimizer, name="loss_scale_optimizer")
-        self.loss = loss
-        self._compile_loss, self._compile_metrics = compile_loss, compile_metrics
-        self.loss_tracker = Mean(name="loss")
-        self.run_eagerly, self.steps_per_execution, self.jit_compile = run_eagerly, steps_per_execution, jit_compile
-        self._compile_arguments = {
-            "optimizer": optimizer, "loss": loss, "loss_weights": loss_weights, "metrics": metrics,
-            "weighted_metrics": weighted_metrics, "run_eagerly": run_eagerly, "steps_per_execution": steps_per_execution,
-            "jit_compile": bool(jit_compile) and jit_compile != "auto",
-        }  # fmt: skip
-        self.compiled = True
-        self.stop_training = False
-        self.__dict__.pop("_step_functions", None)
-
-    @property
-    def metrics(self) -> list[Any]:
-        """The loss tracker, compiled metrics, the means of single losses, metrics of the model and its layers."""
-        out = [self.loss_tracker] if self.loss_tracker is not None else []
-        if self._compile_metrics is not None:
-            out.append(self._compile_metrics)
-        if self._compile_loss is not None:
-            out += self._compile_loss.metrics
-        return out + super().metrics
-
-    @property
-    def metrics_names(self) -> list[str]:
-        return [m.name for m in self.metrics]
-
-    def reset_metrics(self) -> None:
-        """Set all metrics back."""
-        for m in self.metrics:
-            m.reset_state()
-
-    def get_metrics_result(self) -> dict[str, Any]:
-        """The metrics by name; a metric with several results gives them all."""
-        out: dict[str, Any] = {}
-        for m in self.metrics:
-            result = m.result()
-            out.update(result if isinstance(result, dict) else {m.name: result})
-        return out
-
-    def compute_loss(
-        self, x: Any = None, y: Any = None, y_pred: Any = None, sample_weight: Any = None, training: bool = True
-    ) -> Any:
-        """The total loss: the compiled one and what layers added."""
-        parts = []
-        if self._compile_loss is not None:
-            loss = self._compile_loss(y, y_pred, sample_weight)
-            if loss is not None:
-                parts.append(loss)
-        parts += [ops.sum(ops.cast(extra, "float32")) for extra in self.losses]
-        if not parts:
-            return ops.zeros(())
-        total = parts[0]
-        for part in parts[1:]:
-            total = total + part
-        return total
-
-    def update_metrics(self, y: Any, y_pred: Any, sample_weight: Any = None) -> None:
-        """Show a batch to the compiled metrics."""
-        if self._compile_metrics is not None:
-            self._compile_metrics.update_state(y, y_pred, sample_weight)
-
-    def compute_metrics(self, x: Any, y: Any, y_pred: Any, sample_weight: Any = None) -> dict[str, Any]:
-        """Update the compiled metrics and give all results."""
-        self.update_metrics(y, y_pred, sample_weight)
-        return self.get_metrics_result()
-
-    def fit(self, *args: Any, **kwargs: Any) -> Any:
-        return loops.fit(self, *args, **kwargs)
-
-    def evaluate(self, *args: Any, **kwargs: Any) -> Any:
-        return loops.evaluate(self, *args, **kwargs)
-
-    def predict(self, *args: Any, **kwargs: Any) -> Any:
-        return loops.predict(self, *args, **kwargs)
-
-    def train_on_batch(self, *args: Any, **kwargs: Any) -> Any:
-        return loops.train_on_batch(self, *args, **kwargs)
-
-    def test_on_batch(self, *args: Any, **kwargs: Any) -> Any:
-        return loops.test_on_batch(self, *args, **kwargs)
-
-    def predict_on_batch(self, *args: Any, **kwargs: Any) -> Any:
-        return loops.predict_on_batch(self, *args, **kwargs)
-
-    def summary(self, *args: Any, **kwargs: Any) -> None:
-        """Print the layers with their output shapes and weights."""
-        print_summary(self, *args, **kwargs)
-
-    def dump_ir(self, *args: Any, **kwargs: Any) -> str:
-        """The model's step as text, JSON or dot at a stage of the compiler. See `kcompile.dump.dump_ir`."""
-        return dump.dump_ir(self, *args, **kwargs)
-
-    # files and configs
-
-    def save(self, *args: Any, **kwargs: Any) -> None:
-        archive.save_model(self, *args, **kwargs)
-
-    def export(self, *args: Any, **kwargs: Any) -> None:
-        """Write the model to an ONNX file. See `kcompile.export.export`."""
-        onnx_export.export(self, *args, **kwargs)
-
-    def save_weights(self, *args: Any, **kwargs: Any) -> None:
-        archive.save_weights(self, *args, **kwargs)
-
-    def load_weights(self, *args: Any, **kwargs: Any) -> Any:
-        return archive.load_weights(self, *args, **kwargs)
-
-    def export(self, *args: Any, **kwargs: Any) -> None:
-        """Write the model's prediction as ONNX."""
-        exporting.export(self, *args, **kwargs)
-
-    def dump_ir(self, *args: Any, **kwargs: Any) -> str:
-        """A step of the model at a stage of its compilation."""
-        return dumping.dump_ir(self, *args, **kwargs)
+    summary = print_summary
+    dump_ir = dumping.dump_ir
+    export = exporting.export
+    save = archive.save_model
+    save_weights = archive.save_weights
+    load_weights = archive.load_weights
 
     def to_json(self, **kwargs: Any) -> str:
         """The config as JSON text."""
@@ -362,22 +212,6 @@ class Model(Layer):
     def build_from_config(self, config: dict[str, Any]) -> None:
         if self._network is None and config.get("input_shape") is not None:
             super().build_from_config(config)
-
-    def get_compile_config(self) -> dict[str, Any] | None:
-        """The arguments of compile() as plain data."""
-        if self._compile_arguments is None:
-            return None
-        given = dict(self._compile_arguments)
-        given["optimizer"] = self.optimizer
-        return {k: serialization.serialize_keras_object(v) for k, v in given.items()}
-
-    def compile_from_config(self, config: dict[str, Any]) -> None:
-        """compile() with the arguments of `get_compile_config`."""
-        found = {k: (optimizers.deserialize(v) if k == "optimizer" and isinstance(v, dict) else serialization.deserialize_keras_object(v)) for k, v in config.items()}
-        found["jit_compile"] = found.get("jit_compile") or "auto"
-        self.compile(**found)
-        if self.optimizer is not None and self.built and self.trainable_variables:
-            self.optimizer.build(self.trainable_variables)
 
 
 class _AttributeError(AttributeError):

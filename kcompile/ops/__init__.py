@@ -4,28 +4,30 @@ Refuses to hold any of them: each lives in the module it comes from.
 """
 
 import kcompile.ops.operators as operators
-from kcompile.ops.core import (
-    cast,
+from kcompile.ops.control import (
     cond,
-    convert_to_numpy,
-    convert_to_tensor,
     custom_gradient,
-    dtype,
     fori_loop,
     map,
+    scan,
+    switch,
+    vectorized_map,
+    while_loop,
+)  # fmt: skip
+from kcompile.ops.core import (
+    cast,
+    convert_to_numpy,
+    convert_to_tensor,
+    dtype,
     ndim,
     saturate_cast,
-    scan,
     scatter,
     scatter_update,
     shape,
     slice,
     slice_update,
     stop_gradient,
-    switch,
     unstack,
-    vectorized_map,
-    while_loop,
 )  # fmt: skip
 from kcompile.ops.image import (
     extract_patches,

@@ -6,6 +6,7 @@ Refuses to hold what moves elements within one tensor (`numpy_shape`).
 from __future__ import annotations
 
 import builtins
+import itertools
 from collections.abc import Sequence
 from typing import Any
 
@@ -92,7 +93,7 @@ def split(x: Any, indices_or_sections: Any, axis: int = 0) -> Any:
         bounds = [part * i for i in range(int(indices_or_sections) + 1)]
     else:
         bounds = [0, *(_index(i, extent) for i in indices_or_sections), extent]
-    return [Tensor(cut(v, at, a, b)) for a, b in zip(bounds, bounds[1:], strict=False)]
+    return [Tensor(cut(v, at, a, b)) for a, b in itertools.pairwise(bounds)]
 
 
 def _index(i: Any, extent: Any) -> Any:
