@@ -111,7 +111,9 @@ class Buf:
 
     __slots__ = ("name", "shape", "dtype", "role", "path")
 
-    def __init__(self, name: str, shape: tuple[int, ...], dtype: str, role: str = "", path: str = ""):
+    def __init__(
+        self, name: str, shape: tuple[int, ...], dtype: str, role: str = "", path: str = ""
+    ):
         self.name, self.shape, self.dtype, self.role, self.path = name, shape, dtype, role, path
 
     @property
@@ -135,7 +137,14 @@ class E:
 
     __slots__ = ("op", "args", "attr", "dtype", "axes")
 
-    def __init__(self, op: str, args: tuple[E, ...], attr: tuple[Any, ...], dtype: str, axes: tuple[Axis, ...]):
+    def __init__(
+        self,
+        op: str,
+        args: tuple[E, ...],
+        attr: tuple[Any, ...],
+        dtype: str,
+        axes: tuple[Axis, ...],
+    ):
         self.op, self.args, self.attr, self.dtype, self.axes = op, args, attr, dtype, axes
 
     def __repr__(self) -> str:

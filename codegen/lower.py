@@ -84,6 +84,12 @@ def lower(region: Region, schedule: Schedule = WHOLE) -> list[Stmt]:
         if over and e.op == "argred":
             raise ValueError("the position of an extreme cannot be taken in parts")
         _check(e, looped)
+        if over:
+            depth = min(k for k, g in enumerate(groups) if set(g.axes) & set(over))
+            if any(set(g.axes) & set(e.axes) for g in groups[depth + 1 :]):
+                raise ValueError(
+                    "a sum cannot be taken in parts by a loop outside one over its result"
+                )
         items.append(Acc(e) if over else Let(e))
     items.extend(Put(s) for s in region.stores)
     return _emit(items, groups, set())
@@ -119,6 +125,25 @@ def _axes(item: Item) -> set[Axis]:
     return {a for x in (e, *e.args) for a in x.axes}
 
 
+def _reads(item: Item) -> tuple[E, ...]:
+    return (item.store.value,) if isinstance(item, Put) else item.e.args
+
+
+def _split(items: Sequence[Item], own: set[Axis], inner: set[Axis]) -> tuple[set[E], set[E]]:
+    """Values without the loop's axes that must be computed inside it all the same, since they have axes
+    of a loop further in and are read there; and those of them that are read outside too."""
+    forced: set[E] = set()
+    kept: set[E] = set()
+    for item in reversed(items):
+        natural = bool(own & _axes(item))
+        e = None if isinstance(item, Put) else item.e
+        if natural or e in forced:
+            forced.update(a for a in _reads(item) if inner & set(a.axes) and not own & set(a.axes))
+        if not natural and (e is None or e not in forced or e in kept):
+            kept.update(_reads(item))
+    return forced, kept
+
+
 def _emit(items: Sequence[Item], groups: Sequence[Group], open_: set[E]) -> list[Stmt]:
     if not items:
         return []
@@ -149,10 +174,15 @@ def _emit(items: Sequence[Item], groups: Sequence[Group], open_: set[E]) -> list
             extra.append(x)
             todo.extend(x.args)
 
+    forced, kept = _split(items, own, {a for r in rest for a in r.axes})
     for item in items:
-        reads = item.store.value if isinstance(item, Put) else None
-        args = (reads,) if reads is not None else item.e.args  # type: ignore[union-attr]
-        if own & _axes(item):
+        args = _reads(item)
+        enters = bool(own & _axes(item))
+        if not isinstance(item, Put) and item.e in forced:
+            enters = True
+            if item.e in kept:
+                between.setdefault(0, []).append(item)
+        if enters:
             phase = 0
             for a in args:
                 if a in accumulated or a in outside:
@@ -184,7 +214,9 @@ def _emit(items: Sequence[Item], groups: Sequence[Group], open_: set[E]) -> list
         body = loops.get(phase, [])
         if not body:
             continue
-        fresh = [i.e for i in body if isinstance(i, Acc) and i.e in accumulated and i.e not in open_]
+        fresh = [
+            i.e for i in body if isinstance(i, Acc) and i.e in accumulated and i.e not in open_
+        ]
         out += [Init(e) for e in fresh]
         out.append(For(g, _emit(body, rest, open_ | set(fresh))))
         out += [Fin(e) for e in fresh]

@@ -28,7 +28,9 @@ def lives(calls: Sequence[Call], loops: Sequence[Loop]) -> list[Slot]:
                         slots[slot] = None
                         slot.first = call.at
                     slot.last = call.at
-    spans = sorted({(lp.first, lp.last) for lp in loops if lp.last >= lp.first}, key=lambda s: s[1] - s[0])
+    spans = sorted(
+        {(lp.first, lp.last) for lp in loops if lp.last >= lp.first}, key=lambda s: s[1] - s[0]
+    )
     carried = _carried(calls)
     for first, last in spans:  # inner loops first
         touched: set[Slot] = set()
@@ -59,7 +61,9 @@ def _carried(calls: Sequence[Call]) -> set[Slot]:
                 found.update(arg.slots)
             if not call.writes[k] and arg.slot not in written:
                 found.add(arg.slot)
-        written.update(a.slot for k, a in enumerate(call.args) if isinstance(a, Shaped) and call.writes[k])
+        written.update(
+            a.slot for k, a in enumerate(call.args) if isinstance(a, Shaped) and call.writes[k]
+        )
     return found
 
 
@@ -106,12 +110,29 @@ def _heir(call: Call) -> tuple[Slot, Slot] | None:
     if not call.same:
         return None
     out = next((a for k, a in enumerate(call.args) if call.writes[k]), None)
-    if not isinstance(out, Shaped) or out.slot.first != call.at or out.loops or out.first or out.alternate:
+    if (
+        not isinstance(out, Shaped)
+        or out.slot.first != call.at
+        or out.loops
+        or out.first
+        or out.alternate
+    ):
         return None
     for k, arg in enumerate(call.args):
-        if call.writes[k] or not isinstance(arg, Shaped) or arg.slot is out.slot or arg.first or arg.alternate:
+        if (
+            call.writes[k]
+            or not isinstance(arg, Shaped)
+            or arg.slot is out.slot
+            or arg.first
+            or arg.alternate
+        ):
             continue
-        alike = (arg.offset, arg.shape, arg.strides, arg.loops) == (out.offset, out.shape, out.strides, out.loops)
+        alike = (arg.offset, arg.shape, arg.strides, arg.loops) == (
+            out.offset,
+            out.shape,
+            out.strides,
+            out.loops,
+        )
         old = arg.slot
         if alike and old.role == "temp" and old.last == call.at and old.nbytes == out.slot.nbytes:
             if old.itemsize == out.slot.itemsize and not _twice(call, old):
@@ -121,5 +142,9 @@ def _heir(call: Call) -> tuple[Slot, Slot] | None:
 
 def _twice(call: Call, slot: Slot) -> bool:
     """Whether a call sees a slot through two different views."""
-    seen = {(a.offset, a.shape, a.strides) for a in call.args if isinstance(a, Shaped) and a.slot is slot}
+    seen = {
+        (a.offset, a.shape, a.strides)
+        for a in call.args
+        if isinstance(a, Shaped) and a.slot is slot
+    }
     return len(seen) > 1

@@ -30,7 +30,9 @@ def generate(graph: Graph, target: str = "numpy") -> Program:
         raise ValueError(f"target {target!r} is unknown; one of {', '.join(TARGETS)}")
     for v in graph.inputs:
         if not v.type.is_static:
-            raise ValueError(f"input {v.name!r} of {graph.name!r} is {v.type}; bind its dimensions first")
+            raise ValueError(
+                f"input {v.name!r} of {graph.name!r} is {v.type}; bind its dimensions first"
+            )
     profit, program = TARGETS[target]
     enabled = gc.isenabled()
     gc.disable()

@@ -131,9 +131,13 @@ class Program:
         try:
             raw = json.loads(text)
             if raw["version"] != VERSION:
-                raise ValueError(f"a program of version {raw['version']}; this reads version {VERSION}")
+                raise ValueError(
+                    f"a program of version {raw['version']}; this reads version {VERSION}"
+                )
             kernels = tuple(_kernel(item) for item in raw["kernels"])
-            buffers = tuple(Buffer(**{**item, "shape": tuple(item["shape"])}) for item in raw["buffers"])
+            buffers = tuple(
+                Buffer(**{**item, "shape": tuple(item["shape"])}) for item in raw["buffers"]
+            )
             lists = {k: tuple(raw[k]) for k in ("states", "data", "results")}
             return Program(**{**raw, **lists, "kernels": kernels, "buffers": buffers})
         except (KeyError, TypeError, AttributeError) as e:

@@ -19,7 +19,9 @@ REDUCE = {"reduce_sum": "sum", "reduce_max": "max", "reduce_min": "min", "reduce
 OPAQUE = ("scan",)
 
 
-def region_of(body: Graph, inputs: Sequence[Buf], outputs: Sequence[Buf], fold_gradients: bool = True) -> Region:
+def region_of(
+    body: Graph, inputs: Sequence[Buf], outputs: Sequence[Buf], fold_gradients: bool = True
+) -> Region:
     """The region that computes `body` from `inputs` into `outputs`.
 
     fold_gradients: spell the input gradient of a convolution as a product and a `fold` (else as a
@@ -144,7 +146,12 @@ class _Builder:
         if op == "pad":
             low, _, interior, value = node.attrs
             cut = tuple(
-                (self.single(dims[i]), self.single(self.extents(node, 0)[i]), low[i], interior[i] + 1)
+                (
+                    self.single(dims[i]),
+                    self.single(self.extents(node, 0)[i]),
+                    low[i],
+                    interior[i] + 1,
+                )
                 for i in self.cut(node)
             )
             return E("spread", (args[0],), (cut, value), out.dtype, axes) if cut else args[0]
@@ -161,7 +168,12 @@ class _Builder:
             src = self.extents(node, 0)
             m = len(node.attrs[0])
             wins = tuple(
-                (self.single(dims[w[0]]), self.single(src[w[0]]), self.single(src[len(src) - m + k]), *w[2:5])
+                (
+                    self.single(dims[w[0]]),
+                    self.single(src[w[0]]),
+                    self.single(src[len(src) - m + k]),
+                    *w[2:5],
+                )
                 for k, w in enumerate(node.attrs[0])
             )
             return E("fold", (args[0],), wins, out.dtype, axes)
@@ -320,7 +332,9 @@ def first_extreme(iota: E, where: E) -> E | None:
     (form,) = iota.attr
     here = [a for a, _ in sorted(form.terms, key=lambda t: -t[1])]
     steps = [math.prod(a.size for a in over[k + 1 :]) for k in range(len(over))]
-    alike = [a.size for a in here] == [a.size for a in over] and [c for _, c in sorted(form.terms, key=lambda t: -t[1])]
+    alike = [a.size for a in here] == [a.size for a in over] and [
+        c for _, c in sorted(form.terms, key=lambda t: -t[1])
+    ]
     x = where.args[0]
     if alike != steps or form.const or any(a in x.axes for a in here):
         return None

@@ -45,7 +45,9 @@ def row_blocks(region: Region, blocks: Blocks) -> Schedule:
     if dots and not windowed:
         return Schedule()
     everything = [e for e in region.nodes() if e.op not in ("const", "iota")] if windowed else nodes
-    if max((size_of(e) for e in everything), default=0) < (blocks.window if windowed else blocks.least):
+    if max((size_of(e) for e in everything), default=0) < (
+        blocks.window if windowed else blocks.least
+    ):
         return Schedule()
     barred = set(_walked(region.nodes()))
     largest = max((size_of(e) for e in nodes), default=0)
@@ -76,7 +78,12 @@ def _leading(region: Region) -> list[Axis]:
     """The first axis of what is written, and of what is read: the rows."""
     found = list(region.order[:1])
     for e in region.nodes():
-        if e.op == "load" and e.attr[1] and isinstance(e.attr[1][0], Aff) and len(e.attr[1][0].terms) == 1:
+        if (
+            e.op == "load"
+            and e.attr[1]
+            and isinstance(e.attr[1][0], Aff)
+            and len(e.attr[1][0].terms) == 1
+        ):
             found.append(e.attr[1][0].terms[0][0])
     return list(dict.fromkeys(found))
 

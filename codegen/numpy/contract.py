@@ -37,8 +37,10 @@ def dot(em: Emitter, e: E, out: View, x: Tile, y: Tile, axes: Sequence[Axis]) ->
         em.map("multiply({1}, {2}, {0})", out, [x, y], axes)
         return
     size = _size(em, batch)
-    if size > 1 and _size(em, rows) * _size(em, cols) * _size(em, over) <= 512 * size and _by_taps(
-        em, out, x, y, axes, over, batch, rows, cols
+    if (
+        size > 1
+        and _size(em, rows) * _size(em, cols) * _size(em, over) <= 512 * size
+        and _by_taps(em, out, x, y, axes, over, batch, rows, cols)
     ):
         return
     _matmul(em, out, x, y, axes, over, batch, rows, cols)
@@ -68,7 +70,9 @@ def _reduced(em: Emitter, x: View, gone: Sequence[Axis]) -> View:
     dims = tuple(range(len(kept), len(order)))
     src = Shaped(x.slot, x.offset, tuple(em.extent(a) for a in order), tuple(x.strides[a] for a in order),
                  tuple(x.loops.items()))  # fmt: skip
-    dst = Shaped(t.slot, 0, tuple(em.extent(a) for a in kept), tuple(t.strides.get(a, 0) for a in kept))
+    dst = Shaped(
+        t.slot, 0, tuple(em.extent(a) for a in kept), tuple(t.strides.get(a, 0) for a in kept)
+    )
     em.call(f"add.reduce({{1}}, {dims}, None, {{0}})", [dst, src], [0])
     return t
 
@@ -215,7 +219,9 @@ def _row_major(s: Shaped) -> bool:
 
 
 def _t(s: Shaped) -> Shaped:
-    return s.reshaped((*s.shape[:-2], s.shape[-1], s.shape[-2]), (*s.strides[:-2], s.strides[-1], s.strides[-2]))
+    return s.reshaped(
+        (*s.shape[:-2], s.shape[-1], s.shape[-2]), (*s.strides[:-2], s.strides[-1], s.strides[-2])
+    )
 
 
 def _is_plain(em: Emitter, v: View) -> bool:
@@ -224,7 +230,9 @@ def _is_plain(em: Emitter, v: View) -> bool:
     return all(s2 >= s1 * n1 for (s1, n1), (s2, _) in pairwise(at))
 
 
-def _operand(em: Emitter, v: View, batch: list[Axis], left: list[Axis], right: list[Axis]) -> Shaped:
+def _operand(
+    em: Emitter, v: View, batch: list[Axis], left: list[Axis], right: list[Axis]
+) -> Shaped:
     """The operand as [batch.., left, right]: a view, or a copy in the order that copies well."""
     groups = [*([a] for a in batch), left, right]
     found = merged(v, groups, em.extent)

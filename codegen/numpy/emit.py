@@ -88,14 +88,18 @@ class Emitter:
             self.places[buf] = saved
         return View(base.slot, offset, strides, loops, base.alternate, first)
 
-    def call(self, text: str, args: Sequence[Operand], writes: Sequence[int], same: bool = False) -> None:
+    def call(
+        self, text: str, args: Sequence[Operand], writes: Sequence[int], same: bool = False
+    ) -> None:
         """One line, unless it writes nothing; `writes`: the positions of the arguments that it writes."""
         if any(isinstance(args[k], Shaped) and 0 in args[k].shape for k in writes):  # type: ignore[union-attr]
             return
         flags = tuple(k in writes for k in range(len(args)))
         self.calls.append(Call(text, tuple(args), flags, same, self.loop, len(self.calls)))
 
-    def map(self, text: str, out: View, ins: Sequence[Tile], axes: Sequence[Axis], same: bool = True) -> None:
+    def map(
+        self, text: str, out: View, ins: Sequence[Tile], axes: Sequence[Axis], same: bool = True
+    ) -> None:
         """An elementwise call: {0} is the result, {1}.. the operands, over `axes`."""
         if any(self.extent(a) == 0 for a in axes):
             return

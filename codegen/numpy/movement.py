@@ -42,7 +42,9 @@ def _dims_view(em: Emitter, buf: Buf, idx: Sequence[Aff]) -> tuple[View, list[Ax
     for k, (form, n, step) in enumerate(zip(idx, buf.shape, buf.strides, strict=True)):
         blocked = [(a, c) for a, c in form.terms if a in em.blocks]
         if blocked:  # a plain dimension, a block of it at a time
-            assert form.inside(n), f"a loop over an axis that is padded: {form} in {n}, {em.blocks}, {idx} of {buf}"
+            assert form.inside(n), (
+                f"a loop over an axis that is padded: {form} in {n}, {em.blocks}, {idx} of {buf}"
+            )
             a, c = blocked[0]
             loop, extent, start = em.blocks[a]
             offset += start * c * step
@@ -57,7 +59,11 @@ def _dims_view(em: Emitter, buf: Buf, idx: Sequence[Aff]) -> tuple[View, list[Ax
 
 
 def padded(
-    em: Emitter, base: tuple[View, list[Axis], list[int]], idx: Sequence[Aff], outside: Sequence[int], fill: Any
+    em: Emitter,
+    base: tuple[View, list[Axis], list[int]],
+    idx: Sequence[Aff],
+    outside: Sequence[int],
+    fill: Any,
 ) -> View:
     """A copy of the dimensions with room for every position read, seen through the index."""
     src, dims, _ = base
@@ -82,7 +88,12 @@ def padded(
                 strip = Axis("s", count)
                 strides = {(strip if j == k else a): t.strides[a] for j, a in enumerate(wide)}
                 order = [strip if j == k else a for j, a in enumerate(wide)]
-                em.map("{0}.fill({1})", View(t.slot, start * t.strides[wide[k]], strides), [value], order)
+                em.map(
+                    "{0}.fill({1})",
+                    View(t.slot, start * t.strides[wide[k]], strides),
+                    [value],
+                    order,
+                )
     inner = sum(s * t.strides[a] for s, a in zip(shift, wide, strict=True))
     copied = {d: t.strides[a] for d, a in zip(dims, wide, strict=True)}
     em.copy(View(t.slot, inner, copied), src, dims)
@@ -115,7 +126,11 @@ def at(em: Emitter, e: E, x: Tile, axes: Sequence[Axis]) -> Tile:
         x = t
     dims = [*x.strides, *(a for a in env if a not in x.strides)]
     idx = [env.get(a, axis_aff(a)) for a in dims]
-    outside = [k for k, (a, i) in enumerate(zip(dims, idx, strict=True)) if a in env and not i.inside(a.size)]
+    outside = [
+        k
+        for k, (a, i) in enumerate(zip(dims, idx, strict=True))
+        if a in env and not i.inside(a.size)
+    ]
     if outside:
         grown = [Axis(a.name, em.extent(a)) for a in dims]
         src = View(x.slot, x.offset, {g: x.strides.get(a, 0) for g, a in zip(grown, dims, strict=True)}, x.loops,
@@ -163,13 +178,18 @@ def concat(em: Emitter, e: E, out: View, parts: Sequence[Tile], axes: Sequence[A
 def part_of(out: View, new: Axis, old: Axis, start: int) -> View:
     """The place of one part in a joined value."""
     strides = {(old if a is new else a): s for a, s in out.strides.items()}
-    return View(out.slot, out.offset + start * out.strides.get(new, 0), strides, out.loops, out.alternate)
+    return View(
+        out.slot, out.offset + start * out.strides.get(new, 0), strides, out.loops, out.alternate
+    )
 
 
 def fold(em: Emitter, e: E, out: View, x: View, axes: Sequence[Axis]) -> None:
     """Adds each tap where it was read from: one clipped strided slice per tap."""
     wins = e.attr
-    covered = all(w[3] == w[2].size and w[4] == 1 and w[5] == 0 and w[1].size * w[3] == w[0].size for w in wins)
+    covered = all(
+        w[3] == w[2].size and w[4] == 1 and w[5] == 0 and w[1].size * w[3] == w[0].size
+        for w in wins
+    )
     disjoint = all(w[3] >= (w[2].size - 1) * w[4] + 1 for w in wins)
     if not covered:
         em.map("{0}.fill({1})", out, [Const(exact(0, out.slot.dtype), out.slot.dtype)], axes)
@@ -251,7 +271,9 @@ def _gathered(em: Emitter, e: E, args: Sequence[Tile], axes: Sequence[Axis]) -> 
             ramp = ramp_of(em, a, c * buf.strides[k])
             em.map("add({0}, {1}, {0})", pos, [ramp], order)
     total = math.prod(buf.shape)
-    src = Shaped(table.slot, table.offset, (total,), (1,), tuple(table.loops.items()), "", table.alternate)
+    src = Shaped(
+        table.slot, table.offset, (total,), (1,), tuple(table.loops.items()), "", table.alternate
+    )
     flat_pos, flat_out = merged(pos, [order], em.extent), merged(out, [order], em.extent)
     assert flat_pos is not None and flat_out is not None
     if not order:
@@ -270,7 +292,9 @@ def ramp_of(em: Emitter, a: Axis, step: int, dtype: str = "i64") -> View:
     (dst,) = aligned([t], [a], em.extent)
     loop, extent, start = em.blocks.get(a, (None, a.size, 0))
     assert loop is None or extent == a.size, "positions along a loop"
-    values = Extra(f"arange({start * step}, {(start + extent) * step}, {step}).astype({NUMPY_NAMES[dtype]})")
+    values = Extra(
+        f"arange({start * step}, {(start + extent) * step}, {step}).astype({NUMPY_NAMES[dtype]})"
+    )
     if extent == 1:
         values = Extra(f"array({start * step}, {NUMPY_NAMES[dtype]})")
     em.call("copyto({0}, {1})", [dst, values], [0])
@@ -306,7 +330,12 @@ def scatter(em: Emitter, e: E, out: View, idx: Tile, x: Tile, axes: Sequence[Axi
     if per_row:
         t = em.scratch([*order, *kept], out.slot.dtype)
         flat = merged(x, [order, kept], em.extent)
-        if flat is None or flat.strides[0] not in (0, flat.shape[1]) or flat.strides[1] not in (0, 1) or x.loops:
+        if (
+            flat is None
+            or flat.strides[0] not in (0, flat.shape[1])
+            or flat.strides[1] not in (0, 1)
+            or x.loops
+        ):
             em.copy(t, x, [*order, *kept])
             flat = merged(t, [order, kept], em.extent)
         assert flat is not None
@@ -317,13 +346,21 @@ def scatter(em: Emitter, e: E, out: View, idx: Tile, x: Tile, axes: Sequence[Axi
         assert line is not None
         flat = flat.reshaped(flat.shape, (width, 1))
         direct = merged(out, [[new], kept], em.extent)
-        good = direct is not None and (direct.strides[0] == width or rows == 1) and (width == 1 or direct.strides[1] == 1)
+        good = (
+            direct is not None
+            and (direct.strides[0] == width or rows == 1)
+            and (width == 1 or direct.strides[1] == 1)
+        )
         if good and direct is not None:
             target = direct.reshaped((rows, width), (width, 1))
         else:
             r = em.scratch([new, *kept], out.slot.dtype)
             target = Shaped(r.slot, 0, (rows, width), (width, 1))
-        em.call("tools.scatter({1}, {2}, {0})", [target, line.reshaped((line.shape[0],), (1,)), flat], [0])
+        em.call(
+            "tools.scatter({1}, {2}, {0})",
+            [target, line.reshaped((line.shape[0],), (1,)), flat],
+            [0],
+        )
         if not good:
             em.copy(out, r, axes)
         return
@@ -343,8 +380,24 @@ def scatter(em: Emitter, e: E, out: View, idx: Tile, x: Tile, axes: Sequence[Axi
     em.copy(val, x, every)
     n = math.prod(em.extent(a) for a in every)
     line, values = Shaped(pos.slot, 0, (n,), (1,)), Shaped(val.slot, 0, (n, 1), (1, 1))
-    em.call("tools.scatter({1}, {2}, {0})", [Shaped(r.slot, 0, (r.slot.size, 1), (1, 1)), line, values], [0])
+    em.call(
+        "tools.scatter({1}, {2}, {0})",
+        [Shaped(r.slot, 0, (r.slot.size, 1), (1, 1)), line, values],
+        [0],
+    )
     em.copy(out, r, axes)
 
 
-__all__ = ["Slot", "contiguous", "sum_over", "load", "at", "spread", "concat", "fold", "scatter", "iota", "ramp_of"]
+__all__ = [
+    "Slot",
+    "contiguous",
+    "sum_over",
+    "load",
+    "at",
+    "spread",
+    "concat",
+    "fold",
+    "scatter",
+    "iota",
+    "ramp_of",
+]

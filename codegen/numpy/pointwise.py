@@ -27,8 +27,26 @@ BINARY = {
     "logical_and": "logical_and", "logical_or": "logical_or", "logical_xor": "logical_xor",
 }  # fmt: skip
 OTHERS = ("power", "rsqrt", "sigmoid", "erf", "select", "cast", "uniform")
-UFUNCS = sorted({*UNARY.values(), *BINARY.values(), "power", "reciprocal", "bitwise_and", "bitwise_xor", "right_shift"})
-_BITS = {"f32": "i32", "f64": "i64", "bf16": "i32", "i32": "i32", "u32": "i32", "i64": "i64", "u64": "i64"}
+UFUNCS = sorted(
+    {
+        *UNARY.values(),
+        *BINARY.values(),
+        "power",
+        "reciprocal",
+        "bitwise_and",
+        "bitwise_xor",
+        "right_shift",
+    }
+)
+_BITS = {
+    "f32": "i32",
+    "f64": "i64",
+    "bf16": "i32",
+    "i32": "i32",
+    "u32": "i32",
+    "i64": "i64",
+    "u64": "i64",
+}
 _PACK = {"f32": ("<f", "<i"), "f64": ("<d", "<q"), "bf16": ("<f", "<i"), "i32": ("<i", "<i"), "u32": ("<I", "<i"),
          "i64": ("<q", "<q"), "u64": ("<Q", "<q")}  # fmt: skip
 SMALL = 1024  # elements: below, a masked copy is quicker than bit masks
@@ -84,7 +102,11 @@ def _erf(em: Emitter, out: View, x: Tile, axes: Sequence[Axis]) -> None:
     em.copy(src, x, axes)
     s, t = em.scratch(axes, out.slot.dtype), em.scratch(axes, out.slot.dtype)
     flat = em.scratch(axes, out.slot.dtype)
-    em.call("tools.erf({0}, {1}, {2}, {3}, None)", aligned([src, flat, s, t], axes, em.extent), [1, 2, 3])
+    em.call(
+        "tools.erf({0}, {1}, {2}, {3}, None)",
+        aligned([src, flat, s, t], axes, em.extent),
+        [1, 2, 3],
+    )
     em.copy(out, flat, axes)
 
 
@@ -135,7 +157,9 @@ def _select(em: Emitter, e: E, out: View, args: Sequence[Tile], axes: Sequence[A
         _masked(em, "bitwise_xor({1}, {2}, {0})", out, [t, y], axes, kind)
 
 
-def _masked(em: Emitter, text: str, out: View, ins: Sequence[Tile], axes: Sequence[Axis], kind: str) -> None:
+def _masked(
+    em: Emitter, text: str, out: View, ins: Sequence[Tile], axes: Sequence[Axis], kind: str
+) -> None:
     ops: list[Operand] = aligned([out, *ins], axes, em.extent)
     plain = [_bits(o, kind) if isinstance(o, Const) else o.variant(kind) for o in ops]  # type: ignore[union-attr]
     em.call(text, plain, [0], same=True)

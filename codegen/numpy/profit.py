@@ -16,14 +16,22 @@ WHOLE = 192 * 1024  # bytes: what a reader of a product takes at once
 
 def profit(node: Node, group: Group) -> str:
     """Why `node` should not join `group`; empty where it should."""
-    if node.op.name == "fold" and any(v in group.env for v in _through(node)) and group.nodes[-1].op.name != "contract":
+    if (
+        node.op.name == "fold"
+        and any(v in group.env for v in _through(node))
+        and group.nodes[-1].op.name != "contract"
+    ):
         return ""
     if node.op.name in ALONE:
         return "it takes whole arrays"
-    if group.nodes and any(n.op.name in ("concat", "pad", "scatter_add", "scatter_along") for n in group.nodes):
+    if group.nodes and any(
+        n.op.name in ("concat", "pad", "scatter_add", "scatter_along") for n in group.nodes
+    ):
         return "the group writes a whole array at a time"
     mine = _work(node)
-    theirs = max((_bytes(v) for n in group.nodes if n.op.name not in CLONED for v in n.outs), default=0)
+    theirs = max(
+        (_bytes(v) for n in group.nodes if n.op.name not in CLONED for v in n.outs), default=0
+    )
     if max(mine, theirs) <= SMALL:
         return ""
     if mine * 8 < theirs or theirs * 8 < mine:
@@ -31,7 +39,12 @@ def profit(node: Node, group: Group) -> str:
     for n in group.nodes:
         if n.op.name == "contract" and not n.attrs[1] and mine > WHOLE:
             return "a product runs at once, its reader by blocks of rows"
-        if n.op.name.startswith(("reduce", "arg")) and _lead(n) and node.op.name not in CLONED and mine > SMALL:
+        if (
+            n.op.name.startswith(("reduce", "arg"))
+            and _lead(n)
+            and node.op.name not in CLONED
+            and mine > SMALL
+        ):
             if any(v in group.env and group.env[v] in n.outs for v in _through(node)):
                 return "the sum over rows is complete only after the rows"
     return ""

@@ -88,7 +88,9 @@ class Writer:
                         stack = em.places[self.bufs[stacks[out]]]
                         base = _step(stack, size, loop, int(length), reverse)
                         step = base.loops[loop]
-                        place = View(base.slot, base.offset - step, {}, {**base.loops}, base.alternate, at)
+                        place = View(
+                            base.slot, base.offset - step, {}, {**base.loops}, base.alternate, at
+                        )
                     else:
                         slot = double[k] = Slot(v.dtype, (2, *(int(d) for d in v.shape)))
                         place = View(slot, 0, {}, {}, (loop, size), at)
@@ -99,7 +101,9 @@ class Writer:
                 inner.buf(v, place)
             for v, out in stacks.items():
                 if v not in inputs:
-                    own[v] = _step(em.places[self.bufs[out]], _elements(v), loop, int(length), reverse)
+                    own[v] = _step(
+                        em.places[self.bufs[out]], _elements(v), loop, int(length), reverse
+                    )
             for k in range(carries):
                 out = body.outputs[k]
                 if k in double and out not in inputs and out not in own:
@@ -143,11 +147,17 @@ class Writer:
     def kernel(self, node: Node, start: int, schedule: Schedule) -> None:
         body: Graph = node.attrs[0]
         ops = ", ".join(n.op.name for n in body.nodes if n.op.name not in ("full", "broadcast"))
-        at = tuple(dict.fromkeys(n.at for n in body.nodes if n.at)) or ((node.at,) if node.at else ())
-        flops = node.op.flops(tuple(v.type for v in node.inputs), *node.attrs) if node.op.flops else 0
+        at = tuple(dict.fromkeys(n.at for n in body.nodes if n.at)) or (
+            (node.at,) if node.at else ()
+        )
+        flops = (
+            node.op.flops(tuple(v.type for v in node.inputs), *node.attrs) if node.op.flops else 0
+        )
         moved = sum(int(v.type.nbytes) for v in (*dict.fromkeys(node.inputs), *node.outs))
         why = node.attrs[1] if node.op.name == "fused" else ()
-        kernel = Kernel("", (), (), at, ops, int(flops), moved, tuple(why), (0, 0), dict(schedule.notes))
+        kernel = Kernel(
+            "", (), (), at, ops, int(flops), moved, tuple(why), (0, 0), dict(schedule.notes)
+        )
         self.kernels.append((start, kernel))
 
 
@@ -229,9 +239,17 @@ def numpy_program(graph: Graph, key: str) -> Program:
         if new is old:
             continue
         place = em.places[writer.bufs[old]]
-        free = last_read.get(old, -1) <= made_at.get(new, -1) and new not in given and new not in root
+        free = (
+            last_read.get(old, -1) <= made_at.get(new, -1) and new not in given and new not in root
+        )
         others = [v for v, r in root.items() if r is old and v in graph.outputs]
-        if free and new not in targets and not others and old not in read_after and old not in graph.outputs:
+        if (
+            free
+            and new not in targets
+            and not others
+            and old not in read_after
+            and old not in graph.outputs
+        ):
             targets[new] = place
         else:
             late.append((new, place))
@@ -243,7 +261,9 @@ def numpy_program(graph: Graph, key: str) -> Program:
     results: list[Slot] = []
     for v in graph.outputs[states:]:
         place = em.places[writer.bufs[v]]
-        direct = place.offset == 0 and place.slot.role in ("result", "state", "data") and not place.loops
+        direct = (
+            place.offset == 0 and place.slot.role in ("result", "state", "data") and not place.loops
+        )
         if v in root or (v in given and any(place.slot is p.slot for _, p in late)) or not direct:
             slot = Slot(v.dtype, tuple(int(d) for d in v.shape), "result")
             copy_value(em, v, whole(slot), writer.bufs[v])
@@ -289,9 +309,21 @@ def _assemble(graph: Graph, em: Emitter, writer: Writer, results: list[Slot], ke
         calls = em.calls[start:stop]
         lines = [n for n in source.lines[start:stop] if n] or [0]
         reads, writes = _touched(calls, names)
-        kernels.append(replace(kernel, name=f"k{k}", reads=reads, writes=writes, lines=(min(lines), max(lines))))
+        kernels.append(
+            replace(
+                kernel, name=f"k{k}", reads=reads, writes=writes, lines=(min(lines), max(lines))
+            )
+        )
     buffers = tuple(
-        Buffer(names[s], s.dtype, s.shape, s.role, s.path, s.offset if s.role in ("temp", "result") else -1, s.nbytes)
+        Buffer(
+            names[s],
+            s.dtype,
+            s.shape,
+            s.role,
+            s.path,
+            s.offset if s.role in ("temp", "result") else -1,
+            s.nbytes,
+        )
         for s in slots
     )
     n = graph.n_states

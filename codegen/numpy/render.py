@@ -213,11 +213,16 @@ class _Renderer:
         """Whether a reduction is best taken position by position: few of them, and long runs of the rest."""
         em = self.em
         taps, rest = math.prod(em.extent(a) for a in over), math.prod(em.extent(a) for a in axes)
-        inner = min((abs(s) for a, s in x.strides.items() if a in axes and s and em.extent(a) > 1), default=0)
+        inner = min(
+            (abs(s) for a, s in x.strides.items() if a in axes and s and em.extent(a) > 1),
+            default=0,
+        )
         outer = min((abs(x.strides.get(a, 0)) for a in over), default=0)
         return 1 < taps <= 32 and rest >= 8 * taps and 0 < inner <= outer
 
-    def running_best(self, fn: str, out: View, x: View, axes: Sequence[Axis], over: Sequence[Axis]) -> None:
+    def running_best(
+        self, fn: str, out: View, x: View, axes: Sequence[Axis], over: Sequence[Axis]
+    ) -> None:
         """out = x reduced over a few positions, one call each."""
         name = _COMBINE[fn]
         taps = [v for (v,) in contract.positions(self.em, over, [x])]
@@ -280,7 +285,9 @@ class _Renderer:
     def running(self, e: E, out: View, axes: list[Axis]) -> None:
         em, (fn, axis, reverse, exclusive) = self.em, e.attr
         x = self.solid(e.args[0])
-        x = View(x.slot, x.offset, {**x.strides, axis: x.strides.get(axis, 0)}, x.loops, x.alternate)
+        x = View(
+            x.slot, x.offset, {**x.strides, axis: x.strides.get(axis, 0)}, x.loops, x.alternate
+        )
         if axis.size == 1:
             em.copy(out, Const(_unit(fn, e.dtype), e.dtype) if exclusive else x, axes)
             return
@@ -295,9 +302,25 @@ class _Renderer:
             first = View(out.slot, oo, {a: out.strides[a] for a in own}, out.loops)
             em.map("{0}.fill({1})", first, [Const(_unit(fn, e.dtype), e.dtype)], own)
             oo += sign * so
-        src = Shaped(x.slot, ox, (*lead, n), (*(x.strides.get(a, 0) for a in own), sign * sx), tuple(x.loops.items()))
-        dst = Shaped(out.slot, oo, (*lead, n), (*(out.strides[a] for a in own), sign * so), tuple(out.loops.items()))
-        em.call(f"{'add' if fn == 'sum' else 'multiply'}.accumulate({{1}}, {len(own)}, None, {{0}})", [dst, src], [0])
+        src = Shaped(
+            x.slot,
+            ox,
+            (*lead, n),
+            (*(x.strides.get(a, 0) for a in own), sign * sx),
+            tuple(x.loops.items()),
+        )
+        dst = Shaped(
+            out.slot,
+            oo,
+            (*lead, n),
+            (*(out.strides[a] for a in own), sign * so),
+            tuple(out.loops.items()),
+        )
+        em.call(
+            f"{'add' if fn == 'sum' else 'multiply'}.accumulate({{1}}, {len(own)}, None, {{0}})",
+            [dst, src],
+            [0],
+        )
 
     def sorted(self, e: E, out: View, axes: list[Axis]) -> None:
         em, (axis,) = self.em, e.attr
@@ -313,9 +336,16 @@ class _Renderer:
             t = em.scratch(axes, e.args[0].dtype)
             em.copy(t, x, axes)
             whole = [a for a in axes if em.extent(a) > 1]
-            src, dst = merged(t, [[a] for a in whole], em.extent), merged(out, [[a] for a in whole], em.extent)
+            src, dst = (
+                merged(t, [[a] for a in whole], em.extent),
+                merged(out, [[a] for a in whole], em.extent),
+            )
             assert src is not None and dst is not None
-            em.call(f'copyto({{0}}, {{1}}.argsort({whole.index(axis)}, "stable"), casting="unsafe")', [dst, src], [0])
+            em.call(
+                f'copyto({{0}}, {{1}}.argsort({whole.index(axis)}, "stable"), casting="unsafe")',
+                [dst, src],
+                [0],
+            )
 
     def random(self, e: E, out: View, axes: list[Axis]) -> None:
         em, (stream, form) = self.em, e.attr
@@ -327,7 +357,11 @@ class _Renderer:
         t = out if direct else em.scratch(order, "u32")
         (flat,) = aligned([t], order, em.extent)
         keys = [aligned([v], [], em.extent)[0] for v in (seed, step)]
-        em.call(f"{{3}}.fill({{1}}, {{2}}, {stream}, {{0}})", [flat, *keys, Extra(f"tools.philox({n})")], [0])
+        em.call(
+            f"{{3}}.fill({{1}}, {{2}}, {stream}, {{0}})",
+            [flat, *keys, Extra(f"tools.philox({n})")],
+            [0],
+        )
         if not direct:
             em.copy(out, t, axes)
 

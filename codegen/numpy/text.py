@@ -66,7 +66,14 @@ class Source:
 
     def _whole(self, arg: Shaped) -> str | None:
         slot = arg.slot
-        if arg.loops or arg.offset or arg.dtype or arg.first or arg.alternate or arg.shape != slot.shape:
+        if (
+            arg.loops
+            or arg.offset
+            or arg.dtype
+            or arg.first
+            or arg.alternate
+            or arg.shape != slot.shape
+        ):
             return None
         step = 1
         for n, s in zip(reversed(arg.shape), reversed(arg.strides), strict=True):
@@ -97,7 +104,9 @@ class Source:
                 text = f"[{text} for i{k} in range({count})]"
         return text
 
-    def _block(self, start: int, stop: int, loop: Loop | None, local: dict[Operand, str], depth: int) -> None:
+    def _block(
+        self, start: int, stop: int, loop: Loop | None, local: dict[Operand, str], depth: int
+    ) -> None:
         pad = "    " * depth
         at = start
         while at < stop:
@@ -115,7 +124,10 @@ class Source:
             assert inner is not None
             end = inner.last + 1
             moving = dict.fromkeys(
-                a for c in self.calls[at:end] for a in c.args if isinstance(a, Shaped) and _moves(a, inner)
+                a
+                for c in self.calls[at:end]
+                for a in c.args
+                if isinstance(a, Shaped) and _moves(a, inner)
             )
             fresh = {a: f"t{len(local) + k}" for k, a in enumerate(moving)}
             lists = [local.get(a) or self.names[a] for a in moving]
@@ -157,7 +169,19 @@ class Source:
         return "\n".join(out)
 
 
-_IMPORTS = {*UFUNCS, *NUMPY_NAMES.values(), "copyto", "matmul", "ones", "arange", "array", "argmax", "argmin", "inf", "nan"}
+_IMPORTS = {
+    *UFUNCS,
+    *NUMPY_NAMES.values(),
+    "copyto",
+    "matmul",
+    "ones",
+    "arange",
+    "array",
+    "argmax",
+    "argmin",
+    "inf",
+    "nan",
+}
 
 
 def _moves(a: Shaped, loop: Loop) -> bool:

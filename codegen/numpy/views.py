@@ -86,11 +86,22 @@ class Shaped:
     def variant(self, dtype: str) -> Shaped:
         """The same memory as another dtype of the same item size."""
         first = self.first.variant(dtype) if self.first else None
-        return Shaped(self.slot, self.offset, self.shape, self.strides, self.loops, dtype, self.alternate, first)
+        return Shaped(
+            self.slot,
+            self.offset,
+            self.shape,
+            self.strides,
+            self.loops,
+            dtype,
+            self.alternate,
+            first,
+        )
 
     def reshaped(self, shape: tuple[int, ...], strides: tuple[int, ...]) -> Shaped:
         first = self.first.reshaped(shape, strides) if self.first else None
-        return Shaped(self.slot, self.offset, shape, strides, self.loops, self.dtype, self.alternate, first)
+        return Shaped(
+            self.slot, self.offset, shape, strides, self.loops, self.dtype, self.alternate, first
+        )
 
     @property
     def slots(self) -> tuple[Slot, ...]:
@@ -160,12 +171,16 @@ def merged(v: View, groups: Sequence[Sequence[Axis]], extent: Extents) -> Shaped
             size *= n
         shape.append(size)
         strides.append(stride if last is not None else 0)
-    out = Shaped(v.slot, v.offset, tuple(shape), tuple(strides), tuple(v.loops.items()), "", v.alternate)
+    out = Shaped(
+        v.slot, v.offset, tuple(shape), tuple(strides), tuple(v.loops.items()), "", v.alternate
+    )
     if v.first is not None:
         first = merged(v.first, groups, extent)
         if first is None or first.strides != out.strides:
             return None
-        return Shaped(out.slot, out.offset, out.shape, out.strides, out.loops, "", out.alternate, first)
+        return Shaped(
+            out.slot, out.offset, out.shape, out.strides, out.loops, "", out.alternate, first
+        )
     return out
 
 
@@ -175,7 +190,9 @@ def aligned(views: Sequence[Tile], axes: Sequence[Axis], extent: Extents) -> lis
     plain = [*real, *(v.first for v in real if v.first is not None)]
     dims: list[tuple[int, list[int]]] = []
     lead = real[0]
-    for a in sorted((a for a in axes if extent(a) != 1), key=lambda a: -abs(lead.strides.get(a, 0))):
+    for a in sorted(
+        (a for a in axes if extent(a) != 1), key=lambda a: -abs(lead.strides.get(a, 0))
+    ):
         n, steps = extent(a), [v.strides.get(a, 0) for v in plain]
         if dims and all(s0 == s * n for s0, s in zip(dims[-1][1], steps, strict=True)):
             dims[-1] = (dims[-1][0] * n, steps)
@@ -190,7 +207,9 @@ def aligned(views: Sequence[Tile], axes: Sequence[Axis], extent: Extents) -> lis
                 used.pop(0)
         shape, strides = tuple(n for n, _ in used), tuple(s for _, s in used)
         first = made.get(id(v.first)) if v.first is not None else None
-        made[id(v)] = Shaped(v.slot, v.offset, shape, strides, tuple(v.loops.items()), "", v.alternate, first)
+        made[id(v)] = Shaped(
+            v.slot, v.offset, shape, strides, tuple(v.loops.items()), "", v.alternate, first
+        )
     return [made[id(v)] if isinstance(v, View) else v for v in views]
 
 

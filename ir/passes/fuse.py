@@ -33,7 +33,9 @@ class Group:
         self.rank = rank
         self.nodes: list[Node] = []  # copies, operands first
         self.env: dict[Value, Value] = {}  # what stands for a value of the graph inside
-        self.inputs: dict[Value, Value] = {}  # values of the graph that are read, and their stand-ins
+        self.inputs: dict[
+            Value, Value
+        ] = {}  # values of the graph that are read, and their stand-ins
         self.why: dict[str, None] = {}
         self.at = ""
         self.reads = 0
@@ -230,7 +232,9 @@ class _Fuser:
                 outs: list[Value] = list(item.outs)
             else:
                 outs = [v for n in members[item] for v in n.outs if v in read]
-                body = Graph(f"k{k}", list(item.inputs.values()), item.nodes, [item.env[v] for v in outs])
+                body = Graph(
+                    f"k{k}", list(item.inputs.values()), item.nodes, [item.env[v] for v in outs]
+                )
                 inputs = tuple(env.get(v, v) for v in item.inputs)
                 new = Node(fused, inputs, (body, tuple(item.why)), [v.type for v in outs], item.at)
             for v in new.inputs:

@@ -66,7 +66,9 @@ def run_states(inputs: list[Value], outputs: list[Value], n: int, steps: int = 3
         got = exe.run(*now[n:])
         expected = interpret(graph, now)
         for k in range(n):
-            np.testing.assert_allclose(store[f"s{k}"], expected[k], rtol=1e-4, atol=1e-5, err_msg=program.source)
+            np.testing.assert_allclose(
+                store[f"s{k}"], expected[k], rtol=1e-4, atol=1e-5, err_msg=program.source
+            )
         for a, b in zip(got, expected[n:], strict=True):
             np.testing.assert_allclose(a, b, rtol=1e-4, atol=1e-5, err_msg=program.source)
         now = [*expected[:n], *now[n:]]
