@@ -144,7 +144,7 @@ class Source:
                     source = key
                 self.body.append((f"{pad}for {', '.join(fresh.values())} in {source}:", -1))
             names: dict[Operand, str] = dict(local)
-            names.update(fresh)
+            names.update((a, n) for a, n in fresh.items())
             self._block(at, end, inner, names, depth + 1)
             at = end
 
