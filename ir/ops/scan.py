@@ -133,7 +133,9 @@ class _Backward:
             self.outside.setdefault(v, stack)
         # values of the body of the scan back to stack, for want of a stack
         self.wanted: list[Value] = []
-        self.sums: list[Value] = []  # shares to be summed as carries, and their sums
+        self.plain: list[Value] = []  # shares of constants that are neither contractions nor sums
+        self.sums: list[Value] = []  # those of them that are summed as carries
+        self.totals: dict[Value, Value] = {}
         self.totals: dict[Value, Value] = {}
 
     def run(self) -> tuple[Value | None, ...]:
@@ -143,6 +145,8 @@ class _Backward:
         saved = self.keep(grads)
         constants = grads[n_c + n_x :]
         later = [None if g is None else self.summed(g) for g in constants]
+        stacked = {*self.wanted, *self.outside}  # what is stacked anyway is summed after the loop
+        self.sums = [g for g in dict.fromkeys(self.plain) if g not in stacked]
         steps = [zeros_like(body.inputs[i]) if (g := grads[i]) is None else g for i in self.dcarry]
         dxs = [g for g in grads[n_c : n_c + n_x] if g is not None]
         final = self.scan_back(steps, dxs, saved)
@@ -258,6 +262,12 @@ class _Backward:
             self.outside[node.inputs[0]], self.outside[node.inputs[1]],
             spec=spec, windows=windows, out=out, precision=precision,
         )  # fmt: skip
+
+    def total(self, g: Value) -> Value:
+        """The sum over time of a plain share."""
+        if g not in self.totals:
+            self.totals[g] = reduce_sum(self.outside[g], axes=(0,))
+        return self.totals[g]
 
     def stack(self, v: Value) -> None:
         """See to it that the values of `v` at every step will be in `outside`."""

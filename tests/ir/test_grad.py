@@ -232,6 +232,16 @@ def test_elementwise_share_is_carried() -> None:
     assert back.attr("carries") == 2
 
 
+def test_elementwise_share_that_is_stacked_anyway_is_summed_after_the_loop() -> None:
+    h, u, b = val(N, U), val(U, U), val(N, U)
+    body = graph_of("step", [h, u, b], [ops.tanh(ops.add(ops.contract(h, u, spec="mk,kn->mn"), b))])
+    inputs = [val(N, U), val(U, U), val(N, U)]
+    loss = total(ops.scan(*inputs, body=body, carries=1, xs=0, length=T))
+    graph = check(loss, inputs)
+    back = [n for n in graph.nodes if n.op.name == "scan"][1]
+    assert back.attr("carries") == 1
+
+
 def test_lstm_merges_to_two_scans_for_each_layer() -> None:
     x, w, u, b = val(N, T, F), val(F, 4 * U), val(U, 4 * U), val(4 * U)
     h, c = val(N, U), val(N, U)
