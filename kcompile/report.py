@@ -84,24 +84,24 @@ def show(program: Program, console: Any = None, *, limit: int | None = 40) -> No
     from rich.text import Text
 
     console = console or Console()
-    console.print(Text(summary(program)))
-    table = Table(box=None, pad_edge=False, header_style="bold")
-    for name, justify in (("kernel", "left"), ("layers", "left"), ("ops", "left"), ("FLOP", "right"),
-                          ("bytes", "right"), ("lines", "right")):  # fmt: skip
-        table.add_column(name, justify=justify, overflow="ellipsis", no_wrap=True)  # type: ignore[arg-type]
+    console.print(Text(summary(program).replace("; ", "\n", 1)))
     shown = program.kernels if limit is None else program.kernels[:limit]
     most = max((k.flops for k in program.kernels), default=0)
-    for k in shown:
-        style = "bold" if most and k.flops == most else ""
-        table.add_row(
-            Text(k.name),
-            Text(shorten(k.at)),
-            Text(k.ops),
-            count(k.flops),
-            count(k.bytes),
-            _lines(k),
-            style=style,
-        )
+    rows = [
+        (k.name, count(k.flops), count(k.bytes), _lines(k), shorten(k.at), k.ops) for k in shown
+    ]
+    heads = ("kernel", "FLOP", "bytes", "lines", "layers", "ops")
+    widths = [max([len(h), *(len(r[i]) for r in rows)]) for i, h in enumerate(heads)]
+    # numbers keep their width; layers and ops share what is left
+    left = max(20, console.width - sum(widths[:4]) - len(heads))
+    widths[4] = min(widths[4], max(left // 3, left - widths[5]))
+    widths[5] = min(widths[5], left - widths[4])
+    table = Table(box=None, pad_edge=False, padding=(0, 1, 0, 0), header_style="bold")
+    for i, (head, width) in enumerate(zip(heads, widths, strict=True)):
+        table.add_column(head, justify="right" if 0 < i < 4 else "left", width=width, no_wrap=True)
+    for k, cells in zip(shown, rows, strict=True):
+        cut = [c if len(c) <= w else c[: w - 1] + "…" for c, w in zip(cells, widths, strict=True)]
+        table.add_row(*map(Text, cut), style="bold" if most and k.flops == most else "")
     console.print(table)
     if len(shown) < len(program.kernels):
         console.print(f"... and {len(program.kernels) - len(shown)} more kernels")
