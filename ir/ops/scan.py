@@ -28,6 +28,9 @@ from ir.types import NUMPY, Type
 
 Later = Callable[[], Value]
 
+# linear ops of one operand: what they do to a sum they do to its terms
+_MOVES = {"neg": neg, "reshape": reshape, "transpose": transpose, "broadcast": broadcast}
+
 
 def _type(
     types: tuple[Type, ...], body: Graph, carries: int, xs: int, length: DimLike, reverse: bool
@@ -225,30 +228,16 @@ class _Backward:
         """How to have the sum over time of the step's share `g`, once the scan back is made."""
         node = g.node
         name = "" if node is None or g not in self.moving else node.op.name
-        if node is None or name not in (
-            "add",
-            "neg",
-            "reshape",
-            "transpose",
-            "broadcast",
-            "reduce_sum",
-            "contract",
-        ):
-            self.sums.append(g)
-            return lambda: self.totals[g]
+        if node is None or name not in ("add", "reduce_sum", "contract", *_MOVES):
+            self.plain.append(g)
+            return lambda: self.total(g)
         if name == "add":
             a, b = (self.summed(v) for v in node.inputs)
             return lambda: add(a(), b())
-        if name in ("neg", "reshape", "transpose", "broadcast"):
-            rebuild = {
-                "neg": neg,
-                "reshape": reshape,
-                "transpose": transpose,
-                "broadcast": broadcast,
-            }[name]
+        if name in _MOVES:
             attrs = {a.name: v for a, v in zip(node.op.attrs, node.attrs, strict=True)}
             inner = self.summed(node.inputs[0])
-            return lambda: rebuild(inner(), **attrs)
+            return lambda: _MOVES[name](inner(), **attrs)
         for v in node.inputs:
             self.stack(v)
         if name == "reduce_sum":
