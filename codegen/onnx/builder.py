@@ -14,7 +14,7 @@ from typing import Any
 
 import numpy as np
 
-from ir.dims import Dim, DimLike, names, product
+from ir.dims import Dim, DimLike, names
 from ir.types import NUMPY
 
 Array = np.ndarray[Any, Any]
@@ -299,8 +299,8 @@ class Builder:
         if (
             ref.value is not None
             and all(isinstance(d, int) for d in shape)
-            and product(shape) <= 65536
-        ):  # type: ignore[operator]
+            and math.prod(_ints(shape)) <= 65536
+        ):
             value = np.broadcast_to(ref.value, _ints(shape))
             return Ref("", ref.dtype, shape, ref.perm, value, f"{ref.label}|e")
         out = self.node("Expand", [ref, self.extents(shape)], ref.dtype, shape)

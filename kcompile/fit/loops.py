@@ -91,6 +91,8 @@ def fit(
         )
     runner = Runner(model, "train", tally)
     runner.executable(source.first())  # what cannot be compiled is refused before training begins
+    if validation is not None:
+        Runner(model, "test", tally).executable(validation.first())
     model.stop_training = False
     logs: dict[str, Any] = {}
     callbacks.on_train_begin()

@@ -1,5 +1,15 @@
 """Keras's `utils` by its names."""
 
+from kcompile.fit.py_dataset import PyDataset as PyDataset
+from kcompile.fit.py_dataset import PyDataset as Sequence
+from kcompile.serialization import CustomObjectScope as CustomObjectScope
+from kcompile.serialization import custom_object_scope as custom_object_scope
+from kcompile.serialization import deserialize_keras_object as deserialize_keras_object
+from kcompile.serialization import get_custom_objects as get_custom_objects
+from kcompile.serialization import get_registered_name as get_registered_name
+from kcompile.serialization import get_registered_object as get_registered_object
+from kcompile.serialization import register_keras_serializable as register_keras_serializable
+from kcompile.serialization import serialize_keras_object as serialize_keras_object
 from kcompile.utils.files import get_file as get_file
 from kcompile.utils.labels import normalize as normalize
 from kcompile.utils.labels import to_categorical as to_categorical
