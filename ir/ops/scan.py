@@ -139,7 +139,6 @@ class _Backward:
         self.plain: list[Value] = []  # shares of constants that are neither contractions nor sums
         self.sums: list[Value] = []  # those of them that are summed as carries
         self.totals: dict[Value, Value] = {}
-        self.totals: dict[Value, Value] = {}
 
     def run(self) -> tuple[Value | None, ...]:
         body, n_c, n_x = self.body, self.n_carries, self.n_xs
