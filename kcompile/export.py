@@ -42,6 +42,13 @@ def to_onnx(model: Any) -> Any:
     """The checked `onnx.ModelProto` of the model's prediction. Raises as `export` does."""
     batch = specimen(model, "predict")
     traced = step_function(model, "predict").trace(batch.x)
+    if not traced.named:
+        raise KCNotImplementedError(
+            "KC501",
+            f"the model {model.name!r}, some shape in which depends on the batch size",
+            "an exported model takes any batch size",
+            "compute that shape from ops.shape(x), without int()",
+        )
     graph, weights = _labelled(traced.graph, traced.variables)
     try:
         proto = onnx_export.export(
