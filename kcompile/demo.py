@@ -21,7 +21,7 @@ from kcompile.input_layer import Input
 from kcompile.sequential import Sequential
 from kcompile.utils.seeds import set_random_seed
 
-EPOCHS = 15
+EPOCHS = 22
 TARGET = 0.98
 
 
