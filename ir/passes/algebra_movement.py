@@ -1,6 +1,6 @@
 """Rules of `simplify` for movement and reduction: identities, chains, and pairs that undo each other.
 
-Refuses to push movement through arithmetic: fusion reads through movement anyway.
+Refuses to push movement through arithmetic (but for a scale): fusion reads through movement anyway.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ from ir.ops.movement import (
     transpose,
 )
 from ir.passes.algebra_arithmetic import ARITHMETIC
-from ir.passes.fold import EXACT, filled
+from ir.passes.fold import EXACT, constant, filled
 from ir.rewrite import Replacement
 
 
@@ -215,6 +215,22 @@ def _add(n: Node) -> Replacement:
     return None
 
 
+def _scale(n: Node) -> Replacement:
+    """A scaled transpose is the transpose of what is scaled, which a contraction takes into its spec."""
+    found = ARITHMETIC[n.op.name](n)
+    if found is not None:
+        return found
+    for i, x in enumerate(n.inputs):
+        inner = _made_by(x, "transpose")
+        others = [constant(v) for k, v in enumerate(n.inputs) if k != i]
+        if inner is not None and None not in others:
+            source = inner.inputs[0]
+            operands = [filled(c, source.type) for c in others]
+            operands.insert(i, source)
+            return transpose(TABLE[n.op.name](*operands), perm=inner.attrs[0])  # type: ignore[no-any-return]
+    return None
+
+
 def _side_by_side(a: Value, b: Value) -> Value | None:
     """pad(x) + pad(y) -> pad(concat(x, y)), for zero padding along one axis and x just before y."""
     p, q = _made_by(a, "pad"), _made_by(b, "pad")
@@ -291,6 +307,6 @@ def _reduce_of_broadcast(n: Node, repeated: Node, axes: tuple[int, ...]) -> Repl
 
 MOVEMENT: dict[str, Callable[[Node], Replacement]] = {
     "broadcast": _broadcast, "reshape": _reshape, "transpose": _transpose, "flip": _flip,
-    "slice": _slice, "pad": _pad, "concat": _concat, "add": _add,
+    "mul": _scale, "div": _scale, "neg": _scale, "slice": _slice, "pad": _pad, "concat": _concat, "add": _add,
     "reduce_sum": _reduce, "reduce_max": _reduce, "reduce_min": _reduce,
 }  # fmt: skip
