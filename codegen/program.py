@@ -20,6 +20,7 @@ an arena of `arena_bytes` bytes, itself aligned to 64. Temps may overlap where t
 unless said otherwise; nothing is allocated but what is said.
 
     tools.threads                   how many threads may run at once (1: everything is serial)
+    tools.blas(n)                   let matrix products use n threads from here on; 0: as many as there are
     tools.run(jobs)                 call each of a list of functions without arguments, at the same time where
                                     threads allow; returns when all are done; raises the first error
     tools.erf(x, out, s, t, u)      out = erf(x) (f32 or f64); s, t: scratch of x's shape and dtype, u: bool or

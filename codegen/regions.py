@@ -13,7 +13,7 @@ from typing import Any
 from codegen.loops import Aff, Axis, Buf, E, Region, Store, axis_aff, load, union_axes
 from ir.graph import Graph, Node, Value
 from ir.ops.contract import letters
-from ir.spaces import Extent, Mismatch, Spaces, labels
+from ir.spaces import Extent, Mismatch, Spaces, free_of_axes, labels
 
 REDUCE = {"reduce_sum": "sum", "reduce_max": "max", "reduce_min": "min", "reduce_prod": "prod"}
 OPAQUE = ("scan",)
@@ -64,9 +64,9 @@ class _Builder:
         return region
 
     def extents(self, node: Node, k: int) -> list[Extent]:
-        """The extents of operand k: those of the value, or, of an input, those of this use alone."""
+        """The extents of operand k: those of the value, or, of an input or a constant, of this use."""
         v = node.inputs[k]
-        if v not in self.bufs:
+        if v not in self.bufs and not free_of_axes(v):
             return self.spaces.dims(v)
         found = self.uses.get((node, k))
         if found is None:

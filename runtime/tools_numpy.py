@@ -5,7 +5,10 @@ Refuses to hold anything a generated program can spell with NumPy itself.
 
 from __future__ import annotations
 
+import ctypes
 import math
+from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -36,6 +39,22 @@ _ERF_Q = tuple(
 )  # fmt: skip
 
 
+def _blas_threads() -> Callable[[int], None]:
+    """How to set the threads of the OpenBLAS that NumPy brings; does nothing for another BLAS."""
+    for path in (Path(np.__file__).parent.parent / "numpy.libs").glob("*openblas*"):
+        library = ctypes.CDLL(str(path))
+        for name in (
+            "scipy_openblas_set_num_threads64_",
+            "openblas_set_num_threads64_",
+            "openblas_set_num_threads",
+        ):
+            found = getattr(library, name, None)
+            if found is not None:
+                most = threads.count()
+                return lambda n: found(n or most)
+    return lambda n: None
+
+
 class Tools:
     """See `codegen.program`, *The tools*. One for each executable: it owns scratch."""
 
@@ -43,6 +62,7 @@ class Tools:
 
     def __init__(self) -> None:
         self.threads = threads.count()
+        self.blas = _blas_threads()
         self._scatters: dict[tuple[int, int, str], _Scatter] = {}
 
     @staticmethod

@@ -6,6 +6,7 @@ graph reaches the text. Refuses to choose calls or memory.
 
 from __future__ import annotations
 
+import math
 import re
 from collections.abc import Sequence
 
@@ -25,6 +26,7 @@ def view(buffer, dtype, offset, shape, strides):
 
 def build(buffers, tools):
 '''
+PARALLEL = 32_000_000  # operations from which a product is worth two threads: waiting for one costs
 _NAMES = re.compile(r"[a-z_][a-z_0-9]*")
 
 
@@ -41,8 +43,10 @@ class Source:
         for call in calls:
             for arg in call.args:
                 self.name(arg)
+        self.threads = 0  # what BLAS uses now: 0 all there are, 1 one
         self.body: list[tuple[str, int]] = []  # text and the call it prints, or -1
         self._block(0, len(calls), None, {}, 2)
+        self._use(0)
 
     def name(self, arg: Operand) -> str:
         """The name in `build` of an operand: a view, a list of views, a constant, an object."""
@@ -104,6 +108,11 @@ class Source:
                 text = f"[{text} for i{k} in range({count})]"
         return text
 
+    def _use(self, threads: int) -> None:
+        if threads != self.threads:
+            self.threads = threads
+            self.body.append((f"        tools.blas({threads})", -1))
+
     def _block(
         self, start: int, stop: int, loop: Loop | None, local: dict[Operand, str], depth: int
     ) -> None:
@@ -113,6 +122,15 @@ class Source:
             call = self.calls[at]
             if loop is None and at in self.starts:
                 self.body.append((f"{pad}# {self.starts[at]}", -1))
+            if loop is None:
+                top = call.loop
+                while top is not None and top.parent is not None:
+                    top = top.parent
+                work = [
+                    _product(c) for c in self.calls[at : at + 1 if top is None else top.last + 1]
+                ]
+                if max(work):
+                    self._use(0 if max(work) >= PARALLEL else 1)
             if call.loop is loop:
                 args = [local.get(a) or self.names[a] for a in call.args]
                 self.body.append((pad + call.text.format(*args), at))
@@ -182,6 +200,15 @@ _IMPORTS = {
     "inf",
     "nan",
 }
+
+
+def _product(c: Call) -> int:
+    """Floating point operations of a call of matmul, 0 for other calls."""
+    if not c.text.startswith("matmul") or not isinstance(c.args[0], Shaped):
+        return 0
+    out, left = c.args[0], c.args[1]
+    last = left.shape[-1] if isinstance(left, Shaped) else 1
+    return max(2 * math.prod(out.shape) * last, 1)
 
 
 def _moves(a: Shaped, loop: Loop) -> bool:
