@@ -31,6 +31,11 @@ class Extent:
         return f"<{self.size}>"
 
 
+def free_of_axes(v: Value) -> bool:
+    """Whether `v` is one constant, the same all over: each reader may see it along axes of its own."""
+    return v.node is not None and v.node.op.name in ("full", "size")
+
+
 class Mismatch(Exception):
     """Two axes that cannot be one."""
 

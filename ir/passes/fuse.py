@@ -14,7 +14,7 @@ from typing import TypeAlias
 from ir.graph import Graph, Node, Value
 from ir.ops.fused import fused
 from ir.rewrite import map_bodies
-from ir.spaces import Extent, Mismatch, Spaces
+from ir.spaces import Extent, Mismatch, Spaces, free_of_axes
 
 CLONED = frozenset({"full", "size", "iota", "broadcast", "reshape", "transpose", "slice", "flip",
                     "stop_gradient", "unfold"})  # fmt: skip
@@ -169,14 +169,14 @@ class _Fuser:
         added: list[Value] = []
         try:
             self._copy(node, g, added)
+            merges = False
             for copy in g.nodes[size:]:
                 given = [self._extents(v, g) for v in copy.inputs]
                 if copy.op.name in ("gather", "take_along") and copy.inputs[0].node is not None:
                     raise Mismatch("a table computed in the group cannot be indexed there")
+                merges = merges or not _plain(copy) or not self._in_step(copy, given)
                 self.spaces.tie(copy, given)
-            check: Iterable[Node] = g.nodes
-            if all(_plain(c) for c in g.nodes[size:]):
-                check = g.nodes[size:]
+            check: Iterable[Node] = g.nodes if merges else g.nodes[size:]
             for copy in check:
                 for v in copy.outs:
                     if not self.spaces.distinct(v):
@@ -191,7 +191,17 @@ class _Fuser:
         return ""
 
     def _extents(self, v: Value, g: Group) -> list[Extent]:
-        return self.spaces.dims(v) if v.node is not None else [Extent(d) for d in v.shape]
+        own = v.node is not None and not free_of_axes(v)
+        return self.spaces.dims(v) if own else [Extent(d) for d in v.shape]
+
+    def _in_step(self, node: Node, given: Sequence[Sequence[Extent]]) -> bool:
+        """Whether the operands made in the group already lie along the same axes."""
+        made = [
+            [self.spaces.find(e) for e in extents]
+            for v, extents in zip(node.inputs, given, strict=True)
+            if v.node is not None and not free_of_axes(v)
+        ]
+        return all(a is b for other in made[1:] for a, b in zip(made[0], other, strict=True))
 
     def _copy(self, node: Node, g: Group, added: list[Value]) -> None:
         """Copies of a node and of the cloned nodes it reads, into `g`."""

@@ -1,0 +1,36 @@
+"""Two axes of equal size stay two axes, whatever constants and sums they share."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from codegen.pipeline import generate
+from ir.graph import Role, Value, graph_of
+from ir.interpret import interpret
+from ir.ops import add, full, mul, reduce_sum
+from ir.types import Type
+from runtime.executable import Executable
+from runtime.store import StateStore
+
+
+def shared_constant(x):
+    """Means over both axes, with one constant for both (equal shapes make it one)."""
+    half = full(value=0.5, shape=(4, 8), dtype="f32")
+    return mul(reduce_sum(x, axes=(2,)), half), mul(reduce_sum(x, axes=(1,)), half)
+
+
+def crossed(x):
+    """A row of one axis added to a row of the other, while both live in `x`."""
+    return (add(reduce_sum(x, axes=(2,)), reduce_sum(x, axes=(1,))), mul(x, x))
+
+
+@pytest.mark.parametrize("build", [shared_constant, crossed])
+def test_equal_extents(build, rng):
+    x = Value(Type("f32", (4, 8, 8)))
+    y = mul(x, x)
+    graph = graph_of("step", [x], list(build(y)), [Role("data", "x")])
+    exe = Executable(generate(graph, "numpy"), StateStore())
+    data = rng.normal(size=(4, 8, 8)).astype(np.float32)
+    for got, want in zip(exe.run(data), interpret(graph, [data]), strict=True):
+        np.testing.assert_allclose(got, want, rtol=1e-5, atol=1e-6)
