@@ -37,7 +37,7 @@ _MODULES = frozenset({
     "layers", "losses", "metrics", "mixed_precision", "models", "ops", "optimizers", "preprocessing", "random", "regularizers",
     "saving", "tree", "utils",
 })  # fmt: skip
-__all__ = [*_NAMES, *sorted(_MODULES)]  # noqa: PLE0604
+__all__ = [*_NAMES, *sorted(_MODULES)]
 
 
 def __getattr__(name: str) -> Any:

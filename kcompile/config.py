@@ -25,7 +25,9 @@ _FORMATS = ("channels_last", "channels_first")
 
 def _choose(key: str, value: str, allowed: tuple[str, ...], code: str) -> None:
     if value not in allowed:
-        raise KCValueError(code, f"{key}={value!r}", f"{key} is one of {', '.join(allowed)}", "pass one of these")
+        raise KCValueError(
+            code, f"{key}={value!r}", f"{key} is one of {', '.join(allowed)}", "pass one of these"
+        )
     _settings[key] = value
 
 
@@ -50,7 +52,7 @@ def set_epsilon(value: float) -> None:
 
 
 def image_data_format() -> str:
-    """"channels_last" (default) or "channels_first"."""
+    """ "channels_last" (default) or "channels_first"."""
     return str(_settings["image_data_format"])
 
 
@@ -66,7 +68,10 @@ def standardize_data_format(data_format: str | None) -> str:
     name = str(data_format).lower()
     if name not in _FORMATS:
         raise KCValueError(
-            "KC209", f"data_format={data_format!r}", f"data_format is one of {', '.join(_FORMATS)}", "pass one of these"
+            "KC209",
+            f"data_format={data_format!r}",
+            f"data_format is one of {', '.join(_FORMATS)}",
+            "pass one of these",
         )
     return name
 

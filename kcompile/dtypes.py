@@ -41,7 +41,7 @@ def standardize_dtype(dtype: Any) -> str:
     """
     if type(dtype) is str and dtype in TO_IR:
         return dtype
-    if dtype is None or dtype is float or isinstance(dtype, str) and dtype == "float":
+    if dtype is None or dtype is float or (isinstance(dtype, str) and dtype == "float"):
         return config.floatx()
     if isinstance(dtype, (type, str)) and dtype in _PYTHON:
         return _PYTHON[dtype]
@@ -55,7 +55,10 @@ def standardize_dtype(dtype: Any) -> str:
             name = str(dtype)
     if name not in TO_IR:
         raise KCTypeError(
-            "KC103", f"the dtype {dtype!r}", "a dtype is one of " + ", ".join(TO_IR), "cast the data, or name another dtype"
+            "KC103",
+            f"the dtype {dtype!r}",
+            "a dtype is one of " + ", ".join(TO_IR),
+            "cast the data, or name another dtype",
         )
     return name
 
@@ -93,7 +96,9 @@ def result_type(*dtypes: Any) -> str:
     An entry is a dtype, or `int`/`float`/`bool` (the types) for a Python scalar, which is weak.
     """
     kinds = frozenset(
-        {float: "float", int: "int", bool: "bool"}.get(d) or standardize_dtype(d) if isinstance(d, type) else standardize_dtype(d)
+        {float: "float", int: "int", bool: "bool"}.get(d) or standardize_dtype(d)
+        if isinstance(d, type)
+        else standardize_dtype(d)
         for d in dtypes
     )
     if not kinds:

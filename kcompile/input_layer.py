@@ -59,7 +59,11 @@ class InputLayer(Layer):
         self._batch_shape = _extents(batch_shape, "batch_shape")
         self._dtype = standardize_dtype(dtype)
         self.sparse, self.ragged, self.optional = bool(sparse), bool(ragged), bool(optional)
-        made = input_tensor if input_tensor is not None else KerasTensor(self._batch_shape, self._dtype, name=self.name)
+        made = (
+            input_tensor
+            if input_tensor is not None
+            else KerasTensor(self._batch_shape, self._dtype, name=self.name)
+        )
         Node(self, (), {}, made)
         self.built = True
 
@@ -95,9 +99,16 @@ def _extents(shape: Any, what: str) -> tuple[int | None, ...]:
     found = tuple(shape)
     for d in found:
         if d is not None and (isinstance(d, bool) or not isinstance(d, (int, np.integer))):
-            raise KCTypeError("KC209", f"{what}={shape!r}", "a shape holds ints and None", "pass ints")
+            raise KCTypeError(
+                "KC209", f"{what}={shape!r}", "a shape holds ints and None", "pass ints"
+            )
         if d is not None and d < 0:
-            raise KCValueError("KC209", f"{what}={shape!r}", "extents are not negative", "use None for an unknown extent")
+            raise KCValueError(
+                "KC209",
+                f"{what}={shape!r}",
+                "extents are not negative",
+                "use None for an unknown extent",
+            )
     return tuple(None if d is None else int(d) for d in found)
 
 

@@ -38,7 +38,11 @@ class InputSpec:
         self.ndim = len(self.shape) if self.shape is not None else ndim
         self.max_ndim, self.min_ndim = max_ndim, min_ndim
         self.axes = {int(k): v for k, v in (axes or {}).items()}
-        self.allow_last_axis_squeeze, self.name, self.optional = allow_last_axis_squeeze, name, optional
+        self.allow_last_axis_squeeze, self.name, self.optional = (
+            allow_last_axis_squeeze,
+            name,
+            optional,
+        )
 
     def get_config(self) -> dict[str, Any]:
         return {
@@ -66,7 +70,10 @@ def check_input(spec: Any, inputs: Any, layer_name: str) -> None:
     given = leaves(inputs)
     if len(given) != len(specs):
         raise KCValueError(
-            "KC201", f"{len(given)} inputs for the layer {layer_name!r}", f"it takes {len(specs)}", "pass as many tensors"
+            "KC201",
+            f"{len(given)} inputs for the layer {layer_name!r}",
+            f"it takes {len(specs)}",
+            "pass as many tensors",
         )
     for x, s in zip(given, specs, strict=True):
         if not isinstance(s, InputSpec) or not hasattr(x, "shape"):
@@ -74,7 +81,9 @@ def check_input(spec: Any, inputs: Any, layer_name: str) -> None:
         shape = tuple(x.shape)
         rank = len(shape)
         if s.ndim is not None and rank != s.ndim:
-            squeezed = s.allow_last_axis_squeeze and (rank == s.ndim + 1 and shape[-1] == 1 or rank == s.ndim - 1)
+            squeezed = s.allow_last_axis_squeeze and (
+                (rank == s.ndim + 1 and shape[-1] == 1) or rank == s.ndim - 1
+            )
             if not squeezed:
                 _refuse(layer_name, x, f"the rank must be {s.ndim}, not {rank}")
         if s.max_ndim is not None and rank > s.max_ndim:
@@ -89,4 +98,8 @@ def check_input(spec: Any, inputs: Any, layer_name: str) -> None:
         if s.shape is not None and rank == len(s.shape):
             for i, (want, got) in enumerate(zip(s.shape, shape, strict=True)):
                 if want is not None and got is not None and want != got:
-                    _refuse(layer_name, x, f"axis {i} must have extent {want}, not {got}: the shape is {s.shape}")
+                    _refuse(
+                        layer_name,
+                        x,
+                        f"axis {i} must have extent {want}, not {got}: the shape is {s.shape}",
+                    )

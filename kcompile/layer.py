@@ -9,8 +9,6 @@ import inspect
 import warnings
 from typing import Any
 
-import numpy as np
-
 import kcompile.ops as ops
 import kcompile.policy as policy
 import kcompile.regularizers as regularizers
@@ -24,6 +22,7 @@ from kcompile.layer_call import (
     fill_masks,
     in_own_scope,
     is_array_like,
+    map_shapes,
     masks_of,
     name_failure,
     named_arguments,
@@ -38,7 +37,7 @@ from kcompile.tensor import KerasTensor, Tensor
 from kcompile.trace import leaves, map_structure, run_eagerly
 from kcompile.variable import Variable, active, autocast, current_trace, name_scope, unique_name
 
-__all__ = ["InputSpec", "Layer"]
+__all__ = ["InputSpec", "Layer", "map_shapes"]
 
 
 class Layer(Weighted):
@@ -78,12 +77,16 @@ class Layer(Weighted):
         input_shape = kwargs.pop("input_shape", (input_dim,) if input_dim is not None else None)
         if input_shape is not None:
             warnings.warn(
-                "Do not pass input_shape/input_dim to a layer: start a Sequential with an Input(shape) instead.", stacklevel=2
+                "Do not pass input_shape/input_dim to a layer: start a Sequential with an Input(shape) instead.",
+                stacklevel=2,
             )
             shape = (input_shape,) if isinstance(input_shape, int) else tuple(input_shape)
             self.__dict__["_input_shape_arg"] = shape
         if kwargs:
-            known = {"batch_input_shape": "Input(batch_shape=...) in front of the layer", "weights": "set_weights after building"}
+            known = {
+                "batch_input_shape": "Input(batch_shape=...) in front of the layer",
+                "weights": "set_weights after building",
+            }
             hints = [f"instead of {k} use {known[k]}" for k in kwargs if k in known]
             raise KCTypeError(
                 "KC107", f"{type(self).__name__}({', '.join(f'{k}=...' for k in kwargs)})",
@@ -91,7 +94,12 @@ class Layer(Weighted):
                 "; ".join(hints) or "drop the argument, or spell it as Keras 3 does",
             )  # fmt: skip
         if name is not None and (not isinstance(name, str) or "/" in name):
-            raise KCValueError("KC207", f"the layer name {name!r}", "a name is a string without '/'", "pass another name")
+            raise KCValueError(
+                "KC207",
+                f"the layer name {name!r}",
+                "a name is a string without '/'",
+                "pass another name",
+            )
         self._operation_init(name or unique_name(snake(type(self).__name__)))
         self.__dict__["_own"] = []
         self.activity_regularizer = regularizers.get(activity_regularizer)
@@ -121,11 +129,6 @@ class Layer(Weighted):
 
     input_dtype = compute_dtype
 
-    @property
-    def path(self) -> str:
-        """Names of the layers it was built in, and its own."""
-        return "/".join(filter(None, (self._parent_path, self.name)))
-
     # calling
 
     def build(self, input_shape: Any) -> None:
@@ -134,7 +137,12 @@ class Layer(Weighted):
 
     def call(self, *args: Any, **kwargs: Any) -> Any:
         """What the layer computes: defined by subclasses."""
-        raise KCNotImplementedError("KC203", f"{type(self).__name__} has no call()", "a layer defines call(inputs)", "define it")
+        raise KCNotImplementedError(
+            "KC203",
+            f"{type(self).__name__} has no call()",
+            "a layer defines call(inputs)",
+            "define it",
+        )
 
     def compute_mask(self, inputs: Any, previous_mask: Any) -> Any:
         """The mask of the outputs: the inputs' own by default."""
@@ -202,7 +210,12 @@ class Layer(Weighted):
         if isinstance(x, Variable):
             x = x.value
         out: Tensor = x if isinstance(x, Tensor) else ops.convert_to_tensor(x)
-        if self.autocast and is_float(self.compute_dtype) and is_float(out.dtype) and out.dtype != self.compute_dtype:
+        if (
+            self.autocast
+            and is_float(self.compute_dtype)
+            and is_float(out.dtype)
+            and out.dtype != self.compute_dtype
+        ):
             out = ops.cast(out, self.compute_dtype)
         mask = getattr(x, "_keras_mask", None)
         if mask is not None and out is not x:
@@ -225,8 +238,17 @@ class Layer(Weighted):
                 check_input(self.input_spec, first, self.name)
             previous = kwargs.get("mask")
             previous = masks_of(first) if previous is None else previous
-            cast = self.compute_dtype if self.autocast and self.compute_dtype != self.variable_dtype else None
-            with at(self._path_in(path)), name_scope(self.name, self), training_scope(training), autocast(cast):
+            cast = (
+                self.compute_dtype
+                if self.autocast and self.compute_dtype != self.variable_dtype
+                else None
+            )
+            with (
+                at(self._path_in(path)),
+                name_scope(self.name, self),
+                training_scope(training),
+                autocast(cast),
+            ):
                 outputs = self.call(*args, **kwargs)
                 self._finish_call(first, outputs, previous)
         except Exception as error:
@@ -239,7 +261,9 @@ class Layer(Weighted):
     def _path_in(self, path: str) -> str:
         return f"{path}/{self.name}" if path else self.name
 
-    def _resolve_training(self, signature: Any, arguments: dict[str, Any], kwargs: dict[str, Any]) -> Any:
+    def _resolve_training(
+        self, signature: Any, arguments: dict[str, Any], kwargs: dict[str, Any]
+    ) -> Any:
         training = arguments.get("training")
         if training is None:
             training = enclosing_training()
@@ -274,8 +298,14 @@ class Layer(Weighted):
             return
         masks = self.compute_mask(first, previous)
         if masks is not None:
-            for t, m in zip(tensors, masks if isinstance(masks, (list, tuple)) else [masks], strict=False):
-                if m is not None and t._keras_mask is None and not any(t is x for x in leaves(first)):
+            for t, m in zip(
+                tensors, masks if isinstance(masks, (list, tuple)) else [masks], strict=False
+            ):
+                if (
+                    m is not None
+                    and t._keras_mask is None
+                    and not any(t is x for x in leaves(first))
+                ):
                     t._keras_mask = m
 
     def _makes_masks(self) -> bool:
@@ -298,7 +328,11 @@ class Layer(Weighted):
         trace = current_trace()
         out: list[Any] = []
         for layer in self._flatten_layers():
-            out += trace.notes.get("losses", {}).get(id(layer), []) if trace is not None else layer._layer_losses
+            out += (
+                trace.notes.get("losses", {}).get(id(layer), [])
+                if trace is not None
+                else layer._layer_losses
+            )
         return out + [v.regularizer(v) for v in self.trainable_weights if v.regularizer is not None]
 
     # config
@@ -308,7 +342,11 @@ class Layer(Weighted):
 
         Raises KCNotImplementedError KC404 when an argument of `__init__` cannot be written down.
         """
-        out: dict[str, Any] = {"name": self.name, "trainable": self.trainable, "dtype": policy.serialize(self.dtype_policy)}
+        out: dict[str, Any] = {
+            "name": self.name,
+            "trainable": self.trainable,
+            "dtype": policy.serialize(self.dtype_policy),
+        }
         if self.activity_regularizer is not None:
             out["activity_regularizer"] = serialize_keras_object(self.activity_regularizer)
         if type(self).get_config is Layer.get_config:
@@ -335,7 +373,9 @@ class Layer(Weighted):
             return None
         names = list(inspect.signature(self.build).parameters)
         shapes = {n: s for n, s in zip(names, self._build_shapes, strict=False) if s is not None}
-        return {"input_shape": self._build_shapes[0]} if len(shapes) <= 1 else {"shapes_dict": shapes}
+        return (
+            {"input_shape": self._build_shapes[0]} if len(shapes) <= 1 else {"shapes_dict": shapes}
+        )
 
     def build_from_config(self, config: dict[str, Any]) -> None:
         """Build for the shapes of `get_build_config`."""
@@ -355,12 +395,3 @@ class Layer(Weighted):
 
     def __repr__(self) -> str:
         return f"<{type(self).__name__} name={self.name}, built={self.built}>"
-
-
-def map_shapes(fn: Any, shape: Any) -> Any:
-    """`fn` on each shape in a nest of shapes."""
-    if isinstance(shape, dict):
-        return {k: map_shapes(fn, v) for k, v in shape.items()}
-    if isinstance(shape, (list, tuple)) and all(d is None or isinstance(d, (int, np.integer)) for d in shape):
-        return fn(tuple(shape))
-    return [map_shapes(fn, s) for s in shape]

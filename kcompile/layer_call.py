@@ -41,7 +41,9 @@ def signature_of(fn: Callable[..., Any]) -> Signature:
     """The signature of an unbound `call`."""
     parameters = dict(list(inspect.signature(fn).parameters.items())[1:])
     keywords = any(p.kind is p.VAR_KEYWORD for p in parameters.values())
-    named = tuple(n for n, p in parameters.items() if p.kind in (p.POSITIONAL_OR_KEYWORD, p.POSITIONAL_ONLY))
+    named = tuple(
+        n for n, p in parameters.items() if p.kind in (p.POSITIONAL_OR_KEYWORD, p.POSITIONAL_ONLY)
+    )
     return Signature(named, parameters, keywords, "training" in parameters, "mask" in parameters)
 
 
@@ -62,10 +64,14 @@ def enclosing_training() -> Any:
 
 def is_array_like(x: Any) -> bool:
     """Whether `x` is a tensor of any kind."""
-    return isinstance(x, (Tensor, KerasTensor, np.ndarray, Variable)) or (hasattr(x, "detach") and hasattr(x, "shape"))
+    return isinstance(x, (Tensor, KerasTensor, np.ndarray, Variable)) or (
+        hasattr(x, "detach") and hasattr(x, "shape")
+    )
 
 
-def named_arguments(signature: Signature, args: tuple[Any, ...], kwargs: dict[str, Any]) -> dict[str, Any]:
+def named_arguments(
+    signature: Signature, args: tuple[Any, ...], kwargs: dict[str, Any]
+) -> dict[str, Any]:
     """Arguments by parameter name, in the order of the signature where possible."""
     out = dict(zip(signature.names, args, strict=False))
     out.update(kwargs)
@@ -77,7 +83,9 @@ def tensor_arguments(arguments: dict[str, Any]) -> dict[str, Any]:
     return {
         k: v
         for k, v in arguments.items()
-        if k != "mask" and not k.endswith("_mask") and any(is_array_like(leaf) for leaf in leaves(v))
+        if k != "mask"
+        and not k.endswith("_mask")
+        and any(is_array_like(leaf) for leaf in leaves(v))
     }
 
 
@@ -116,7 +124,9 @@ def in_own_scope(build: Callable[..., None]) -> Callable[..., None]:
 def build_arguments(build: Callable[..., Any], tensors: dict[str, Any]) -> tuple[Any, ...]:
     """The shapes that `build` asks for, by position."""
     names = [
-        n for n, p in inspect.signature(build).parameters.items() if p.kind in (p.POSITIONAL_OR_KEYWORD, p.POSITIONAL_ONLY)
+        n
+        for n, p in inspect.signature(build).parameters.items()
+        if p.kind in (p.POSITIONAL_OR_KEYWORD, p.POSITIONAL_ONLY)
     ]
     shapes = {k: map_structure(lambda t: tuple(t.shape), v) for k, v in tensors.items()}
     if not names or not shapes:
@@ -124,7 +134,11 @@ def build_arguments(build: Callable[..., Any], tensors: dict[str, Any]) -> tuple
     if len(names) == 1:
         return (next(iter(shapes.values())),)
     by_name = [shapes.get(n.removesuffix("_shape").removesuffix("_shapes")) for n in names]
-    return tuple(by_name) if any(s is not None for s in by_name) else tuple(shapes.values())[: len(names)]
+    return (
+        tuple(by_name)
+        if any(s is not None for s in by_name)
+        else tuple(shapes.values())[: len(names)]
+    )
 
 
 def user_line() -> str:
@@ -134,7 +148,11 @@ def user_line() -> str:
     frame = sys._getframe(1)
     while frame is not None:
         name = frame.f_code.co_filename
-        if not name.startswith(inside) and not name.startswith("<") and os.sep + "lib" + os.sep not in name:
+        if (
+            not name.startswith(inside)
+            and not name.startswith("<")
+            and os.sep + "lib" + os.sep not in name
+        ):
             return f"{name}:{frame.f_lineno}"
         frame = frame.f_back  # type: ignore[assignment]
     return ""
@@ -160,15 +178,31 @@ def name_failure(error: Exception, layer: Any, arguments: dict[str, Any]) -> Exc
     path = "/".join(filter(None, (layer._parent_path, layer.name)))
     given = ", ".join(f"{k}={describe(v)}" for k, v in arguments.items() if v is not None)
     where = user_line()
-    context = f"in the layer {path!r} ({type(layer).__name__}), called with {given}" + (f" at {where}" if where else "")
+    context = f"in the layer {path!r} ({type(layer).__name__}), called with {given}" + (
+        f" at {where}" if where else ""
+    )
     if isinstance(error, KCError):
         error.given = f"{error.given}, {context}"
         error.args = (error._text(),)
     elif isinstance(error, IRError):
         error = KCValueError(
-            "KC208", f"{error}, {context}", "the operation does not take these operands", "check the shapes and dtypes the layer was given"
+            "KC208",
+            f"{error}, {context}",
+            "the operation does not take these operands",
+            "check the shapes and dtypes the layer was given",
         )
     elif hasattr(error, "add_note"):
         error.add_note(context)
     error._kc_layer = path  # type: ignore[attr-defined]
     return error
+
+
+def map_shapes(fn: Any, shape: Any) -> Any:
+    """`fn` on each shape in a nest of shapes."""
+    if isinstance(shape, dict):
+        return {k: map_shapes(fn, v) for k, v in shape.items()}
+    if isinstance(shape, (list, tuple)) and all(
+        d is None or isinstance(d, (int, np.integer)) for d in shape
+    ):
+        return fn(tuple(shape))
+    return [map_shapes(fn, s) for s in shape]

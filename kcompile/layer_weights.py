@@ -20,7 +20,16 @@ from kcompile.operation import Operation
 from kcompile.random import SeedGenerator
 from kcompile.variable import Variable, active, unique_name
 
-_HIDDEN = frozenset({"_inbound_nodes", "_own", "_layer_losses", "_init_arguments", "_input_shape_arg", "_metrics_held"})
+_HIDDEN = frozenset(
+    {
+        "_inbound_nodes",
+        "_own",
+        "_layer_losses",
+        "_init_arguments",
+        "_input_shape_arg",
+        "_metrics_held",
+    }
+)
 
 
 class Weighted(Operation):
@@ -30,6 +39,7 @@ class Weighted(Operation):
     _trainable: bool
     _own: list[Variable]
     dtype_policy: Any
+    _parent_path: str | None
 
     # attributes: variables are taken up as they are set
 
@@ -86,6 +96,11 @@ class Weighted(Operation):
         own += [v for v in self._held() if isinstance(v, Variable) and not any(v is o for o in own)]
         return own
 
+    @property
+    def path(self) -> str:
+        """Names of the layers it was built in, and its own."""
+        return "/".join(filter(None, (self._parent_path, self.name)))
+
     # weights
 
     def add_weight(
@@ -106,9 +121,19 @@ class Weighted(Operation):
         if "_own" not in self.__dict__:
             raise self._no_super()
         if kwargs:
-            raise KCTypeError("KC107", f"add_weight({', '.join(kwargs)}=...)", "add_weight does not take this", "drop the argument")
+            raise KCTypeError(
+                "KC107",
+                f"add_weight({', '.join(kwargs)}=...)",
+                "add_weight does not take this",
+                "drop the argument",
+            )
         if isinstance(shape, str):
-            raise KCTypeError("KC209", f"add_weight({shape!r}, ...)", "the first argument is the shape", "pass name= by keyword")
+            raise KCTypeError(
+                "KC209",
+                f"add_weight({shape!r}, ...)",
+                "the first argument is the shape",
+                "pass name= by keyword",
+            )
         kind = self.dtype_policy.variable_dtype if dtype is None else standardize_dtype(dtype)
         made = Variable(
             initializers.get(initializer or ("glorot_uniform" if is_float(kind) else "zeros")),
@@ -183,7 +208,12 @@ class Weighted(Operation):
     def count_params(self) -> int:
         """The number of elements of all weights. Raises KCValueError KC202 before building."""
         if not self.built:
-            raise KCValueError("KC202", f"count_params of the unbuilt layer {self.name!r}", "weights exist after building", "call it on data, or build(shape)")
+            raise KCValueError(
+                "KC202",
+                f"count_params of the unbuilt layer {self.name!r}",
+                "weights exist after building",
+                "call it on data, or build(shape)",
+            )
         return sum(v.size for v in self.weights)
 
     def get_weights(self) -> list[np.ndarray[Any, Any]]:
@@ -200,7 +230,12 @@ class Weighted(Operation):
             )  # fmt: skip
         for v, w in zip(own, given, strict=True):
             if v.shape != w.shape:
-                raise KCValueError("KC204", f"an array of shape {w.shape} for {v.path!r}", f"its shape is {v.shape}", "pass an array of this shape")
+                raise KCValueError(
+                    "KC204",
+                    f"an array of shape {w.shape} for {v.path!r}",
+                    f"its shape is {v.shape}",
+                    "pass an array of this shape",
+                )
         with active(None):
             for v, w in zip(own, given, strict=True):
                 v.assign(w)
@@ -211,7 +246,9 @@ def _is_metric(x: Any) -> bool:
 
 
 def _things(value: Any) -> Iterator[Any]:
-    if isinstance(value, (Weighted, Variable, SeedGenerator)) or (_is_metric(value) and not isinstance(value, type)):
+    if isinstance(value, (Weighted, Variable, SeedGenerator)) or (
+        _is_metric(value) and not isinstance(value, type)
+    ):
         yield value
     elif isinstance(value, dict):
         for v in value.values():

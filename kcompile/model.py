@@ -25,11 +25,25 @@ from kcompile.trace import leaves, map_structure
 from kcompile.trainer import Trainer
 from kcompile.variable import unique_name
 
-_APART = frozenset({"loss_tracker", "_compile_metrics", "_compile_loss", "optimizer", "_network", "_step_functions", "history"})
+_APART = frozenset(
+    {
+        "loss_tracker",
+        "_compile_metrics",
+        "_compile_loss",
+        "optimizer",
+        "_network",
+        "_step_functions",
+        "history",
+    }
+)
 
 
 def _is_functional(args: tuple[Any, ...], kwargs: dict[str, Any]) -> bool:
-    return len(args) >= 2 or (len(args) == 1 and "outputs" in kwargs) or ("inputs" in kwargs and "outputs" in kwargs)
+    return (
+        len(args) >= 2
+        or (len(args) == 1 and "outputs" in kwargs)
+        or ("inputs" in kwargs and "outputs" in kwargs)
+    )
 
 
 class Model(Trainer):
@@ -52,7 +66,12 @@ class Model(Trainer):
             network = Network(given.pop("inputs"), given.pop("outputs"))
             kwargs = given.pop("more", {}) | given
         elif args:
-            raise KCTypeError("KC107", f"Model({', '.join(map(repr, args))})", "a model takes inputs and outputs, or is subclassed", "pass both")
+            raise KCTypeError(
+                "KC107",
+                f"Model({', '.join(map(repr, args))})",
+                "a model takes inputs and outputs, or is subclassed",
+                "pass both",
+            )
         super().__init__(**kwargs)
         self.__dict__["_network"] = network
         self._no_training_yet()
@@ -114,25 +133,48 @@ class Model(Trainer):
         if isinstance(self._network.outputs, dict):
             return list(self._network.outputs)
         names = [t._keras_history.operation.name for t in self._network.flat_outputs]
-        return [n if names.count(n) == 1 or names.index(n) == i else f"{n}_{names[:i].count(n)}" for i, n in enumerate(names)]
+        return [
+            n if names.count(n) == 1 or names.index(n) == i else f"{n}_{names[:i].count(n)}"
+            for i, n in enumerate(names)
+        ]
 
     def _connected(self, what: str) -> Network:
         if self._network is None:
-            raise _AttributeError("KC202", f".{what} of {self.name!r}", "only a functional or built Sequential model has it", "call the model, or give it an Input")
+            raise _AttributeError(
+                "KC202",
+                f".{what} of {self.name!r}",
+                "only a functional or built Sequential model has it",
+                "call the model, or give it an Input",
+            )
         return self._network
 
     def get_layer(self, name: str | None = None, index: int | None = None) -> Layer:
         """The layer of this name or place. Raises KCValueError KC207."""
         if (name is None) == (index is None):
-            raise KCValueError("KC207", f"get_layer(name={name!r}, index={index!r})", "a layer is found by one of them", "pass one")
+            raise KCValueError(
+                "KC207",
+                f"get_layer(name={name!r}, index={index!r})",
+                "a layer is found by one of them",
+                "pass one",
+            )
         if index is not None:
             if not -len(self.layers) <= index < len(self.layers):
-                raise KCValueError("KC207", f"get_layer(index={index})", f"the model has {len(self.layers)} layers", "pass a smaller index")
+                raise KCValueError(
+                    "KC207",
+                    f"get_layer(index={index})",
+                    f"the model has {len(self.layers)} layers",
+                    "pass a smaller index",
+                )
             return self.layers[index]
         for layer in self.layers:
             if layer.name == name:
                 return layer
-        raise KCValueError("KC207", f"no layer {name!r} in {self.name!r}", f"its layers are {[layer.name for layer in self.layers]}", "pass one of these")
+        raise KCValueError(
+            "KC207",
+            f"no layer {name!r} in {self.name!r}",
+            f"its layers are {[layer.name for layer in self.layers]}",
+            "pass one of these",
+        )
 
     # calling
 
@@ -166,9 +208,18 @@ class Model(Trainer):
 
     def build(self, input_shape: Any = None) -> None:
         """Make the weights of a subclassed model for inputs of this shape."""
-        if self._network is None and not self.built and input_shape is not None and type(self).call is not Model.call:
+        if (
+            self._network is None
+            and not self.built
+            and input_shape is not None
+            and type(self).call is not Model.call
+        ):
             self.built = True
-            symbols = [KerasTensor(s, self.compute_dtype) for s in input_shape] if isinstance(input_shape, list) else KerasTensor(input_shape, self.compute_dtype)
+            symbols = (
+                [KerasTensor(s, self.compute_dtype) for s in input_shape]
+                if isinstance(input_shape, list)
+                else KerasTensor(input_shape, self.compute_dtype)
+            )
             self.compute_output_spec(symbols)
         self.built = True
 
@@ -197,7 +248,9 @@ class Model(Trainer):
     @classmethod
     def from_config(cls, config: dict[str, Any], custom_objects: Any = None) -> Any:
         with serialization.CustomObjectScope(custom_objects):
-            if all(k in config for k in ("layers", "input_layers", "output_layers")) and issubclass(cls, Model):
+            if all(k in config for k in ("layers", "input_layers", "output_layers")) and issubclass(
+                cls, Model
+            ):
                 inputs, outputs = rebuild(config)
                 kind: Any = Functional if cls in (Model, Functional) else cls
                 made = kind(inputs=inputs, outputs=outputs, name=config.get("name"))
@@ -223,24 +276,35 @@ class Functional(Model):
     """A model made of a graph of layers: what `Model(inputs, outputs)` gives."""
 
     def __init__(self, inputs: Any, outputs: Any, name: str | None = None, **kwargs: Any):
-        super().__init__(inputs=inputs, outputs=outputs, name=name or unique_name("functional"), **kwargs)
+        super().__init__(
+            inputs=inputs, outputs=outputs, name=name or unique_name("functional"), **kwargs
+        )
 
     def call(self, inputs: Any, training: Any = None, mask: Any = None, **kwargs: Any) -> Any:
         return self._run(inputs, training, mask)
 
 
-def _functional_arguments(inputs: Any, outputs: Any, name: Any = None, trainable: bool = True, **more: Any) -> None: ...
+def _functional_arguments(
+    inputs: Any, outputs: Any, name: Any = None, trainable: bool = True, **more: Any
+) -> None: ...
 
 
 def model_from_json(json_string: str, custom_objects: Any = None) -> Any:
     """The model that `to_json` wrote, with new weights."""
-    return serialization.deserialize_keras_object(json.loads(json_string), custom_objects=custom_objects)
+    return serialization.deserialize_keras_object(
+        json.loads(json_string), custom_objects=custom_objects
+    )
 
 
 def clone_model(model: Any, **kwargs: Any) -> Any:
     """A model of the same config with new weights."""
     if kwargs:
-        raise KCTypeError("KC107", f"clone_model({', '.join(kwargs)}=...)", "a clone has the config of its model", "drop the argument")
+        raise KCTypeError(
+            "KC107",
+            f"clone_model({', '.join(kwargs)}=...)",
+            "a clone has the config of its model",
+            "drop the argument",
+        )
     return type(model).from_config(model.get_config())
 
 

@@ -26,7 +26,9 @@ def print_summary(
     from rich.console import Console
     from rich.table import Table
 
-    table = Table(title=f'Model: "{model.name}"', title_justify="left", title_style="bold", show_lines=True)
+    table = Table(
+        title=f'Model: "{model.name}"', title_justify="left", title_style="bold", show_lines=True
+    )
     columns = ["Layer (type)", "Output Shape", "Param #"]
     network = model._network
     connected = network is not None and type(model).__name__ != "Sequential"
@@ -42,7 +44,13 @@ def print_summary(
         if connected:
             row.append(_sources(layer, network))
         if show_trainable:
-            row.append("Y" if getattr(layer, "trainable", False) else "N" if getattr(layer, "weights", []) else "-")
+            row.append(
+                "Y"
+                if getattr(layer, "trainable", False)
+                else "N"
+                if getattr(layer, "weights", [])
+                else "-"
+            )
         table.add_row(*row)
     trainable = sum(v.size for v in model.trainable_weights)
     fixed = sum(v.size for v in model.non_trainable_weights)
@@ -51,7 +59,9 @@ def print_summary(
     out.print(table)
     known = model.built
     optimizer = getattr(model, "optimizer", None)
-    extra = sum(v.size for v in optimizer.variables) if optimizer is not None and optimizer.built else 0
+    extra = (
+        sum(v.size for v in optimizer.variables) if optimizer is not None and optimizer.built else 0
+    )
     total = trainable + fixed + extra
     out.print(f" Total params: {_amount(total, model) if known else '0 (unbuilt)'}")
     out.print(f" Trainable params: {_amount(trainable, model)}")
@@ -64,7 +74,11 @@ def print_summary(
 
 def _rows(model: Any, nested: bool, depth: int = 0) -> list[tuple[int, Any]]:
     network = model._network
-    own = network.operations if network is not None and type(model).__name__ != "Sequential" else model.layers
+    own = (
+        network.operations
+        if network is not None and type(model).__name__ != "Sequential"
+        else model.layers
+    )
     out = []
     for layer in own:
         out.append((depth, layer))
@@ -97,7 +111,10 @@ def _sources(layer: Any, network: Any) -> str:
     names = []
     for node in layer._inbound_nodes:
         if node in kept:
-            names += [f"{t._keras_history.operation.name}[{t._keras_history.node_index}][{t._keras_history.tensor_index}]" for t in node.inputs]
+            names += [
+                f"{t._keras_history.operation.name}[{t._keras_history.node_index}][{t._keras_history.tensor_index}]"
+                for t in node.inputs
+            ]
     return ", ".join(names) or "-"
 
 

@@ -41,12 +41,19 @@ class Network:
                     "start from kcompile.Input and pass what the layers returned",
                 )  # fmt: skip
         if len({id(t) for t in self.flat_inputs}) != len(self.flat_inputs):
-            raise KCValueError("KC205", "an input given twice", "all inputs are different", "remove one")
+            raise KCValueError(
+                "KC205", "an input given twice", "all inputs are different", "remove one"
+            )
         self.nodes, self.operations = self._order()
         names = [op.name for op in self.operations]
         twice = {n for n in names if names.count(n) > 1}
         if twice:
-            raise KCValueError("KC207", f"the layer name {sorted(twice)[0]!r} twice in one model", "layers of a model have different names", "pass name=")
+            raise KCValueError(
+                "KC207",
+                f"the layer name {sorted(twice)[0]!r} twice in one model",
+                "layers of a model have different names",
+                "pass name=",
+            )
 
     def _order(self) -> tuple[list[Node], list[Any]]:
         """Nodes with operands first, and operations by descending depth, then first visit."""
@@ -119,8 +126,12 @@ class Network:
         for node in self.nodes:
             if all(id(t) in found for t in node.output_tensors):
                 continue
-            args = map_structure(lambda a: found[id(a)] if isinstance(a, KerasTensor) else a, node.args)
-            kwargs = map_structure(lambda a: found[id(a)] if isinstance(a, KerasTensor) else a, node.kwargs)
+            args = map_structure(
+                lambda a: found[id(a)] if isinstance(a, KerasTensor) else a, node.args
+            )
+            kwargs = map_structure(
+                lambda a: found[id(a)] if isinstance(a, KerasTensor) else a, node.kwargs
+            )
             if training is not None and "training" in kwargs:
                 kwargs["training"] = training
             results = node.operation(*args, **kwargs)
@@ -131,15 +142,29 @@ class Network:
     def arrange(self, inputs: Any) -> list[Any]:
         """Given inputs in the order of `flat_inputs`, each fitted to its rank and dtype. Raises KCValueError KC201."""
         if isinstance(inputs, Mapping):
-            keys = list(self.inputs) if isinstance(self.inputs, Mapping) else [self._name(t) for t in self.flat_inputs]
+            keys = (
+                list(self.inputs)
+                if isinstance(self.inputs, Mapping)
+                else [self._name(t) for t in self.flat_inputs]
+            )
             missing = [k for k in keys if k not in inputs]
             if missing:
-                raise KCValueError("KC201", f"inputs {sorted(inputs)}", f"the model's inputs are {keys}", f"add {missing[0]!r}")
+                raise KCValueError(
+                    "KC201",
+                    f"inputs {sorted(inputs)}",
+                    f"the model's inputs are {keys}",
+                    f"add {missing[0]!r}",
+                )
             flat = leaves([inputs[k] for k in keys])
         else:
             flat = leaves(inputs)
         if len(flat) != len(self.flat_inputs):
-            raise KCValueError("KC201", f"{len(flat)} inputs", f"the model takes {len(self.flat_inputs)}", "pass one array per Input")
+            raise KCValueError(
+                "KC201",
+                f"{len(flat)} inputs",
+                f"the model takes {len(self.flat_inputs)}",
+                "pass one array per Input",
+            )
         return [self._fit(x, t) for x, t in zip(flat, self.flat_inputs, strict=True)]
 
     @staticmethod
@@ -154,9 +179,15 @@ class Network:
         elif len(shape) == len(want) - 1 and want and want[-1] == 1:
             x = ops.expand_dims(x, -1)
         shape = tuple(x.shape)
-        if len(shape) != len(want) or any(a is not None and b is not None and a != b for a, b in zip(shape[1:], want[1:], strict=False)):
+        if len(shape) != len(want) or any(
+            a is not None and b is not None and a != b
+            for a, b in zip(shape[1:], want[1:], strict=False)
+        ):
             raise KCValueError(
-                "KC201", f"an input of shape {shape} for {self._name(t)!r}", f"its shape is {want}", "reshape the data, or change Input(shape=...)"
+                "KC201",
+                f"an input of shape {shape} for {self._name(t)!r}",
+                f"its shape is {want}",
+                "reshape the data, or change Input(shape=...)",
             )
         if x.dtype != t.dtype and isinstance(x, (Tensor, KerasTensor)):
             x = ops.cast(x, t.dtype)
@@ -193,7 +224,9 @@ class Network:
             entry = serialization.serialize_keras_object(op)
             entry["name"] = op.name
             calls = [n for n in op._inbound_nodes if n in kept_nodes and not n.is_input]
-            entry["inbound_nodes"] = [{"args": write(n.args), "kwargs": write(n.kwargs)} for n in calls]
+            entry["inbound_nodes"] = [
+                {"args": write(n.args), "kwargs": write(n.kwargs)} for n in calls
+            ]
             layers.append(entry)
         return {
             "layers": layers,
@@ -212,10 +245,17 @@ def rebuild(config: Mapping[str, Any]) -> tuple[Any, Any]:
         layer = serialization.make_operation(entry) or serialization.deserialize_keras_object(entry)
         name = entry.get("name", getattr(layer, "name", None))
         if not isinstance(name, str) or name in made:
-            raise KCValueError("KC402", f"a layer named {name!r}", "layers in a config have different names", "the file is damaged")
+            raise KCValueError(
+                "KC402",
+                f"a layer named {name!r}",
+                "layers in a config have different names",
+                "the file is damaged",
+            )
         made[name] = layer
         nodes[name] = _calls(entry["inbound_nodes"])
-        numbered[name] = {0: layer._inbound_nodes[0]} if not nodes[name] and layer._inbound_nodes else {}
+        numbered[name] = (
+            {0: layer._inbound_nodes[0]} if not nodes[name] and layer._inbound_nodes else {}
+        )
         waiting += [(name, i, call) for i, call in enumerate(nodes[name])]
 
     def find(place: Any) -> KerasTensor:
@@ -245,7 +285,11 @@ def rebuild(config: Mapping[str, Any]) -> tuple[Any, Any]:
                 later.append((name, i, call))
                 continue
             if isinstance(layer, OpCall):
-                if layer.spec.class_name == "GetItem" and len(args) > 1 and isinstance(args[1], list):
+                if (
+                    layer.spec.class_name == "GetItem"
+                    and len(args) > 1
+                    and isinstance(args[1], list)
+                ):
                     args[1] = tuple(args[1])
                 layer.symbolic_call(*args, **kwargs)
             else:
@@ -261,14 +305,23 @@ def rebuild(config: Mapping[str, Any]) -> tuple[Any, Any]:
     def whole(x: Any) -> Any:
         if isinstance(x, Mapping):
             return {k: whole(v) for k, v in x.items()}
-        if len(x) == 3 and isinstance(x[0], str) and all(isinstance(v, (int, np.integer)) for v in x[1:]):
+        if (
+            len(x) == 3
+            and isinstance(x[0], str)
+            and all(isinstance(v, (int, np.integer)) for v in x[1:])
+        ):
             return find(x)
         return [whole(v) for v in x]
 
     try:
         inputs, outputs = whole(config["input_layers"]), whole(config["output_layers"])
     except (LookupError, TypeError) as e:
-        raise KCValueError("KC402", f"a config whose inputs or outputs are missing: {e}", "they are layers of the model", "the file is damaged") from e
+        raise KCValueError(
+            "KC402",
+            f"a config whose inputs or outputs are missing: {e}",
+            "they are layers of the model",
+            "the file is damaged",
+        ) from e
     return inputs, outputs
 
 
@@ -279,7 +332,9 @@ def _calls(inbound: Any) -> list[Any]:
         if isinstance(call, Mapping):
             out.append(call)
             continue
-        tensors = [{"class_name": "__keras_tensor__", "config": {"keras_history": t[:3]}} for t in call]
+        tensors = [
+            {"class_name": "__keras_tensor__", "config": {"keras_history": t[:3]}} for t in call
+        ]
         kwargs = call[0][3] if call and len(call[0]) > 3 else {}
         out.append({"args": [tensors[0] if len(tensors) == 1 else tensors], "kwargs": kwargs})
     return out

@@ -54,10 +54,14 @@ class History(NamedTuple):
 class Node:
     """One call of an operation on KerasTensors. `outputs` is None for an input's own node."""
 
-    def __init__(self, operation: Any, args: tuple[Any, ...], kwargs: Mapping[str, Any], outputs: Any):
+    def __init__(
+        self, operation: Any, args: tuple[Any, ...], kwargs: Mapping[str, Any], outputs: Any
+    ):
         self.operation, self.args, self.kwargs = operation, args, dict(kwargs)
         self.outputs = outputs
-        self.inputs: list[KerasTensor] = [t for t in leaves([args, self.kwargs]) if isinstance(t, KerasTensor)]
+        self.inputs: list[KerasTensor] = [
+            t for t in leaves([args, self.kwargs]) if isinstance(t, KerasTensor)
+        ]
         index = len(operation._inbound_nodes)
         operation._inbound_nodes.append(self)
         for i, t in enumerate(leaves(outputs)):
@@ -111,7 +115,12 @@ class Operation:
     def _io(self, which: str) -> Any:
         nodes = self._inbound_nodes
         if not nodes:
-            raise KCTypeError("KC205", f"{self.name!r} was never called on a KerasTensor", f"it has no {which}", "call it on an Input first")
+            raise KCTypeError(
+                "KC205",
+                f"{self.name!r} was never called on a KerasTensor",
+                f"it has no {which}",
+                "call it on an Input first",
+            )
         if len(nodes) > 1:
             raise KCTypeError(
                 "KC205", f"{self.name!r} was called {len(nodes)} times", f"its {which} is not unique",
@@ -158,7 +167,11 @@ class OpCall(Operation):
 
 def positional(fn: Callable[..., Any]) -> list[str]:
     """The names of a function's parameters before its `*args`."""
-    return [p.name for p in inspect.signature(fn).parameters.values() if p.kind is p.POSITIONAL_OR_KEYWORD]
+    return [
+        p.name
+        for p in inspect.signature(fn).parameters.values()
+        if p.kind is p.POSITIONAL_OR_KEYWORD
+    ]
 
 
 def symbolic(args: Any) -> bool:
@@ -247,7 +260,11 @@ def infer(fn: Callable[..., Any], args: tuple[Any, ...], kwargs: Mapping[str, An
         except Exception:
             raise error from None
         pairs = zip(leaves(first), leaves(second), strict=True)
-        types = {id(a): _join(a.value.type, b.value.type, a.value.type.shape) for a, b in pairs if isinstance(a, Tensor)}
+        types = {
+            id(a): _join(a.value.type, b.value.type, a.value.type.shape)
+            for a, b in pairs
+            if isinstance(a, Tensor)
+        }
         masks = {id(a): _as_mask(a) for a in leaves(first) if isinstance(a, Tensor)}
 
         def answer(a: Any) -> Any:
@@ -261,11 +278,17 @@ def infer(fn: Callable[..., Any], args: tuple[Any, ...], kwargs: Mapping[str, An
 
 
 def _join(a: Type, b: Type, shape: tuple[Any, ...]) -> Type:
-    return Type(a.dtype, named(d if d == e else None for d, e in zip(a.shape, b.shape, strict=True)))
+    return Type(
+        a.dtype, named(d if d == e else None for d, e in zip(a.shape, b.shape, strict=True))
+    )
 
 
 def _as_mask(t: Tensor) -> Any:
-    return KerasTensor.of_type(t._keras_mask.value.type) if isinstance(t._keras_mask, Tensor) else t._keras_mask
+    return (
+        KerasTensor.of_type(t._keras_mask.value.type)
+        if isinstance(t._keras_mask, Tensor)
+        else t._keras_mask
+    )
 
 
 def _as_keras_tensor(t: Any) -> Any:
@@ -276,7 +299,9 @@ def _as_keras_tensor(t: Any) -> Any:
     return out
 
 
-def _abstract(fn: Callable[..., Any], args: Any, kwargs: Mapping[str, Any], env: Mapping[str, int] | None) -> Any:
+def _abstract(
+    fn: Callable[..., Any], args: Any, kwargs: Mapping[str, Any], env: Mapping[str, int] | None
+) -> Any:
     with Trace("abstract") as trace:
         trace.notes["abstract"] = True
         made: dict[int, Tensor] = {}

@@ -69,14 +69,24 @@ def get(identifier: Any) -> DTypePolicy:
         inner = identifier.get("config", identifier)
         name = inner.get("name") if isinstance(inner, dict) else None
         if not isinstance(name, str):
-            raise KCValueError("KC103", f"the dtype policy {identifier!r}", "a policy has a name", "pass a name such as 'float32'")
+            raise KCValueError(
+                "KC103",
+                f"the dtype policy {identifier!r}",
+                "a policy has a name",
+                "pass a name such as 'float32'",
+            )
         return DTypePolicy(name)
     return DTypePolicy(identifier if isinstance(identifier, str) else standardize_dtype(identifier))
 
 
 def serialize(policy: DTypePolicy) -> dict[str, Any]:
     """The policy as Keras writes it."""
-    return {"module": "keras", "class_name": "DTypePolicy", "config": policy.get_config(), "registered_name": None}
+    return {
+        "module": "keras",
+        "class_name": "DTypePolicy",
+        "config": policy.get_config(),
+        "registered_name": None,
+    }
 
 
 def deserialize(config: Any, custom_objects: Any = None) -> DTypePolicy:

@@ -46,7 +46,9 @@ class SeedGenerator:
             np.uint32((make_default_seed() if seed is None else int(seed)) & 0xFFFFFFFF),
             trainable=False, autocast=False, name=f"{self.name}_seed",
         )  # fmt: skip
-        self.step = Variable(np.uint32(0), trainable=False, autocast=False, name=f"{self.name}_step")
+        self.step = Variable(
+            np.uint32(0), trainable=False, autocast=False, name=f"{self.name}_step"
+        )
 
     @property
     def state(self) -> Array:
@@ -90,7 +92,11 @@ def reseed(seed: int) -> None:
 def _traced_key(seed: Any) -> tuple[Any, Any, int]:
     trace = current_trace()
     if isinstance(seed, (int, np.integer)) and not isinstance(seed, bool):
-        return full(value=int(seed) & 0xFFFFFFFF, shape=(), dtype="u32"), full(value=0, shape=(), dtype="u32"), 0
+        return (
+            full(value=int(seed) & 0xFFFFFFFF, shape=(), dtype="u32"),
+            full(value=0, shape=(), dtype="u32"),
+            0,
+        )
     generator = _generator(seed)
     book = trace.notes.setdefault("streams", {})
     stream = book[generator] = book.get(generator, -1) + 1
@@ -105,7 +111,9 @@ def _generator(seed: Any) -> SeedGenerator:
         return shared_generator()
     if isinstance(seed, SeedGenerator):
         return seed
-    raise KCTypeError("KC209", f"seed={seed!r}", "a seed is an int, a SeedGenerator or None", "pass one of these")
+    raise KCTypeError(
+        "KC209", f"seed={seed!r}", "a seed is an int, a SeedGenerator or None", "pass one of these"
+    )
 
 
 def _eager(seed: Any) -> np.random.Generator:
@@ -118,7 +126,12 @@ def _eager(seed: Any) -> np.random.Generator:
 def _float(dtype: Any, what: str) -> str:
     name = standardize_dtype(dtype)
     if not is_float(name):
-        raise KCValueError("KC103", f"random.{what}(dtype={name!r})", "this draw gives floats", "use randint, or a float dtype")
+        raise KCValueError(
+            "KC103",
+            f"random.{what}(dtype={name!r})",
+            "this draw gives floats",
+            "use randint, or a float dtype",
+        )
     return name
 
 
@@ -126,7 +139,9 @@ def _shape(shape: Any) -> tuple[Any, ...]:
     return tuple(int(d) if isinstance(d, np.integer) else d for d in shape)
 
 
-def uniform(shape: Any, minval: float = 0.0, maxval: float = 1.0, dtype: Any = None, seed: Any = None) -> Any:
+def uniform(
+    shape: Any, minval: float = 0.0, maxval: float = 1.0, dtype: Any = None, seed: Any = None
+) -> Any:
     """Floats in [minval, maxval)."""
     name = _float(dtype, "uniform")
     if current_trace() is None:
@@ -137,18 +152,24 @@ def uniform(shape: Any, minval: float = 0.0, maxval: float = 1.0, dtype: Any = N
     return x if (minval, maxval) == (0.0, 1.0) else x * (maxval - minval) + minval
 
 
-def normal(shape: Any, mean: float = 0.0, stddev: float = 1.0, dtype: Any = None, seed: Any = None) -> Any:
+def normal(
+    shape: Any, mean: float = 0.0, stddev: float = 1.0, dtype: Any = None, seed: Any = None
+) -> Any:
     """Normally distributed floats."""
     name = _float(dtype, "normal")
     if current_trace() is None:
-        draw = _eager(seed).standard_normal(_shape(shape), np.float32 if name != "float64" else np.float64)
+        draw = _eager(seed).standard_normal(
+            _shape(shape), np.float32 if name != "float64" else np.float64
+        )
         return (draw * stddev + mean).astype(NUMPY[TO_IR[name]]).view(Array)
     key, step, stream = _traced_key(seed)
     x = ops.cast(Tensor(random_normal(key, step, stream=stream, shape=_shape(shape))), name)
     return x if (mean, stddev) == (0.0, 1.0) else x * stddev + mean
 
 
-def truncated_normal(shape: Any, mean: float = 0.0, stddev: float = 1.0, dtype: Any = None, seed: Any = None) -> Any:
+def truncated_normal(
+    shape: Any, mean: float = 0.0, stddev: float = 1.0, dtype: Any = None, seed: Any = None
+) -> Any:
     """Normally distributed floats, none further than two standard deviations from the mean."""
     name = _float(dtype, "truncated_normal")
     if current_trace() is None:
@@ -169,12 +190,23 @@ def randint(shape: Any, minval: int, maxval: int, dtype: Any = "int32", seed: An
     """Ints in [minval, maxval)."""
     name = standardize_dtype(dtype)
     if not is_int(name):
-        raise KCValueError("KC103", f"random.randint(dtype={name!r})", "randint gives ints", "use uniform, or an int dtype")
+        raise KCValueError(
+            "KC103",
+            f"random.randint(dtype={name!r})",
+            "randint gives ints",
+            "use uniform, or an int dtype",
+        )
     if current_trace() is None:
-        return np.asarray(_eager(seed).integers(minval, maxval, _shape(shape))).astype(NUMPY[TO_IR[name]]).view(Array)
+        return (
+            np.asarray(_eager(seed).integers(minval, maxval, _shape(shape)))
+            .astype(NUMPY[TO_IR[name]])
+            .view(Array)
+        )
     key, step, stream = _traced_key(seed)
     bits = Tensor(random_bits(key, step, stream=stream, shape=_shape(shape)))
-    return ops.cast(ops.mod(bits, ops.cast(maxval - minval, "uint32")), name) + ops.cast(minval, name)
+    return ops.cast(ops.mod(bits, ops.cast(maxval - minval, "uint32")), name) + ops.cast(
+        minval, name
+    )
 
 
 def dropout(inputs: Any, rate: float, noise_shape: Any = None, seed: Any = None) -> Any:
@@ -183,7 +215,12 @@ def dropout(inputs: Any, rate: float, noise_shape: Any = None, seed: Any = None)
     `noise_shape` (ints or None) is the shape of the mask, broadcast against `inputs`.
     """
     if not 0 <= rate <= 1:
-        raise KCValueError("KC209", f"dropout rate={rate!r}", "a rate is between 0 and 1", "pass a number in this range")
+        raise KCValueError(
+            "KC209",
+            f"dropout rate={rate!r}",
+            "a rate is between 0 and 1",
+            "pass a number in this range",
+        )
     if current_trace() is None:
         return run(dropout, inputs, rate, noise_shape, seed)
     x = ops.convert_to_tensor(inputs)
@@ -191,7 +228,11 @@ def dropout(inputs: Any, rate: float, noise_shape: Any = None, seed: Any = None)
         return x
     if rate == 1:
         return ops.zeros_like(x)
-    shape = x.dims if noise_shape is None else tuple(d if n is None else n for n, d in zip(noise_shape, x.dims, strict=True))
+    shape = (
+        x.dims
+        if noise_shape is None
+        else tuple(d if n is None else n for n, d in zip(noise_shape, x.dims, strict=True))
+    )
     keep = ops.greater_equal(uniform(shape, seed=seed, dtype="float32"), rate)
     return ops.where(keep, x * (1.0 / (1.0 - rate)), ops.zeros_like(x))
 
@@ -214,9 +255,18 @@ def categorical(logits: Any, num_samples: int, dtype: Any = "int32", seed: Any =
     return ops.cast(ops.argmax(ops.expand_dims(x, 1) - ops.log(-ops.log(u)), axis=-1), dtype)
 
 
-def binomial(shape: Any, counts: Any, probabilities: Any, dtype: Any = None, seed: Any = None) -> Any:
+def binomial(
+    shape: Any, counts: Any, probabilities: Any, dtype: Any = None, seed: Any = None
+) -> Any:
     """Binomially distributed floats. Eager only."""
-    return _numpy_draw("binomial", shape, dtype, seed, np.asarray(counts).astype(np.int64), np.asarray(probabilities))
+    return _numpy_draw(
+        "binomial",
+        shape,
+        dtype,
+        seed,
+        np.asarray(counts).astype(np.int64),
+        np.asarray(probabilities),
+    )
 
 
 def beta(shape: Any, alpha: Any, beta: Any, dtype: Any = None, seed: Any = None) -> Any:
@@ -232,6 +282,14 @@ def gamma(shape: Any, alpha: Any, dtype: Any = None, seed: Any = None) -> Any:
 def _numpy_draw(what: str, shape: Any, dtype: Any, seed: Any, *args: Any) -> Any:
     name = _float(dtype, what)
     if current_trace() is not None:
-        raise KCTypeError("KC106", f"random.{what} in a compiled step", "this draw runs on arrays only", "draw before the step, or use uniform")
-    return np.asarray(getattr(_eager(seed), what)(*args, size=_shape(shape))).astype(NUMPY[TO_IR[name]]).view(Array)
-
+        raise KCTypeError(
+            "KC106",
+            f"random.{what} in a compiled step",
+            "this draw runs on arrays only",
+            "draw before the step, or use uniform",
+        )
+    return (
+        np.asarray(getattr(_eager(seed), what)(*args, size=_shape(shape)))
+        .astype(NUMPY[TO_IR[name]])
+        .view(Array)
+    )

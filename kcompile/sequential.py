@@ -29,7 +29,9 @@ class Sequential(Model):
     Raises KCTypeError KC206 for other objects, KCValueError KC207 for a name used twice.
     """
 
-    def __init__(self, layers: Any = None, trainable: bool = True, name: str | None = None, **kwargs: Any):
+    def __init__(
+        self, layers: Any = None, trainable: bool = True, name: str | None = None, **kwargs: Any
+    ):
         super().__init__(trainable=trainable, name=name, **kwargs)
         self._stack: list[Layer] = []
         for layer in layers or []:
@@ -43,7 +45,11 @@ class Sequential(Model):
             self._connect()
 
     def _push(self, layer: Any) -> None:
-        if isinstance(layer, KerasTensor) and layer._keras_history is not None and isinstance(layer._keras_history.operation, InputLayer):
+        if (
+            isinstance(layer, KerasTensor)
+            and layer._keras_history is not None
+            and isinstance(layer._keras_history.operation, InputLayer)
+        ):
             layer = layer._keras_history.operation
         if not isinstance(layer, Layer):
             raise KCTypeError(
@@ -54,16 +60,31 @@ class Sequential(Model):
         if not self._stack and shape is not None and not isinstance(layer, InputLayer):
             self._stack.append(Input(shape=shape)._keras_history.operation)
         if isinstance(layer, InputLayer) and self._stack:
-            raise KCValueError("KC206", f"an Input added to {self.name!r} after other layers", "an Input comes first", "put it first")
+            raise KCValueError(
+                "KC206",
+                f"an Input added to {self.name!r} after other layers",
+                "an Input comes first",
+                "put it first",
+            )
         if any(layer is s or layer.name == s.name for s in self._stack):
-            raise KCValueError("KC207", f"the layer name {layer.name!r} twice in {self.name!r}", "layers of a model have different names", "pass name=")
+            raise KCValueError(
+                "KC207",
+                f"the layer name {layer.name!r} twice in {self.name!r}",
+                "layers of a model have different names",
+                "pass name=",
+            )
         self._stack.append(layer)
         self._built_shape = None
 
     def pop(self, rebuild: bool = True) -> Layer:
         """Take the top layer off. Raises KCValueError KC206 when there is none."""
         if not self.layers:
-            raise KCValueError("KC206", f"pop from the empty {self.name!r}", "there is a layer to take off", "add one first")
+            raise KCValueError(
+                "KC206",
+                f"pop from the empty {self.name!r}",
+                "there is a layer to take off",
+                "add one first",
+            )
         layer = self._stack.pop()
         self.__dict__["_network"] = None
         self.built = False
@@ -85,7 +106,9 @@ class Sequential(Model):
                     return
                 shape = inner.flat_inputs[0].shape
             dtype = getattr(getattr(first, "_network", None), "flat_inputs", [None])[0]
-            first = Input(batch_shape=shape, dtype=dtype.dtype if dtype is not None else _input_dtype(first))._keras_history.operation
+            first = Input(
+                batch_shape=shape, dtype=dtype.dtype if dtype is not None else _input_dtype(first)
+            )._keras_history.operation
             self._stack.insert(0, first)
         x = start = first.output
         with active(None), name_scope(self.name, self):
@@ -108,12 +131,19 @@ class Sequential(Model):
             self._connect()
         elif input_shape is not None and self._stack:
             if not all(d is None or isinstance(d, int) for d in input_shape):
-                raise KCValueError("KC206", f"input_shape={input_shape!r} for {self.name!r}", "a Sequential has one input", "use a functional Model")
+                raise KCValueError(
+                    "KC206",
+                    f"input_shape={input_shape!r} for {self.name!r}",
+                    "a Sequential has one input",
+                    "use a functional Model",
+                )
             self._connect((None, *tuple(input_shape)[1:]))
 
     def _build_for(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
         if not self._stack:
-            raise KCValueError("KC206", f"the empty {self.name!r} called", "a model has layers", "add layers first")
+            raise KCValueError(
+                "KC206", f"the empty {self.name!r} called", "a model has layers", "add layers first"
+            )
         given = leaves(args[:1])
         if not isinstance(self._stack[0], InputLayer) and given:
             dtype = str(getattr(given[0].dtype, "name", given[0].dtype))
@@ -125,14 +155,22 @@ class Sequential(Model):
         return self._run(inputs, training, mask)
 
     def get_config(self) -> dict[str, Any]:
-        out: dict[str, Any] = {"name": self.name, "trainable": self.trainable, "dtype": policy.serialize(self.dtype_policy)}
+        out: dict[str, Any] = {
+            "name": self.name,
+            "trainable": self.trainable,
+            "dtype": policy.serialize(self.dtype_policy),
+        }
         out["layers"] = [serialization.serialize_keras_object(s) for s in self._stack]
         if self._network is not None:
             out["build_input_shape"] = list(self._network.flat_inputs[0].shape)
         return out
 
     def get_build_config(self) -> dict[str, Any] | None:
-        return None if self._network is None else {"input_shape": list(self._network.flat_inputs[0].shape)}
+        return (
+            None
+            if self._network is None
+            else {"input_shape": list(self._network.flat_inputs[0].shape)}
+        )
 
     def build_from_config(self, config: dict[str, Any]) -> None:
         if self._network is None and config.get("input_shape") is not None:

@@ -8,8 +8,7 @@ from __future__ import annotations
 
 import sys
 import types
-from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import numpy as np
@@ -60,13 +59,20 @@ def get_custom_objects() -> dict[str, Any]:
     return _custom
 
 
-def register_keras_serializable(package: str = "Custom", name: str | None = None) -> Callable[[Any], Any]:
+def register_keras_serializable(
+    package: str = "Custom", name: str | None = None
+) -> Callable[[Any], Any]:
     """A decorator that lets configs name a class or function as "package>name"."""
 
     def register(obj: Any) -> Any:
         registered = f"{package}>{name or obj.__name__}"
         if isinstance(obj, type) and not hasattr(obj, "get_config"):
-            raise KCValueError("KC404", f"{obj.__name__} without get_config", "a registered class can be written as a config", "define get_config")
+            raise KCValueError(
+                "KC404",
+                f"{obj.__name__} without get_config",
+                "a registered class can be written as a config",
+                "define get_config",
+            )
         _custom[registered] = obj
         _names[obj] = registered
         return obj
@@ -79,7 +85,11 @@ def get_registered_name(obj: Any) -> str:
     return _names.get(obj) or str(obj.__name__)
 
 
-def get_registered_object(name: str, custom_objects: Mapping[str, Any] | None = None, module_objects: Mapping[str, Any] | None = None) -> Any:
+def get_registered_object(
+    name: str,
+    custom_objects: Mapping[str, Any] | None = None,
+    module_objects: Mapping[str, Any] | None = None,
+) -> Any:
     """The object registered under `name`, or None."""
     for book in (custom_objects or {}, *reversed(_scopes), _custom, module_objects or {}):
         if name in book:
@@ -106,12 +116,18 @@ def serialize_keras_object(obj: Any) -> Any:
 
     Objects become {module, class_name, config, registered_name}.
     """
-    if obj is None or isinstance(obj, (bool, int, float, str)) and not isinstance(obj, np.generic):
+    if obj is None or (
+        isinstance(obj, (bool, int, float, str)) and not isinstance(obj, np.generic)
+    ):
         return obj
     if isinstance(obj, bytes):
         return {"class_name": "__bytes__", "config": {"value": obj.decode("latin-1")}}
     if isinstance(obj, (list, tuple)):
-        return type(obj)(map(serialize_keras_object, obj)) if not hasattr(obj, "_fields") else [serialize_keras_object(x) for x in obj]
+        return (
+            type(obj)(map(serialize_keras_object, obj))
+            if not hasattr(obj, "_fields")
+            else [serialize_keras_object(x) for x in obj]
+        )
     if isinstance(obj, (set, frozenset)):
         return [serialize_keras_object(x) for x in sorted(obj)]
     if isinstance(obj, Mapping):
@@ -119,15 +135,33 @@ def serialize_keras_object(obj: Any) -> Any:
     if isinstance(obj, (np.ndarray, np.generic)):
         if obj.ndim == 0:
             return obj.item()
-        return {"class_name": "__numpy__", "config": {"value": obj.tolist(), "dtype": obj.dtype.name}}
+        return {
+            "class_name": "__numpy__",
+            "config": {"value": obj.tolist(), "dtype": obj.dtype.name},
+        }
     if isinstance(obj, Variable):
-        return {"class_name": "__tensor__", "config": {"value": obj.numpy().tolist(), "dtype": obj.dtype}}
+        return {
+            "class_name": "__tensor__",
+            "config": {"value": obj.numpy().tolist(), "dtype": obj.dtype},
+        }
     if isinstance(obj, KerasTensor):
         history = obj._keras_history
-        place = None if history is None else [history.operation.name, history.node_index, history.tensor_index]
-        return {"class_name": "__keras_tensor__", "config": {"shape": list(obj.shape), "dtype": obj.dtype, "keras_history": place}}
+        place = (
+            None
+            if history is None
+            else [history.operation.name, history.node_index, history.tensor_index]
+        )
+        return {
+            "class_name": "__keras_tensor__",
+            "config": {"shape": list(obj.shape), "dtype": obj.dtype, "keras_history": place},
+        }
     if isinstance(obj, slice):
-        return {"class_name": "__slice__", "config": {k: serialize_keras_object(getattr(obj, k)) for k in ("start", "stop", "step")}}
+        return {
+            "class_name": "__slice__",
+            "config": {
+                k: serialize_keras_object(getattr(obj, k)) for k in ("start", "stop", "step")
+            },
+        }
     if obj is Ellipsis:
         return {"class_name": "__ellipsis__", "config": {}}
     if isinstance(obj, np.dtype):
@@ -136,12 +170,24 @@ def serialize_keras_object(obj: Any) -> Any:
         return dtypes.standardize_dtype(obj)
     if isinstance(obj, OpCall):
         module, name = obj.spec.module, obj.spec.class_name
-        return {"module": module, "class_name": name, "config": serialize_keras_object(obj.get_config()), "registered_name": name}
-    if isinstance(obj, (types.FunctionType, types.BuiltinFunctionType, types.MethodType)) and not hasattr(obj, "get_config"):
+        return {
+            "module": module,
+            "class_name": name,
+            "config": serialize_keras_object(obj.get_config()),
+            "registered_name": name,
+        }
+    if isinstance(
+        obj, (types.FunctionType, types.BuiltinFunctionType, types.MethodType)
+    ) and not hasattr(obj, "get_config"):
         return _serialize_function(obj)
     if isinstance(obj, type):
         module = keras_module(obj)
-        return {"module": module or obj.__module__, "class_name": obj.__name__, "config": {}, "registered_name": get_registered_name(obj)}
+        return {
+            "module": module or obj.__module__,
+            "class_name": obj.__name__,
+            "config": {},
+            "registered_name": get_registered_name(obj),
+        }
     if isinstance(obj, Tensor) or not hasattr(obj, "get_config"):
         raise KCTypeError(
             "KC404", f"an object of type {type(obj).__name__}", "what is saved is a number, string, list, dict, array, or has get_config",
@@ -153,14 +199,21 @@ def serialize_keras_object(obj: Any) -> Any:
 def _serialize_object(obj: Any) -> dict[str, Any]:
     cls = type(obj)
     module = keras_module(cls)
-    registered = None if module is not None and not module.startswith("keras.src") else get_registered_name(cls)
+    registered = (
+        None
+        if module is not None and not module.startswith("keras.src")
+        else get_registered_name(cls)
+    )
     out = {
         "module": module or cls.__module__,
         "class_name": cls.__name__,
         "config": serialize_keras_object(obj.get_config()),
         "registered_name": registered,
     }
-    for key, method in (("build_config", "get_build_config"), ("compile_config", "get_compile_config")):
+    for key, method in (
+        ("build_config", "get_build_config"),
+        ("compile_config", "get_compile_config"),
+    ):
         more = getattr(obj, method)() if hasattr(obj, method) else None
         if more:
             out[key] = serialize_keras_object(more)
@@ -175,7 +228,12 @@ def _serialize_function(fn: Any) -> dict[str, Any]:
             "use a named function decorated with register_keras_serializable, or pass it again as custom_objects",
         )  # fmt: skip
     module = keras_module(fn)
-    return {"module": module or "builtins", "class_name": "function", "config": name, "registered_name": get_registered_name(fn)}
+    return {
+        "module": module or "builtins",
+        "class_name": "function",
+        "config": name,
+        "registered_name": get_registered_name(fn),
+    }
 
 
 # -- reading ---------------------------------------------------------------------------------------
@@ -194,15 +252,13 @@ def builtin(name: str, keras_home: Any = None, function: bool = False) -> Any:
         found = getattr(module, name, None) if module is not None else None
         if not str(getattr(found, "__module__", "")).startswith("kcompile."):
             continue
-        if isinstance(found, type) if not function else home in _FUNCTIONS and isinstance(found, types.FunctionType):
+        if (
+            isinstance(found, type)
+            if not function
+            else home in _FUNCTIONS and isinstance(found, types.FunctionType)
+        ):
             return found
     return None
-
-
-@contextmanager
-def _scoped(custom_objects: Mapping[str, Any] | None) -> Iterator[None]:
-    with CustomObjectScope(custom_objects):
-        yield
 
 
 def deserialize_keras_object(
@@ -221,12 +277,17 @@ def deserialize_keras_object(
     if isinstance(config, str):
         found = get_registered_object(config, custom_objects, module_objects)
         return config if found is None else found
-    with _scoped(custom_objects):
+    with CustomObjectScope(custom_objects):
         if isinstance(config, (list, tuple)):
-            return type(config)(deserialize_keras_object(c, module_objects=module_objects) for c in config)
+            return type(config)(
+                deserialize_keras_object(c, module_objects=module_objects) for c in config
+            )
         if isinstance(config, Mapping):
             if "class_name" not in config or "config" not in config:
-                return {k: deserialize_keras_object(v, module_objects=module_objects) for k, v in config.items()}
+                return {
+                    k: deserialize_keras_object(v, module_objects=module_objects)
+                    for k, v in config.items()
+                }
             return _make(config, module_objects or {})
     return config
 
@@ -234,7 +295,12 @@ def deserialize_keras_object(
 def _make(config: Mapping[str, Any], module_objects: Mapping[str, Any]) -> Any:
     name, inner = config["class_name"], config["config"]
     if not isinstance(name, str):
-        raise KCValueError("KC402", f"class_name={name!r}", "a class_name is a string", "the config is damaged: use another copy")
+        raise KCValueError(
+            "KC402",
+            f"class_name={name!r}",
+            "a class_name is a string",
+            "the config is damaged: use another copy",
+        )
     if name.startswith("__") and name in _SPECIAL:
         return _SPECIAL[name](inner)
     if name == "__lambda__":
@@ -244,7 +310,13 @@ def _make(config: Mapping[str, Any], module_objects: Mapping[str, Any]) -> Any:
         )  # fmt: skip
     registered = config.get("registered_name")
     if name == "function":
-        found = _find(inner if isinstance(inner, str) else str(registered), registered, module_objects, config.get("module"), function=True)
+        found = _find(
+            inner if isinstance(inner, str) else str(registered),
+            registered,
+            module_objects,
+            config.get("module"),
+            function=True,
+        )
         if found is None:
             raise _unknown("function", inner, config)
         return found
@@ -252,11 +324,21 @@ def _make(config: Mapping[str, Any], module_objects: Mapping[str, Any]) -> Any:
     if cls is None:
         raise _unknown("class", registered or name, config)
     if isinstance(cls, type) and not hasattr(cls, "from_config"):
-        raise KCValueError("KC401", f"the class {name!r}", "a class in a config has from_config", "define from_config, or check the name")
+        raise KCValueError(
+            "KC401",
+            f"the class {name!r}",
+            "a class in a config has from_config",
+            "define from_config, or check the name",
+        )
     if not isinstance(cls, type):
         return cls
     if not isinstance(inner, Mapping):
-        raise KCValueError("KC402", f"the config of {name!r}: {inner!r}", "a config is a dict", "the file is damaged: use another copy")
+        raise KCValueError(
+            "KC402",
+            f"the config of {name!r}: {inner!r}",
+            "a config is a dict",
+            "the file is damaged: use another copy",
+        )
     made = cls.from_config(dict(inner))  # type: ignore[attr-defined]
     build = config.get("build_config")
     if build and hasattr(made, "build_from_config"):
@@ -267,7 +349,9 @@ def _make(config: Mapping[str, Any], module_objects: Mapping[str, Any]) -> Any:
     return made
 
 
-def _find(name: str, registered: Any, module_objects: Mapping[str, Any], home: Any, function: bool = False) -> Any:
+def _find(
+    name: str, registered: Any, module_objects: Mapping[str, Any], home: Any, function: bool = False
+) -> Any:
     for key in (registered, name):
         if isinstance(key, str):
             found = get_registered_object(key)
@@ -302,7 +386,9 @@ _SPECIAL: dict[str, Callable[[Any], Any]] = {
     "__numpy__": _array,
     "__tensor__": _array,
     "__bytes__": lambda inner: inner["value"].encode("latin-1"),
-    "__slice__": lambda inner: slice(*(deserialize_keras_object(inner[k]) for k in ("start", "stop", "step"))),
+    "__slice__": lambda inner: slice(
+        *(deserialize_keras_object(inner[k]) for k in ("start", "stop", "step"))
+    ),
     "__ellipsis__": lambda inner: Ellipsis,
     "__tuple__": lambda inner: tuple(deserialize_keras_object(v) for v in inner["value"]),
     "__keras_tensor__": lambda inner: KerasTensor(inner["shape"], inner["dtype"]),

@@ -126,7 +126,9 @@ class Trace:
             self.feeds.append(array)
         elif out is None:
             array = np.ascontiguousarray(array).view(np.ndarray)
-            digest = hashlib.sha256(repr((array.dtype.str, array.shape)).encode() + array.tobytes()).hexdigest()[:12]
+            digest = hashlib.sha256(
+                repr((array.dtype.str, array.shape)).encode() + array.tobytes()
+            ).hexdigest()[:12]
             hidden = Variable(array, trainable=False, autocast=False, name="constant")
             hidden._path = hidden._key = f"constant/{digest}"
             out = self.initial(hidden)
@@ -142,8 +144,16 @@ class Trace:
         states = [self.inputs[v] for v in variables]
         data = [v for _, v in self.data_inputs]
         nexts = [self.updates.get(v, self.inputs[v]) for v in variables]
-        roles = [Role("state", v.key) for v in variables] + [Role("data", n) for n, _ in self.data_inputs]
-        return graph_of(name, states + data, nexts + values, roles), variables
+        roles = [Role("state", v.key) for v in variables] + [
+            Role("data", n) for n, _ in self.data_inputs
+        ]
+        try:
+            return graph_of(name, states + data, nexts + values, roles), variables
+        except ValueError as e:
+            raise KCTypeError(
+                "KC105", f"{name}: {e}", "a Tensor has a meaning only in the trace that made it",
+                "do not keep tensors of one call (in attributes, lists or closures) for another",
+            ) from e  # fmt: skip
 
 
 class _Body:
@@ -169,7 +179,12 @@ def to_array(x: Any) -> np.ndarray[Any, Any]:
     try:
         array = np.asarray(x)
     except (ValueError, TypeError) as e:
-        raise KCTypeError("KC103", f"{type(x).__name__}: {e}", "a tensor is a regular array of numbers", "pass an array") from e
+        raise KCTypeError(
+            "KC103",
+            f"{type(x).__name__}: {e}",
+            "a tensor is a regular array of numbers",
+            "pass an array",
+        ) from e
     if not hasattr(x, "dtype"):
         if array.dtype == np.float64:
             array = array.astype(np.float32)
@@ -206,9 +221,14 @@ def _regular(a: np.ndarray[Any, Any]) -> Value | None:
     if np.array_equal(np.arange(a.size) * step + int(first), a):
         line = iota(shape=a.shape, axis=0, dtype=dtype)
         if step != 1:
-            line = mul(line, broadcast(full(value=step, shape=(), dtype=dtype), shape=a.shape, axes=()))
+            line = mul(
+                line, broadcast(full(value=step, shape=(), dtype=dtype), shape=a.shape, axes=())
+            )
         if first != 0:
-            line = add(line, broadcast(full(value=int(first), shape=(), dtype=dtype), shape=a.shape, axes=()))
+            line = add(
+                line,
+                broadcast(full(value=int(first), shape=(), dtype=dtype), shape=a.shape, axes=()),
+            )
         return line  # type: ignore[no-any-return]
     if a.size <= _SMALL:
         return concat(*(full(value=int(v), shape=(1,), dtype=dtype) for v in a), axis=0)  # type: ignore[no-any-return]
@@ -255,7 +275,10 @@ def run_eagerly(fn: Callable[..., Any], args: tuple[Any, ...], kwargs: Mapping[s
         map_structure(note, out)
         graph, variables = trace.finish("eager", found)
     arrays = interpret(graph, [v.array for v in variables] + trace.feeds)
-    given = {id(t): np.asarray(a).view(Array) for t, a in zip(found, arrays[len(variables) :], strict=True)}
+    given = {
+        id(t): np.asarray(a).view(Array)
+        for t, a in zip(found, arrays[len(variables) :], strict=True)
+    }
     for v, a in zip(variables, arrays, strict=False):
         if v in trace.updates:
             v.array[...] = a

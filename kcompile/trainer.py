@@ -51,20 +51,35 @@ class Trainer(Layer):
     ) -> None:
         """Choose optimizer, loss and metrics. Raises KCValueError KC302, KCTypeError KC107."""
         if kwargs:
-            raise KCTypeError("KC107", f"compile({', '.join(kwargs)}=...)", "compile does not take this", "drop the argument")
+            raise KCTypeError(
+                "KC107",
+                f"compile({', '.join(kwargs)}=...)",
+                "compile does not take this",
+                "drop the argument",
+            )
         names = self.output_names
-        compile_loss = CompileLoss(loss, loss_weights, output_names=names) if loss is not None else None
+        compile_loss = (
+            CompileLoss(loss, loss_weights, output_names=names) if loss is not None else None
+        )
         compile_metrics = None
         if metrics is not None or weighted_metrics is not None:
             compile_metrics = CompileMetrics(metrics, weighted_metrics, output_names=names)
         self.optimizer = optimizers.get(optimizer)
-        half = auto_scale_loss and self.optimizer is not None and self.dtype_policy.name == "mixed_float16"
+        half = (
+            auto_scale_loss
+            and self.optimizer is not None
+            and self.dtype_policy.name == "mixed_float16"
+        )
         if half and not isinstance(self.optimizer, LossScaleOptimizer):
             self.optimizer = LossScaleOptimizer(self.optimizer, name="loss_scale_optimizer")
         self.loss = loss
         self._compile_loss, self._compile_metrics = compile_loss, compile_metrics
         self.loss_tracker = Mean(name="loss")
-        self.run_eagerly, self.steps_per_execution, self.jit_compile = run_eagerly, steps_per_execution, jit_compile
+        self.run_eagerly, self.steps_per_execution, self.jit_compile = (
+            run_eagerly,
+            steps_per_execution,
+            jit_compile,
+        )
         self._compile_arguments = {
             "optimizer": optimizer, "loss": loss, "loss_weights": loss_weights, "metrics": metrics,
             "weighted_metrics": weighted_metrics, "run_eagerly": run_eagerly, "steps_per_execution": steps_per_execution,
@@ -102,7 +117,12 @@ class Trainer(Layer):
         return out
 
     def compute_loss(
-        self, x: Any = None, y: Any = None, y_pred: Any = None, sample_weight: Any = None, training: bool = True
+        self,
+        x: Any = None,
+        y: Any = None,
+        y_pred: Any = None,
+        sample_weight: Any = None,
+        training: bool = True,
     ) -> Any:
         """The total loss: the compiled one and what layers added."""
         parts = []
@@ -123,7 +143,9 @@ class Trainer(Layer):
         if self._compile_metrics is not None:
             self._compile_metrics.update_state(y, y_pred, sample_weight)
 
-    def compute_metrics(self, x: Any, y: Any, y_pred: Any, sample_weight: Any = None) -> dict[str, Any]:
+    def compute_metrics(
+        self, x: Any, y: Any, y_pred: Any, sample_weight: Any = None
+    ) -> dict[str, Any]:
         """Update the compiled metrics and give all results."""
         self.update_metrics(y, y_pred, sample_weight)
         return self.get_metrics_result()
@@ -145,7 +167,14 @@ class Trainer(Layer):
 
     def compile_from_config(self, config: dict[str, Any]) -> None:
         """compile() with the arguments of `get_compile_config`."""
-        found = {k: (optimizers.deserialize(v) if k == "optimizer" and isinstance(v, dict) else serialization.deserialize_keras_object(v)) for k, v in config.items()}
+        found = {
+            k: (
+                optimizers.deserialize(v)
+                if k == "optimizer" and isinstance(v, dict)
+                else serialization.deserialize_keras_object(v)
+            )
+            for k, v in config.items()
+        }
         found["jit_compile"] = found.get("jit_compile") or "auto"
         self.compile(**found)
         if self.optimizer is not None and self.built and self.trainable_variables:

@@ -119,10 +119,17 @@ class Variable(Operand):
         **kwargs: Any,
     ):
         if kwargs:
-            raise KCTypeError("KC107", f"Variable({', '.join(kwargs)}=...)", "Variable does not take this", "drop the argument")
+            raise KCTypeError(
+                "KC107",
+                f"Variable({', '.join(kwargs)}=...)",
+                "Variable does not take this",
+                "drop the argument",
+            )
         self.name = name or unique_name("variable")
         if "/" in self.name:
-            raise KCValueError("KC207", f"the variable name {name!r}", "a name has no '/'", "pass another name")
+            raise KCValueError(
+                "KC207", f"the variable name {name!r}", "a name has no '/'", "pass another name"
+            )
         self._path = "/".join([*_scopes, self.name])
         self.trainable, self.autocast, self.aggregation = trainable, autocast, aggregation
         self.made_trainable = trainable  # orders weights, whatever is frozen later
@@ -133,7 +140,12 @@ class Variable(Operand):
         self._keras_mask: Any = None
         if callable(initializer) and not isinstance(initializer, (np.ndarray, np.generic, Operand)):
             if shape is None:
-                raise KCValueError("KC108", "an initializer without a shape", "a callable initializer needs one", "pass shape=")
+                raise KCValueError(
+                    "KC108",
+                    "an initializer without a shape",
+                    "a callable initializer needs one",
+                    "pass shape=",
+                )
             self._dtype = standardize_dtype(dtype)
             with active(None):
                 value: Any = initializer(tuple(shape), dtype=self._dtype)
@@ -142,7 +154,13 @@ class Variable(Operand):
             given = getattr(value, "dtype", None)
             if given is None and dtype is None:
                 probe = np.asarray(value)
-                given = "float32" if probe.dtype == np.float64 else "int32" if probe.dtype == np.int64 else probe.dtype
+                given = (
+                    "float32"
+                    if probe.dtype == np.float64
+                    else "int32"
+                    if probe.dtype == np.int64
+                    else probe.dtype
+                )
                 given = standardize_dtype(None) if given == "float32" else given
             self._dtype = standardize_dtype(dtype if dtype is not None else given)
         # an owned, contiguous, writable copy: the runtime updates it in place
@@ -222,7 +240,9 @@ class Variable(Operand):
             value = np.asarray(value)
             given = value.shape
         given = tuple(given)
-        same = len(given) == len(self.shape) and all(d is None or d == e for d, e in zip(given, self.shape, strict=True))
+        same = len(given) == len(self.shape) and all(
+            d is None or d == e for d, e in zip(given, self.shape, strict=True)
+        )
         if not same:
             raise KCValueError(
                 "KC108", f"a value of shape {given} assigned to the variable {self._path!r} of shape {self.shape}",

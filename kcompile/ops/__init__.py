@@ -71,7 +71,6 @@ from kcompile.ops.nn import (
     batch_normalization,
     batch_normalization_train,
     celu,
-    dot_product_attention,
     elu,
     gelu,
     glu,
@@ -105,6 +104,9 @@ from kcompile.ops.nn import (
     swish,
     tanh_shrink,
     threshold,
+)  # fmt: skip
+from kcompile.ops.nn_attention import (
+    dot_product_attention,
 )  # fmt: skip
 from kcompile.ops.nn_loss import (
     binary_crossentropy,

@@ -44,10 +44,17 @@ def _chosen(flag: Value, a: Any, b: Any) -> Any:
     """Nested results, leaf by leaf, those of `a` where the scalar `flag` holds."""
     first, second = leaves(a), iter(leaves(b))
     if len(first) != len(leaves(b)):
-        raise KCValueError("KC102", "branches that return different structures", "both return alike", "make them alike")
+        raise KCValueError(
+            "KC102",
+            "branches that return different structures",
+            "both return alike",
+            "make them alike",
+        )
 
     def pick(x: Any) -> Tensor:
-        one, other = together((value_of(x), as_dtype(value_of(next(second)), value_of(x).type.dtype)))
+        one, other = together(
+            (value_of(x), as_dtype(value_of(next(second)), value_of(x).type.dtype))
+        )
         return Tensor(ir.select(broadcast_to(flag, one.type.shape), one, other))
 
     return map_structure(pick, a)
@@ -66,7 +73,14 @@ def switch(index: Any, branches: Sequence[Callable[..., Any]], *operands: Any) -
     return out
 
 
-def scan(f: Callable[[Any, Any], Any], init: Any, xs: Any = None, length: int | None = None, reverse: bool = False, unroll: Any = 1) -> Any:
+def scan(
+    f: Callable[[Any, Any], Any],
+    init: Any,
+    xs: Any = None,
+    length: int | None = None,
+    reverse: bool = False,
+    unroll: Any = 1,
+) -> Any:
     """`carry, y = f(carry, x)` along the first axis of `xs`: (last carry, all ys). One IR loop."""
     if current_trace() is None:
         return run(scan, f, init, xs, length, reverse, unroll)
@@ -75,15 +89,31 @@ def scan(f: Callable[[Any, Any], Any], init: Any, xs: Any = None, length: int | 
     sequences = [value_of(x) for x in leaves(xs)]
     steps = sequences[0].type.shape[0] if sequences else length
     if steps is None:
-        raise KCValueError("KC107", "scan without xs and length", "the number of steps must be known", "pass length=")
-    inner = [Value(c.type) for c in carries] + [Value(s.type.with_shape(s.type.shape[1:])) for s in sequences]
+        raise KCValueError(
+            "KC107",
+            "scan without xs and length",
+            "the number of steps must be known",
+            "pass length=",
+        )
+    inner = [Value(c.type) for c in carries] + [
+        Value(s.type.with_shape(s.type.shape[1:])) for s in sequences
+    ]
     given = iter([Tensor(v) for v in inner])
     with t.body():
-        carry, y = f(map_structure(lambda _: next(given), init), map_structure(lambda _: next(given), xs))
-    nexts = [as_dtype(value_of(c), o.type.dtype) for c, o in zip(leaves(carry), carries, strict=True)]
+        carry, y = f(
+            map_structure(lambda _: next(given), init), map_structure(lambda _: next(given), xs)
+        )
+    nexts = [
+        as_dtype(value_of(c), o.type.dtype) for c, o in zip(leaves(carry), carries, strict=True)
+    ]
     for n, o in zip(nexts, carries, strict=True):
         if n.type != o.type:
-            raise KCValueError("KC102", f"a carry that goes from {o.type} to {n.type}", "a carry keeps its type", "return it in the same shape")
+            raise KCValueError(
+                "KC102",
+                f"a carry that goes from {o.type} to {n.type}",
+                "a carry keeps its type",
+                "return it in the same shape",
+            )
     results = [value_of(r) for r in leaves(y)]
     outs = _loop(inner, nexts + results, carries, sequences, steps, reverse)
     values = iter([Tensor(v) for v in outs])
@@ -91,7 +121,14 @@ def scan(f: Callable[[Any, Any], Any], init: Any, xs: Any = None, length: int | 
     return final, map_structure(lambda _: next(values), y)
 
 
-def _loop(inner: list[Value], outputs: list[Value], carries: list[Value], xs: list[Value], steps: Any, reverse: bool) -> list[Value]:
+def _loop(
+    inner: list[Value],
+    outputs: list[Value],
+    carries: list[Value],
+    xs: list[Value],
+    steps: Any,
+    reverse: bool,
+) -> list[Value]:
     """A scan node; values from outside that the body reads become its constants."""
     made_inside = set(inner)
     body_nodes: list[Any] = []
@@ -113,7 +150,16 @@ def _loop(inner: list[Value], outputs: list[Value], carries: list[Value], xs: li
         twin = node.op.node(tuple(copied[v] for v in node.inputs), node.attrs, node.at)
         copied.update(zip(node.outs, twin.outs, strict=True))
     body = graph_of("body", [*inner, *stand_in.values()], [copied[v] for v in outputs])
-    made = ir.scan(*carries, *xs, *outside, body=body, carries=len(carries), xs=len(xs), length=steps, reverse=reverse)
+    made = ir.scan(
+        *carries,
+        *xs,
+        *outside,
+        body=body,
+        carries=len(carries),
+        xs=len(xs),
+        length=steps,
+        reverse=reverse,
+    )
     return list(made) if isinstance(made, tuple) else [made]
 
 
@@ -136,17 +182,29 @@ def fori_loop(lower: Any, upper: Any, body_fun: Callable[[Any, Any], Any], init_
             val = body_fun(i, val)
         return val
     if isinstance(lower, Tensor) or isinstance(upper, Tensor):
-        raise KCNotImplementedError("KC106", "fori_loop with traced bounds", "the number of steps must be known while tracing", "use numbers, or masks")
+        raise KCNotImplementedError(
+            "KC106",
+            "fori_loop with traced bounds",
+            "the number of steps must be known while tracing",
+            "use numbers, or masks",
+        )
     start = constant(int(lower), (), "int32")
 
     def step(carry: Any, _: Any) -> Any:
         i, val = carry
         return (i + 1, body_fun(i, val)), None
 
-    return scan(step, (start, map_structure(tensor, init_val)), None, length=int(upper) - int(lower))[0][1]
+    return scan(
+        step, (start, map_structure(tensor, init_val)), None, length=int(upper) - int(lower)
+    )[0][1]
 
 
-def while_loop(cond: Callable[..., Any], body: Callable[..., Any], loop_vars: Any, maximum_iterations: int | None = None) -> Any:
+def while_loop(
+    cond: Callable[..., Any],
+    body: Callable[..., Any],
+    loop_vars: Any,
+    maximum_iterations: int | None = None,
+) -> Any:
     """`loop_vars = body(*loop_vars)` while cond(*loop_vars). In a trace it needs `maximum_iterations`."""
     single = not isinstance(loop_vars, (list, tuple))
     values = (loop_vars,) if single else tuple(loop_vars)
@@ -168,7 +226,9 @@ def while_loop(cond: Callable[..., Any], body: Callable[..., Any], loop_vars: An
             new = tuple(new) if isinstance(new, (list, tuple)) else (new,)
             return _chosen(truth(cond(*carry)), new, tuple(carry)), None
 
-        values = scan(step, tuple(map_structure(tensor, values)), None, length=maximum_iterations)[0]
+        values = scan(step, tuple(map_structure(tensor, values)), None, length=maximum_iterations)[
+            0
+        ]
     return values[0] if single else type(loop_vars)(values)
 
 
@@ -186,5 +246,9 @@ def vectorized_map(function: Callable[[Any], Any], elements: Any) -> Any:
 
 def custom_gradient(f: Callable[..., Any]) -> Callable[..., Any]:
     """Refused: gradients come from the graph. Raises KCNotImplementedError KC109."""
-    raise KCNotImplementedError("KC109", "ops.custom_gradient", "gradients are derived from the graph", "write the function so that its gradient is the one you want, with stop_gradient")
-
+    raise KCNotImplementedError(
+        "KC109",
+        "ops.custom_gradient",
+        "gradients are derived from the graph",
+        "write the function so that its gradient is the one you want, with stop_gradient",
+    )

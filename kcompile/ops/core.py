@@ -53,7 +53,16 @@ def saturate_cast(x: Any, dtype: Any) -> Any:
     if is_int(name):
         low, high = np.iinfo(name).min, np.iinfo(name).max
         if is_float(t.dtype):
-            return cast(clip(t, float(low), float(np.nextafter(np.float32(high), np.float32(0))) if high > 2**24 else float(high)), name)
+            return cast(
+                clip(
+                    t,
+                    float(low),
+                    float(np.nextafter(np.float32(high), np.float32(0)))
+                    if high > 2**24
+                    else float(high),
+                ),
+                name,
+            )
         own = np.iinfo(t.dtype) if t.dtype != "bool" else np.iinfo("uint8")
         return cast(clip(t, max(low, own.min), min(high, own.max)), name)
     return cast(t, name)
@@ -118,7 +127,12 @@ def unstack(x: Any, num: int | None = None, axis: int = 0) -> Any:
     n = v.type.shape[at] if num is None else num
     rest = v.type.shape[:at] + v.type.shape[at + 1 :]
     if isinstance(n, Dim):
-        raise KCTypeError("KC106", f"unstack of axis {at} of {v.type}", "the number of slices must be known", "pass num=")
+        raise KCTypeError(
+            "KC106",
+            f"unstack of axis {at} of {v.type}",
+            "the number of slices must be known",
+            "pass num=",
+        )
     return [Tensor(reshaped(cut(v, at, i, i + 1), rest)) for i in range(n)]
 
 
@@ -128,7 +142,9 @@ def unstack(x: Any, num: int | None = None, axis: int = 0) -> Any:
 def _static_starts(starts: Any) -> list[Any] | None:
     if isinstance(starts, (Tensor, KerasTensor, Variable)):
         return None
-    found = list(starts) if isinstance(starts, (list, tuple)) else list(np.asarray(starts).reshape(-1))
+    found = (
+        list(starts) if isinstance(starts, (list, tuple)) else list(np.asarray(starts).reshape(-1))
+    )
     if any(isinstance(s, (Tensor, Variable)) for s in found):
         return None
     return [s if isinstance(s, Dim) else int(s) for s in found]
@@ -147,7 +163,10 @@ def slice(inputs: Any, start_indices: Any, shape: Any) -> Any:
     starts = _static_starts(start_indices)
     wanted = list(shape_of(shape))
     if starts is not None:
-        stop = [d if isinstance(w, int) and w == -1 else a + w for a, w, d in zip(starts, wanted, v.type.shape, strict=True)]
+        stop = [
+            d if isinstance(w, int) and w == -1 else a + w
+            for a, w, d in zip(starts, wanted, v.type.shape, strict=True)
+        ]
         return Tensor(ir.slice_(v, start=tuple(starts), stop=tuple(stop), step=(1,) * len(starts)))
     for axis, w in enumerate(wanted):
         if w == v.type.shape[axis] and not isinstance(start_indices, (list, tuple)):
@@ -176,7 +195,10 @@ def slice_update(inputs: Any, start_indices: Any, updates: Any) -> Any:
     for axis, (d, w) in enumerate(zip(own, block, strict=True)):
         offset = ir.iota(shape=(d,), axis=0, dtype="i32")
         offset = ir.sub(offset, broadcast_to(_start(start_indices, axis), (d,)))
-        fits = ir.logical_and(ir.ge(offset, scalar_like(offset, 0)), ir.lt(offset, broadcast_to(value_of(w, "i32"), (d,))))
+        fits = ir.logical_and(
+            ir.ge(offset, scalar_like(offset, 0)),
+            ir.lt(offset, broadcast_to(value_of(w, "i32"), (d,))),
+        )
         hit = ir.logical_and(hit, ir.broadcast(fits, shape=own, axes=(axis,)))
         u = ir.gather(u, offset, axis=axis)
     return Tensor(ir.select(hit, u, v))
@@ -194,7 +216,9 @@ def _flat_positions(indices: Value, extents: Sequence[Any]) -> Value:
         if flat is None:
             flat = column
         else:
-            flat = ir.add(ir.mul(flat, broadcast_to(value_of(extents[k], "i32"), flat.type.shape)), column)
+            flat = ir.add(
+                ir.mul(flat, broadcast_to(value_of(extents[k], "i32"), flat.type.shape)), column
+            )
     assert flat is not None
     return flat
 
@@ -226,11 +250,24 @@ def scatter_update(inputs: Any, indices: Any, updates: Any, reduction: str | Non
     if reduction == "add":
         return Tensor(reshaped(ir.add(base, ir.scatter_add(flat, u, axis=0, extent=extent)), own))
     if reduction is not None:
-        raise KCNotImplementedError("KC109", f"scatter_update(reduction={reduction!r})", "reductions are None and 'add'", "use one of these")
+        raise KCNotImplementedError(
+            "KC109",
+            f"scatter_update(reduction={reduction!r})",
+            "reductions are None and 'add'",
+            "use one of these",
+        )
     # the last row that names a position wins: its number, 1-based, or 0 for none
-    hit = ir.eq(ir.iota(shape=(rows, extent), axis=1, dtype="i32"), ir.broadcast(flat, shape=(rows, extent), axes=(0,)))
-    number = ir.add(ir.iota(shape=(rows, extent), axis=0, dtype="i32"), ir.full(value=1, shape=(rows, extent), dtype="i32"))
+    hit = ir.eq(
+        ir.iota(shape=(rows, extent), axis=1, dtype="i32"),
+        ir.broadcast(flat, shape=(rows, extent), axes=(0,)),
+    )
+    number = ir.add(
+        ir.iota(shape=(rows, extent), axis=0, dtype="i32"),
+        ir.full(value=1, shape=(rows, extent), dtype="i32"),
+    )
     last = ir.reduce_max(ir.select(hit, number, scalar_like(number, 0)), axes=(0,))
-    picked = ir.gather(u, ir.maximum(ir.sub(last, scalar_like(last, 1)), scalar_like(last, 0)), axis=0)
+    picked = ir.gather(
+        u, ir.maximum(ir.sub(last, scalar_like(last, 1)), scalar_like(last, 0)), axis=0
+    )
     touched = ir.broadcast(ir.gt(last, scalar_like(last, 0)), shape=base.type.shape, axes=(0,))
     return Tensor(reshaped(ir.select(touched, picked, base), own))

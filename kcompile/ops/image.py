@@ -46,7 +46,9 @@ def weights(size: int, out: int, interpolation: str, antialias: bool) -> np.ndar
     if interpolation == "bilinear" and not antialias:  # outside, the border pixel
         w = _kernel(np.clip(centre, 0, size - 1)[:, None] - np.arange(size)[None, :], interpolation)
     total = w.sum(1, keepdims=True)
-    return np.where(np.abs(total) > 1e-6, w / np.where(total == 0, 1, total), 0.0).astype(np.float32)
+    return np.where(np.abs(total) > 1e-6, w / np.where(total == 0, 1, total), 0.0).astype(
+        np.float32
+    )
 
 
 def resized(v: Value, size: tuple[int, int], interpolation: str, antialias: bool) -> Value:
@@ -81,9 +83,19 @@ def resize(
 ) -> Any:  # fmt: skip
     """Images [h, w, c] or [n, h, w, c] at `size`: nearest, bilinear, bicubic, lanczos3, lanczos5."""
     if interpolation not in ("nearest", "bilinear", "bicubic", "lanczos3", "lanczos5"):
-        raise KCValueError("KC209", f"interpolation={interpolation!r}", "one of nearest, bilinear, bicubic, lanczos3, lanczos5", "pass one of these")
+        raise KCValueError(
+            "KC209",
+            f"interpolation={interpolation!r}",
+            "one of nearest, bilinear, bicubic, lanczos3, lanczos5",
+            "pass one of these",
+        )
     if pad_to_aspect_ratio:
-        raise KCNotImplementedError("KC109", "resize(pad_to_aspect_ratio=True)", "images are resized as they are or cropped", "pad them first")
+        raise KCNotImplementedError(
+            "KC109",
+            "resize(pad_to_aspect_ratio=True)",
+            "images are resized as they are or cropped",
+            "pad them first",
+        )
     given = value_of(images)
     single = len(given.type.shape) == 3
     v = given if interpolation == "nearest" else inexact(images)
@@ -95,7 +107,9 @@ def resize(
         high, wide = min(h, int(w * height / width)), min(w, int(h * width / height))
         top, left = int((h - high) / 2), int((w - wide) / 2)
         n, c = v.type.shape[0], v.type.shape[3]
-        v = ir.slice_(v, start=(0, top, left, 0), stop=(n, top + high, left + wide, c), step=(1, 1, 1, 1))
+        v = ir.slice_(
+            v, start=(0, top, left, 0), stop=(n, top + high, left + wide, c), step=(1, 1, 1, 1)
+        )
     v = resized(v, (height, width), interpolation, antialias)
     if not given.type.is_float and interpolation != "nearest":
         info = np.iinfo(NUMPY[given.type.dtype])
@@ -119,7 +133,12 @@ def rgb_to_grayscale(images: Any, data_format: str | None = None) -> Any:
 
 @op("images")
 def extract_patches(
-    images: Any, size: Any, strides: Any = None, dilation_rate: Any = 1, padding: str = "valid", data_format: str | None = None
+    images: Any,
+    size: Any,
+    strides: Any = None,
+    dilation_rate: Any = 1,
+    padding: str = "valid",
+    data_format: str | None = None,
 ) -> Any:
     """Patches of images [n, h, w, c] as rows of channels: [n, rows, columns, size * size * c]."""
     v = value_of(images)
@@ -128,8 +147,13 @@ def extract_patches(
     v, first = channels_last(v, data_format)
     sizes, rates = per_axis(size, 2, "size"), per_axis(dilation_rate, 2, "dilation_rate")
     steps = sizes if strides is None else per_axis(strides, 2, "strides")
-    spans = [span(d, k, s, r, padding) for d, k, s, r in zip(v.type.shape[1:3], sizes, steps, rates, strict=True)]
-    windows = tuple((i + 1, sizes[i], steps[i], rates[i], spans[i].low, spans[i].out) for i in (0, 1))
+    spans = [
+        span(d, k, s, r, padding)
+        for d, k, s, r in zip(v.type.shape[1:3], sizes, steps, rates, strict=True)
+    ]
+    windows = tuple(
+        (i + 1, sizes[i], steps[i], rates[i], spans[i].low, spans[i].out) for i in (0, 1)
+    )
     y = permuted(ir.unfold(v, windows=windows), (0, 1, 2, 4, 5, 3))
     n, h, w = y.type.shape[:3]
     out = back(reshaped(y, (n, h, w, sizes[0] * sizes[1] * v.type.shape[3])), first).value

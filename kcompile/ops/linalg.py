@@ -44,7 +44,12 @@ LETTERS = string.ascii_letters
 
 
 def _mismatch(what: str, a: Value, b: Value, rule: str) -> KCValueError:
-    return KCValueError("KC102", f"{what} of shapes {a.type.shape} and {b.type.shape}", rule, "transpose or reshape an operand")
+    return KCValueError(
+        "KC102",
+        f"{what} of shapes {a.type.shape} and {b.type.shape}",
+        rule,
+        "transpose or reshape an operand",
+    )
 
 
 def _numbers(*xs: Any) -> list[Value]:
@@ -70,7 +75,12 @@ def product(a: Value, b: Value) -> Value:
     vector_a, vector_b = len(a.type.shape) == 1, len(b.type.shape) == 1
     inner_b = b.type.shape[0] if vector_b else b.type.shape[-2]
     if a.type.shape[-1] != inner_b:
-        raise _mismatch("matmul", a, b, f"the last extent of the first, {a.type.shape[-1]}, equals the one it meets, {inner_b}")
+        raise _mismatch(
+            "matmul",
+            a,
+            b,
+            f"the last extent of the first, {a.type.shape[-1]}, equals the one it meets, {inner_b}",
+        )
     batch_a, batch_b = a.type.shape[:-2], b.type.shape[:-2]
     rank = max(len(batch_a), len(batch_b))
     names_a, names_b, joint, shape = "", "", "", []
@@ -128,7 +138,9 @@ def _tensordot(a: Value, b: Value, left: list[int], right: list[int]) -> Value:
     nb = list(LETTERS[26 : 26 + len(b.type.shape)])
     for i, j in zip(left, right, strict=True):
         nb[j] = na[i]
-    rest = [c for i, c in enumerate(na) if i not in left] + [c for j, c in enumerate(nb) if j not in right]
+    rest = [c for i, c in enumerate(na) if i not in left] + [
+        c for j, c in enumerate(nb) if j not in right
+    ]
     return ir.contract(a, b, spec=f"{''.join(na)},{''.join(nb)}->{''.join(rest)}")  # type: ignore[no-any-return]
 
 
@@ -163,21 +175,40 @@ def einsum(subscripts: str, *operands: Any) -> Any:
     left, arrow, right = text.partition("->")
     terms = left.split(",")
     if len(terms) != len(values):
-        raise KCValueError("KC102", f"einsum({subscripts!r}) with {len(values)} operands", "there is one term per operand", "write one term per operand")
+        raise KCValueError(
+            "KC102",
+            f"einsum({subscripts!r}) with {len(values)} operands",
+            "there is one term per operand",
+            "write one term per operand",
+        )
     spare = [c for c in LETTERS if c not in text]
-    most = max([len(v.type.shape) - len(t.replace("...", "")) for t, v in zip(terms, values, strict=True) if "..." in t] or [0])
+    most = max(
+        [
+            len(v.type.shape) - len(t.replace("...", ""))
+            for t, v in zip(terms, values, strict=True)
+            if "..." in t
+        ]
+        or [0]
+    )
     dots = "".join(spare[:most])
     spelled = []
     for t, v in zip(terms, values, strict=True):
         own = len(v.type.shape) - len(t.replace("...", ""))
         if own < 0 or ("..." not in t and own):
-            raise KCValueError("KC102", f"einsum({subscripts!r}): {t!r} for the shape {v.type.shape}", "a term has one letter per axis", "fix the term")
+            raise KCValueError(
+                "KC102",
+                f"einsum({subscripts!r}): {t!r} for the shape {v.type.shape}",
+                "a term has one letter per axis",
+                "fix the term",
+            )
         spelled.append(t.replace("...", dots[most - own :]))
     if arrow:
         result = right.replace("...", dots)
     else:
         joined = "".join(spelled)
-        result = dots + "".join(sorted(c for c in set(joined) if joined.count(c) == 1 and c not in dots))
+        result = dots + "".join(
+            sorted(c for c in set(joined) if joined.count(c) == 1 and c not in dots)
+        )
     pairs = [_simple(v, t) for v, t in zip(values, spelled, strict=True)]
     while len(pairs) > 1:
         (a, ta), (b, tb) = pairs[0], pairs[1]
@@ -186,7 +217,12 @@ def einsum(subscripts: str, *operands: Any) -> Any:
         a, ta, b, tb = _meeting(a, ta, b, tb)
         missing = [c for c in out if c not in ta + tb]
         if missing:
-            raise KCValueError("KC102", f"einsum({subscripts!r})", f"{missing[0]!r} of the result is in an operand", "fix the subscripts")
+            raise KCValueError(
+                "KC102",
+                f"einsum({subscripts!r})",
+                f"{missing[0]!r} of the result is in an operand",
+                "fix the subscripts",
+            )
         pairs[:2] = [(ir.contract(a, b, spec=f"{ta},{tb}->{out}"), out)]
     v, t = pairs[0]
     dropped = tuple(i for i, c in enumerate(t) if c not in result)
@@ -220,7 +256,9 @@ def _meeting(a: Value, ta: str, b: Value, tb: str) -> tuple[Value, str, Value, s
             i = tb.index(c)
             b, tb = reshaped(b, b.type.shape[:i] + b.type.shape[i + 1 :]), tb[:i] + tb[i + 1 :]
         else:
-            raise _mismatch("einsum", a, b, f"the letter {c!r} stands for one extent, not {d} and {e}")
+            raise _mismatch(
+                "einsum", a, b, f"the letter {c!r} stands for one extent, not {d} and {e}"
+            )
     return a, ta, b, tb
 
 
@@ -232,11 +270,15 @@ def trace(x: Any, offset: int = 0, axis1: int = 0, axis2: int = 1) -> Any:
 
 
 @op("x1", "x2")
-def cross(x1: Any, x2: Any, axisa: int = -1, axisb: int = -1, axisc: int = -1, axis: int | None = None) -> Any:
+def cross(
+    x1: Any, x2: Any, axisa: int = -1, axisb: int = -1, axisc: int = -1, axis: int | None = None
+) -> Any:
     """The cross product of vectors of two or three components."""
     if axis is not None:
         axisa = axisb = axisc = axis
-    a, b = (moveaxis(Tensor(v), s, -1) for v, s in zip(_numbers(x1, x2), (axisa, axisb), strict=True))
+    a, b = (
+        moveaxis(Tensor(v), s, -1) for v, s in zip(_numbers(x1, x2), (axisa, axisb), strict=True)
+    )
     pa = [take(a, i, axis=-1) for i in range(a.shape[-1])]
     pb = [take(b, i, axis=-1) for i in range(b.shape[-1])]
     flat = pa[0] * pb[1] - pa[1] * pb[0]
@@ -262,8 +304,18 @@ def norm(x: Any, ord: Any = None, axis: Any = None, keepdims: bool = False) -> A
             pick = greatest if ord > 0 else least
             inner_axis, outer_axis = (axes[0], axes[1]) if abs(ord) == 1 else (axes[1], axes[0])
             out = pick(total(size, inner_axis, True), outer_axis, True)
-            return kept(reshaped(out.value, tuple(d for i, d in enumerate(v.type.shape) if i not in axes)), v.type.shape, axes, keepdims)
-        raise KCNotImplementedError("KC109", f"norm(ord={ord!r}) of matrices", "matrix norms are 'fro', 1, -1, inf and -inf", "use one of these")
+            return kept(
+                reshaped(out.value, tuple(d for i, d in enumerate(v.type.shape) if i not in axes)),
+                v.type.shape,
+                axes,
+                keepdims,
+            )
+        raise KCNotImplementedError(
+            "KC109",
+            f"norm(ord={ord!r}) of matrices",
+            "matrix norms are 'fro', 1, -1, inf and -inf",
+            "use one of these",
+        )
     if ord == np.inf:
         return greatest(size, axes, keepdims)
     if ord == -np.inf:
@@ -278,13 +330,20 @@ def norm(x: Any, ord: Any = None, axis: Any = None, keepdims: bool = False) -> A
 
 def _on_arrays(name: str, fn: Any, doc: str) -> Any:
     def public(*args: Any, **kwargs: Any) -> Any:
-        given = [to_array(a) if not isinstance(a, (int, float, str, bool)) else a for a in args if not isinstance(a, Tensor)]
+        given = [
+            to_array(a) if not isinstance(a, (int, float, str, bool)) else a
+            for a in args
+            if not isinstance(a, Tensor)
+        ]
         if len(given) != len(args) or current_trace() is not None:
             raise KCNotImplementedError(
                 "KC106", f"linalg.{name} in a compiled step or a functional model", "this decomposition runs on arrays only",
                 "compute it before the model",
             )  # fmt: skip
-        floats = [g.astype(np.float32) if isinstance(g, np.ndarray) and g.dtype.kind in "iub" else g for g in given]
+        floats = [
+            g.astype(np.float32) if isinstance(g, np.ndarray) and g.dtype.kind in "iub" else g
+            for g in given
+        ]
         out = fn(*floats, **kwargs)
         if isinstance(out, tuple):
             return tuple(np.asarray(o).view(Array) for o in out)
@@ -300,7 +359,9 @@ def _cholesky(x: Any, upper: bool = False) -> Any:
 
 
 def _solve(a: Any, b: Any) -> Any:
-    return np.linalg.solve(a, b[..., None])[..., 0] if b.ndim == a.ndim - 1 else np.linalg.solve(a, b)
+    return (
+        np.linalg.solve(a, b[..., None])[..., 0] if b.ndim == a.ndim - 1 else np.linalg.solve(a, b)
+    )
 
 
 def _svd(x: Any, full_matrices: bool = True, compute_uv: bool = True) -> Any:
@@ -312,9 +373,17 @@ cholesky = _on_arrays("cholesky", _cholesky, "The triangular factor of positive 
 inv = _on_arrays("inv", np.linalg.inv, "The inverse of matrices.")
 det = _on_arrays("det", np.linalg.det, "The determinant of matrices.")
 solve = _on_arrays("solve", _solve, "The x with a @ x = b.")
-qr = _on_arrays("qr", lambda x, mode="reduced": tuple(np.linalg.qr(x, mode)), "Orthogonal and triangular factors.")
+qr = _on_arrays(
+    "qr",
+    lambda x, mode="reduced": tuple(np.linalg.qr(x, mode)),
+    "Orthogonal and triangular factors.",
+)
 svd = _on_arrays("svd", _svd, "Singular values and vectors.")
-eigh = _on_arrays("eigh", lambda x: tuple(np.linalg.eigh(x)), "Eigenvalues and vectors of symmetric matrices.")
+eigh = _on_arrays(
+    "eigh", lambda x: tuple(np.linalg.eigh(x)), "Eigenvalues and vectors of symmetric matrices."
+)
 pinv = _on_arrays("pinv", np.linalg.pinv, "The pseudo-inverse of matrices.")
-slogdet = _on_arrays("slogdet", lambda x: tuple(np.linalg.slogdet(x)), "Sign and logarithm of the determinant.")
+slogdet = _on_arrays(
+    "slogdet", lambda x: tuple(np.linalg.slogdet(x)), "Sign and logarithm of the determinant."
+)
 matrix_rank = _on_arrays("matrix_rank", np.linalg.matrix_rank, "The rank of matrices.")

@@ -34,26 +34,36 @@ def _segments(segment_ids: Any, num_segments: Any) -> int:
     if num_segments is not None:
         return int(num_segments)
     if isinstance(segment_ids, (Tensor, KerasTensor)):
-        raise KCNotImplementedError("KC106", "segment ids without num_segments", "the number of segments must be known", "pass num_segments=")
+        raise KCNotImplementedError(
+            "KC106",
+            "segment ids without num_segments",
+            "the number of segments must be known",
+            "pass num_segments=",
+        )
     return int(np.max(to_array(segment_ids))) + 1
 
 
 @math_op("data", "segment_ids")
-def segment_sum(data: Any, segment_ids: Any, num_segments: int | None = None, sorted: bool = False) -> Any:
+def segment_sum(
+    data: Any, segment_ids: Any, num_segments: int | None = None, sorted: bool = False
+) -> Any:
     """The sums of the rows of each segment."""
     n = _segments(segment_ids, num_segments)
     return Tensor(ir.scatter_add(to_int(value_of(segment_ids)), value_of(data), axis=0, extent=n))
 
 
 @math_op("data", "segment_ids")
-def segment_max(data: Any, segment_ids: Any, num_segments: int | None = None, sorted: bool = False) -> Any:
+def segment_max(
+    data: Any, segment_ids: Any, num_segments: int | None = None, sorted: bool = False
+) -> Any:
     """The greatest of the rows of each segment; the lowest number where it has none."""
     n = _segments(segment_ids, num_segments)
     v, ids = value_of(data), value_of(segment_ids)
     low = float("-inf") if v.type.is_float else int(np.iinfo(keras_dtype(v)).min)
     wide = (n, *v.type.shape)
     own = ir.eq(
-        ir.iota(shape=(n, v.type.shape[0]), axis=0, dtype=ids.type.dtype), ir.broadcast(ids, shape=(n, v.type.shape[0]), axes=(1,))
+        ir.iota(shape=(n, v.type.shape[0]), axis=0, dtype=ids.type.dtype),
+        ir.broadcast(ids, shape=(n, v.type.shape[0]), axes=(1,)),
     )
     rows = ir.broadcast(v, shape=wide, axes=tuple(range(1, len(wide))))
     hit = ir.broadcast(own, shape=wide, axes=(0, 1))
@@ -101,9 +111,17 @@ def bincount(x: Any, weights: Any = None, minlength: int = 0, sparse: bool = Fal
     counts = value_of(weights) if weights is not None else constant(1, v.type.shape, "int32").value
     wide = (*v.type.shape, n)
     last = len(wide) - 1
-    hit = ir.eq(broadcast_to(ir.reshape(v, shape=(*v.type.shape, 1)), wide), ir.iota(shape=wide, axis=last, dtype=v.type.dtype))
+    hit = ir.eq(
+        broadcast_to(ir.reshape(v, shape=(*v.type.shape, 1)), wide),
+        ir.iota(shape=wide, axis=last, dtype=v.type.dtype),
+    )
     spread = broadcast_to(ir.reshape(counts, shape=(*v.type.shape, 1)), wide)
-    return Tensor(ir.reduce_sum(ir.select(hit, spread, scalar_like(spread, 0.0 if spread.type.is_float else 0)), axes=(last - 1,)))
+    return Tensor(
+        ir.reduce_sum(
+            ir.select(hit, spread, scalar_like(spread, 0.0 if spread.type.is_float else 0)),
+            axes=(last - 1,),
+        )
+    )
 
 
 def unique(x: Any, *args: Any, **kwargs: Any) -> Any:
@@ -113,8 +131,12 @@ def unique(x: Any, *args: Any, **kwargs: Any) -> Any:
     fill, size = kwargs.pop("fill_value", None), kwargs.pop("size", None)
     out = np.unique(to_array(x), *args, **kwargs)
     if size is not None and not isinstance(out, tuple):
-        out = np.concatenate([out, np.full(max(size - len(out), 0), out[0] if fill is None else fill, out.dtype)])[:size]
-    return tuple(np.asarray(o).view(Array) for o in out) if isinstance(out, tuple) else out.view(Array)
+        out = np.concatenate(
+            [out, np.full(max(size - len(out), 0), out[0] if fill is None else fill, out.dtype)]
+        )[:size]
+    return (
+        tuple(np.asarray(o).view(Array) for o in out) if isinstance(out, tuple) else out.view(Array)
+    )
 
 
 def nonzero(x: Any) -> Any:
@@ -136,4 +158,3 @@ def _arrays_only(name: str, x: Any) -> None:
             "KC106", f"{name} in a compiled step or a functional model", "the shape of its result depends on values",
             "use it on arrays before the model",
         )  # fmt: skip
-

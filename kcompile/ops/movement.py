@@ -25,7 +25,12 @@ def reshaped(v: Value, newshape: Any) -> Value:
     shape = [-1 if d is None else d if isinstance(d, Dim) else int(d) for d in newshape]
     free = [i for i, d in enumerate(shape) if isinstance(d, int) and d == -1]
     if len(free) > 1 or any(isinstance(d, int) and d < -1 for d in shape):
-        raise KCValueError("KC102", f"newshape={tuple(newshape)}", "one extent may be -1, the others are not negative", "give the other extents")
+        raise KCValueError(
+            "KC102",
+            f"newshape={tuple(newshape)}",
+            "one extent may be -1, the others are not negative",
+            "give the other extents",
+        )
     size = v.type.size
     if free:
         rest = dims.product(d for d in shape if not (isinstance(d, int) and d == -1))
@@ -49,7 +54,12 @@ def permuted(v: Value, axes: Any = None) -> Value:
     rank = len(v.type.shape)
     perm = tuple(range(rank - 1, -1, -1)) if axes is None else tuple(axis_of(a, rank) for a in axes)
     if sorted(perm) != list(range(rank)):
-        raise KCValueError("KC104", f"axes={axes} for rank {rank}", "axes name each axis once", "pass a permutation")
+        raise KCValueError(
+            "KC104",
+            f"axes={axes} for rank {rank}",
+            "axes name each axis once",
+            "pass a permutation",
+        )
     return v if perm == tuple(range(rank)) else ir.transpose(v, perm=perm)
 
 
@@ -59,7 +69,9 @@ def joined(values: Sequence[Value], axis: int) -> Value:
     axis = axis_of(axis, len(first))
     for v in values:
         own = v.type.shape
-        if len(own) != len(first) or any(a != b for i, (a, b) in enumerate(zip(own, first, strict=True)) if i != axis):
+        if len(own) != len(first) or any(
+            a != b for i, (a, b) in enumerate(zip(own, first, strict=True)) if i != axis
+        ):
             raise KCValueError(
                 "KC102", f"concatenation of {', '.join(str(w.type.shape) for w in values)} along axis {axis}",
                 "all extents but that axis are equal", "reshape or crop the tensors first",

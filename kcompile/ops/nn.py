@@ -6,7 +6,6 @@ Refuses to hold convolution and pooling (`nn_window`) and losses (`nn_loss`).
 from __future__ import annotations
 
 import builtins
-import math
 from typing import Any
 
 import ir.ops as ir
@@ -15,10 +14,8 @@ from ir.graph import Value
 from kcompile.dtypes import TO_IR, standardize_dtype
 from kcompile.errors import KCValueError
 from kcompile.operation import defines
-from kcompile.ops.linalg import norm, product
+from kcompile.ops.linalg import norm
 from kcompile.ops.movement import cut, permuted, reshaped, to_int
-from kcompile.ops.numpy_compare import truth
-from kcompile.ops.numpy_create import on_diagonal
 from kcompile.ops.numpy_elementwise import clip, maximum
 from kcompile.ops.numpy_reduce import kept
 from kcompile.ops.operand import (
@@ -27,7 +24,6 @@ from kcompile.ops.operand import (
     axis_of,
     broadcast_to,
     inexact,
-    promoted,
     scalar_like,
     tensor,
     together,
@@ -79,7 +75,10 @@ def elu(x: Any, alpha: float = 1.0) -> Any:
 def celu(x: Any, alpha: float = 1.0) -> Any:
     """x, or alpha * (exp(x / alpha) - 1) below 0."""
     v = inexact(x)
-    below = ir.mul(scalar_like(v, alpha), ir.expm1(ir.div(ir.minimum(v, scalar_like(v, 0.0)), scalar_like(v, alpha))))
+    below = ir.mul(
+        scalar_like(v, alpha),
+        ir.expm1(ir.div(ir.minimum(v, scalar_like(v, 0.0)), scalar_like(v, alpha))),
+    )
     return Tensor(ir.add(ir.relu(v), below))
 
 
@@ -124,7 +123,9 @@ def hard_tanh(x: Any) -> Any:
 def hard_shrink(x: Any, threshold: float = 0.5) -> Any:
     """x, or 0 within the threshold."""
     v = inexact(x)
-    return Tensor(ir.select(ir.gt(ir.absolute(v), scalar_like(v, threshold)), v, scalar_like(v, 0.0)))
+    return Tensor(
+        ir.select(ir.gt(ir.absolute(v), scalar_like(v, threshold)), v, scalar_like(v, 0.0))
+    )
 
 
 @op("x")
@@ -214,29 +215,50 @@ def sparsemax(x: Any, axis: int = -1) -> Any:
     count = ir.reduce_sum(as_dtype(inside, v.type.dtype), axes=(at,))
     total = ir.reduce_sum(ir.select(inside, down, scalar_like(v, 0.0)), axes=(at,))
     tau = ir.div(ir.sub(total, scalar_like(total, 1.0)), count)
-    spread = ir.broadcast(tau, shape=v.type.shape, axes=tuple(i for i in range(len(v.type.shape)) if i != at))
+    spread = ir.broadcast(
+        tau, shape=v.type.shape, axes=tuple(i for i in range(len(v.type.shape)) if i != at)
+    )
     return Tensor(ir.relu(ir.sub(v, spread)))
 
 
 @op("x")
-def one_hot(x: Any, num_classes: int, axis: int = -1, dtype: Any = None, sparse: bool = False) -> Any:
+def one_hot(
+    x: Any, num_classes: int, axis: int = -1, dtype: Any = None, sparse: bool = False
+) -> Any:
     """A new axis of `num_classes` with 1 at the class and 0 elsewhere; all 0 for a negative class."""
     v = to_int(value_of(x))
     at = axis_of(axis, len(v.type.shape) + 1)
     shape = (*v.type.shape[:at], int(num_classes), *v.type.shape[at:])
     classes = ir.iota(shape=shape, axis=at, dtype=v.type.dtype)
-    hit = ir.eq(ir.broadcast(v, shape=shape, axes=tuple(i for i in range(len(shape)) if i != at)), classes)
+    hit = ir.eq(
+        ir.broadcast(v, shape=shape, axes=tuple(i for i in range(len(shape)) if i != at)), classes
+    )
     return Tensor(as_dtype(hit, TO_IR[standardize_dtype(dtype)]))
 
 
 @op("inputs")
-def multi_hot(inputs: Any, num_classes: int | None = None, axis: int = -1, dtype: Any = None, sparse: bool = False) -> Any:
+def multi_hot(
+    inputs: Any,
+    num_classes: int | None = None,
+    axis: int = -1,
+    dtype: Any = None,
+    sparse: bool = False,
+) -> Any:
     """1 for each class that occurs along the last axis."""
     if num_classes is None:
-        raise KCValueError("KC107", "multi_hot without num_classes", "the number of classes must be known", "pass num_classes=")
+        raise KCValueError(
+            "KC107",
+            "multi_hot without num_classes",
+            "the number of classes must be known",
+            "pass num_classes=",
+        )
     hot = one_hot(inputs, num_classes, axis=-1, dtype=dtype)
     rank = hot.ndim
-    return Tensor(ir.reduce_max(hot.value, axes=(builtins.max(rank - 2, 0),))) if rank > 1 and len(value_of(inputs).type.shape) > 0 else hot
+    return (
+        Tensor(ir.reduce_max(hot.value, axes=(builtins.max(rank - 2, 0),)))
+        if rank > 1 and len(value_of(inputs).type.shape) > 0
+        else hot
+    )
 
 
 @op("x")
@@ -251,35 +273,62 @@ def moments(x: Any, axes: Any, keepdims: bool = False, synchronized: bool = Fals
 
 @op("x", "mean", "variance", "offset", "scale", cls="BatchNorm")
 def batch_normalization(
-    x: Any, mean: Any, variance: Any, axis: int, offset: Any = None, scale: Any = None, epsilon: float = 1e-3
+    x: Any,
+    mean: Any,
+    variance: Any,
+    axis: int,
+    offset: Any = None,
+    scale: Any = None,
+    epsilon: float = 1e-3,
 ) -> Any:
     """(x - mean) / sqrt(variance + epsilon) * scale + offset, with one of each per index of `axis`."""
     v = inexact(x)
     at = axis_of(axis, len(v.type.shape))
     m, s = (reshaped(as_dtype(value_of(p), v.type.dtype), (-1,)) for p in (mean, variance))
-    gamma = scalar_like(m, 1.0) if scale is None else reshaped(as_dtype(value_of(scale), v.type.dtype), (-1,))
-    beta = scalar_like(m, 0.0) if offset is None else reshaped(as_dtype(value_of(offset), v.type.dtype), (-1,))
+    gamma = (
+        scalar_like(m, 1.0)
+        if scale is None
+        else reshaped(as_dtype(value_of(scale), v.type.dtype), (-1,))
+    )
+    beta = (
+        scalar_like(m, 0.0)
+        if offset is None
+        else reshaped(as_dtype(value_of(offset), v.type.dtype), (-1,))
+    )
     return Tensor(ir.batch_norm(v, m, s, gamma, beta, axis=at, epsilon=float(epsilon)))
 
 
-def batch_normalization_train(x: Any, axis: int, offset: Any = None, scale: Any = None, epsilon: float = 1e-3) -> Any:
+def batch_normalization_train(
+    x: Any, axis: int, offset: Any = None, scale: Any = None, epsilon: float = 1e-3
+) -> Any:
     """Batch normalisation by the moments of `x` itself: (y, mean, variance). In a trace only."""
     v = inexact(x)
     at = axis_of(axis, len(v.type.shape))
     wide = as_dtype(v, "f32") if v.type.dtype in ("f16", "bf16") else v
     channel = wide.type.with_shape((v.type.shape[at],))
     gamma = (
-        ir.full(value=1.0, shape=channel.shape, dtype=channel.dtype) if scale is None else as_dtype(value_of(scale), channel.dtype)
+        ir.full(value=1.0, shape=channel.shape, dtype=channel.dtype)
+        if scale is None
+        else as_dtype(value_of(scale), channel.dtype)
     )
     beta = (
-        ir.full(value=0.0, shape=channel.shape, dtype=channel.dtype) if offset is None else as_dtype(value_of(offset), channel.dtype)
+        ir.full(value=0.0, shape=channel.shape, dtype=channel.dtype)
+        if offset is None
+        else as_dtype(value_of(offset), channel.dtype)
     )
     y, mean, variance = ir.batch_norm_train(wide, gamma, beta, axis=at, epsilon=float(epsilon))
     return Tensor(as_dtype(y, v.type.dtype)), Tensor(mean), Tensor(variance)
 
 
 @op("x", "gamma", "beta", cls="LayerNorm")
-def layer_normalization(x: Any, gamma: Any = None, beta: Any = None, axis: Any = -1, epsilon: float | None = None, **kwargs: Any) -> Any:
+def layer_normalization(
+    x: Any,
+    gamma: Any = None,
+    beta: Any = None,
+    axis: Any = -1,
+    epsilon: float | None = None,
+    **kwargs: Any,
+) -> Any:
     """(x - mean) / sqrt(variance + epsilon) * gamma + beta, moments over `axis`."""
     v = inexact(x)
     axes = axes_of(axis, len(v.type.shape))
@@ -292,11 +341,18 @@ def layer_normalization(x: Any, gamma: Any = None, beta: Any = None, axis: Any =
             return ir.full(value=number, shape=shape, dtype=wide.type.dtype)  # type: ignore[no-any-return]
         return reshaped(as_dtype(value_of(p), wide.type.dtype), shape)
 
-    return Tensor(as_dtype(ir.layer_norm(wide, parameter(gamma, 1.0), parameter(beta, 0.0), axes=axes, epsilon=e), v.type.dtype))
+    return Tensor(
+        as_dtype(
+            ir.layer_norm(wide, parameter(gamma, 1.0), parameter(beta, 0.0), axes=axes, epsilon=e),
+            v.type.dtype,
+        )
+    )
 
 
 @op("x", "scale", cls="RMSNorm")
-def rms_normalization(x: Any, scale: Any = None, axis: Any = -1, epsilon: float | None = None) -> Any:
+def rms_normalization(
+    x: Any, scale: Any = None, axis: Any = -1, epsilon: float | None = None
+) -> Any:
     """x / sqrt(mean(x**2) + epsilon) * scale, the mean over `axis`."""
     v = inexact(x)
     axes = axes_of(axis, len(v.type.shape))
@@ -322,42 +378,3 @@ def normalize(x: Any, axis: Any = -1, order: Any = 2, epsilon: float | None = No
         return Tensor(ir.mul(v, broadcast_to(factor, v.type.shape)))
     size = maximum(norm(Tensor(v), ord=order, axis=axis, keepdims=True), e)
     return Tensor(ir.div(v, broadcast_to(size.value, v.type.shape)))
-
-
-@op("query", "key", "value", "bias", "mask", "scale")
-def dot_product_attention(
-    query: Any, key: Any, value: Any, bias: Any = None, mask: Any = None, scale: Any = None,
-    is_causal: bool = False, flash_attention: Any = None, attn_logits_soft_cap: Any = None,
-) -> Any:  # fmt: skip
-    """softmax(scale * q k^T + bias, where mask allows) v, for [batch, time, heads, depth]; fewer key heads repeat."""
-    q, k, v = promoted((query, key, value), float)
-    heads, own = q.type.shape[2], k.type.shape[2]
-    if heads != own:
-        k, v = (_repeated(w, heads // own) for w in (k, v))
-    q, k, v = (ir.transpose(w, perm=(0, 2, 1, 3)) for w in (q, k, v))
-    factor = float(1.0 / math.sqrt(q.type.shape[-1])) if scale is None else float(scale)
-    scores = (*q.type.shape[:3], k.type.shape[2])
-    allowed = broadcast_to(truth(mask), scores) if mask is not None else None
-    if is_causal:
-        causal = on_diagonal(scores, 0, ir.le)
-        allowed = causal if allowed is None else ir.logical_and(allowed, causal)
-    if bias is not None or attn_logits_soft_cap is not None:
-        logits = Tensor(ir.contract(q, k, spec="nhtd,nhsd->nhts")) * factor
-        if attn_logits_soft_cap is not None:
-            logits = Tensor(ir.tanh((logits / float(attn_logits_soft_cap)).value)) * float(attn_logits_soft_cap)
-        if bias is not None:
-            logits = logits + tensor(bias)
-        s = logits.value
-        if allowed is not None:
-            s = ir.select(allowed, s, scalar_like(s, -1e9 if s.type.dtype != "f16" else -3e4))
-        out = product(ir.softmax(s, axis=3), v)
-    elif allowed is None:
-        out = ir.attention_nomask(q, k, v, scale=factor)
-    else:
-        out = ir.attention(q, k, v, allowed, scale=factor)
-    return Tensor(ir.transpose(out, perm=(0, 2, 1, 3)))
-
-
-def _repeated(v: Value, times: int) -> Value:
-    n, t, h, d = v.type.shape
-    return reshaped(ir.broadcast(v, shape=(n, t, h, times, d), axes=(0, 1, 2, 4)), (n, t, h * times, d))

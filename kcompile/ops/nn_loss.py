@@ -67,17 +67,26 @@ def binary_crossentropy(target: Any, output: Any, from_logits: bool = False) -> 
     if logits is not None:
         return Tensor(ir.binary_cross_entropy(logits, t))
     p, one = _clipped(out), scalar_like(out, 1.0)
-    return Tensor(ir.neg(ir.add(ir.mul(t, ir.log(p)), ir.mul(ir.sub(one, t), ir.log(ir.sub(one, p))))))
+    return Tensor(
+        ir.neg(ir.add(ir.mul(t, ir.log(p)), ir.mul(ir.sub(one, t), ir.log(ir.sub(one, p)))))
+    )
 
 
 @op("target", "output")
-def categorical_crossentropy(target: Any, output: Any, from_logits: bool = False, axis: int = -1) -> Any:
+def categorical_crossentropy(
+    target: Any, output: Any, from_logits: bool = False, axis: int = -1
+) -> Any:
     """-sum(t log p) along `axis`. Raises KCValueError KC304 for other shapes."""
     out = inexact(output)
     t = as_dtype(value_of(target, out.type.dtype), out.type.dtype)
     _same_shape("categorical_crossentropy", t, out)
     if not out.type.shape:
-        raise KCValueError("KC304", "categorical_crossentropy of a scalar", "there is an axis of classes", "pass [..., classes]")
+        raise KCValueError(
+            "KC304",
+            "categorical_crossentropy of a scalar",
+            "there is an axis of classes",
+            "pass [..., classes]",
+        )
     logits = out if from_logits else logits_of(out, "softmax", axis)
     if logits is not None:
         return Tensor(ir.cross_entropy(_last(logits, axis), _last(t, axis)))
@@ -87,7 +96,9 @@ def categorical_crossentropy(target: Any, output: Any, from_logits: bool = False
 
 
 @op("target", "output")
-def sparse_categorical_crossentropy(target: Any, output: Any, from_logits: bool = False, axis: int = -1) -> Any:
+def sparse_categorical_crossentropy(
+    target: Any, output: Any, from_logits: bool = False, axis: int = -1
+) -> Any:
     """-log p[target] along `axis`, for integer targets. Raises KCValueError KC304 for other shapes."""
     out = inexact(output)
     t = to_int(value_of(target))
@@ -106,8 +117,13 @@ def sparse_categorical_crossentropy(target: Any, output: Any, from_logits: bool 
         return Tensor(ir.sparse_cross_entropy(_last(logits, axis), t))
     p = _last(_clipped(_over_sum(out, at)), axis)
     shape = p.type.shape
-    hit = ir.eq(ir.broadcast(t, shape=shape, axes=tuple(range(rows))), ir.iota(shape=shape, axis=rows, dtype=t.type.dtype))
-    return Tensor(ir.neg(ir.reduce_sum(ir.select(hit, ir.log(p), scalar_like(p, 0.0)), axes=(rows,))))
+    hit = ir.eq(
+        ir.broadcast(t, shape=shape, axes=tuple(range(rows))),
+        ir.iota(shape=shape, axis=rows, dtype=t.type.dtype),
+    )
+    return Tensor(
+        ir.neg(ir.reduce_sum(ir.select(hit, ir.log(p), scalar_like(p, 0.0)), axes=(rows,)))
+    )
 
 
 def _over_sum(p: Value, axis: int) -> Value:

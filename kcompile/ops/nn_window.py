@@ -31,11 +31,20 @@ class Span(NamedTuple):
 
 def per_axis(value: Any, rank: int, what: str) -> tuple[int, ...]:
     """An int for all axes, or one per axis. Raises KCValueError KC209."""
-    given = (int(value),) * rank if isinstance(value, int) or hasattr(value, "item") else tuple(int(v) for v in value)
+    given = (
+        (int(value),) * rank
+        if isinstance(value, int) or hasattr(value, "item")
+        else tuple(int(v) for v in value)
+    )
     if len(given) == 1:
         given *= rank
     if len(given) != rank or any(v < 1 for v in given):
-        raise KCValueError("KC209", f"{what}={value!r}", f"{what} is a positive int or {rank} of them", "pass one of these")
+        raise KCValueError(
+            "KC209",
+            f"{what}={value!r}",
+            f"{what} is a positive int or {rank} of them",
+            "pass one of these",
+        )
     return given
 
 
@@ -67,7 +76,9 @@ def span(n: Any, size: int, stride: int, dilation: int, padding: str) -> Span:
 def _padding(padding: Any) -> str:
     name = str(padding).lower()
     if name not in ("valid", "same", "causal"):
-        raise KCValueError("KC209", f"padding={padding!r}", "padding is 'valid' or 'same'", "pass one of these")
+        raise KCValueError(
+            "KC209", f"padding={padding!r}", "padding is 'valid' or 'same'", "pass one of these"
+        )
     return name
 
 
@@ -94,15 +105,27 @@ def _same_rank(x: Value, kernel: Value, rank: int) -> None:
 
 @op("inputs", "kernel")
 def conv(
-    inputs: Any, kernel: Any, strides: Any = 1, padding: str = "valid", data_format: str | None = None, dilation_rate: Any = 1
+    inputs: Any,
+    kernel: Any,
+    strides: Any = 1,
+    padding: str = "valid",
+    data_format: str | None = None,
+    dilation_rate: Any = 1,
 ) -> Any:
     """Convolution over 1, 2 or 3 axes; groups where the kernel has fewer input channels."""
     x, w = promoted((inputs, kernel), float)
     x, first = channels_last(x, data_format)
     n = len(x.type.shape) - 2
     _same_rank(x, w, n + 2)
-    strides, rates, pad = per_axis(strides, n, "strides"), per_axis(dilation_rate, n, "dilation_rate"), _padding(padding)
-    spans = [span(d, k, s, r, pad) for d, k, s, r in zip(x.type.shape[1:-1], w.type.shape, strides, rates, strict=False)]
+    strides, rates, pad = (
+        per_axis(strides, n, "strides"),
+        per_axis(dilation_rate, n, "dilation_rate"),
+        _padding(padding),
+    )
+    spans = [
+        span(d, k, s, r, pad)
+        for d, k, s, r in zip(x.type.shape[1:-1], w.type.shape, strides, rates, strict=False)
+    ]
     channels, into, filters = x.type.shape[-1], w.type.shape[-2], w.type.shape[-1]
     if channels % into or filters % (channels // into):
         raise KCValueError(
@@ -123,7 +146,12 @@ def conv(
 
 @op("inputs", "kernel")
 def depthwise_conv(
-    inputs: Any, kernel: Any, strides: Any = 1, padding: str = "valid", data_format: str | None = None, dilation_rate: Any = 1
+    inputs: Any,
+    kernel: Any,
+    strides: Any = 1,
+    padding: str = "valid",
+    data_format: str | None = None,
+    dilation_rate: Any = 1,
 ) -> Any:
     """Convolution of each channel by itself; the kernel is [*window, channels, multiplier]."""
     x, w = promoted((inputs, kernel), float)
@@ -131,12 +159,26 @@ def depthwise_conv(
     n = len(x.type.shape) - 2
     _same_rank(x, w, n + 2)
     if x.type.shape[-1] != w.type.shape[-2]:
-        raise KCValueError("KC102", f"a depthwise convolution of {x.type} with {w.type}", "the kernel has the input's channels", "fix the kernel")
-    strides, rates, pad = per_axis(strides, n, "strides"), per_axis(dilation_rate, n, "dilation_rate"), _padding(padding)
-    spans = [span(d, k, s, r, pad) for d, k, s, r in zip(x.type.shape[1:-1], w.type.shape, strides, rates, strict=False)]
+        raise KCValueError(
+            "KC102",
+            f"a depthwise convolution of {x.type} with {w.type}",
+            "the kernel has the input's channels",
+            "fix the kernel",
+        )
+    strides, rates, pad = (
+        per_axis(strides, n, "strides"),
+        per_axis(dilation_rate, n, "dilation_rate"),
+        _padding(padding),
+    )
+    spans = [
+        span(d, k, s, r, pad)
+        for d, k, s, r in zip(x.type.shape[1:-1], w.type.shape, strides, rates, strict=False)
+    ]
     i, o, t = _SPACE[:n], _OUT[:n], _TAP[:n]
     windows = tuple((i[k], o[k], t[k], strides[k], rates[k], spans[k].low) for k in range(n))
-    y = ir.contract(x, w, spec=f"n{i}c,{t}cf->n{o}cf", windows=windows, out=tuple(s.out for s in spans))
+    y = ir.contract(
+        x, w, spec=f"n{i}c,{t}cf->n{o}cf", windows=windows, out=tuple(s.out for s in spans)
+    )
     return back(reshaped(y, (*y.type.shape[:-2], y.type.shape[-2] * y.type.shape[-1])), first)
 
 
@@ -161,8 +203,17 @@ def conv_transpose(
     n = len(x.type.shape) - 2
     _same_rank(x, w, n + 2)
     if x.type.shape[-1] != w.type.shape[-1]:
-        raise KCValueError("KC102", f"a transposed convolution of {x.type} with {w.type}", "the kernel's last axis is the input's channels", "fix the kernel")
-    strides, rates, pad = per_axis(strides, n, "strides"), per_axis(dilation_rate, n, "dilation_rate"), _padding(padding)
+        raise KCValueError(
+            "KC102",
+            f"a transposed convolution of {x.type} with {w.type}",
+            "the kernel's last axis is the input's channels",
+            "fix the kernel",
+        )
+    strides, rates, pad = (
+        per_axis(strides, n, "strides"),
+        per_axis(dilation_rate, n, "dilation_rate"),
+        _padding(padding),
+    )
     extra: tuple[Any, ...] = (None,) * n
     if output_padding is not None:
         extra = (output_padding,) * n if isinstance(output_padding, int) else tuple(output_padding)
@@ -181,29 +232,49 @@ def conv_transpose(
             lows.append(reach - 1 - min((reach + reach % 2 - 1 + e) // 2, reach - 1))
     i, o, t = _SPACE[:n], _OUT[:n], _TAP[:n]
     windows = tuple((i[k], o[k], t[k], strides[k], rates[k], lows[k]) for k in range(n))
-    return back(ir.contract(x, w, spec=f"n{o}c,{t}fc->n{i}f", windows=windows, out=tuple(outs)), first)
+    return back(
+        ir.contract(x, w, spec=f"n{o}c,{t}fc->n{i}f", windows=windows, out=tuple(outs)), first
+    )
 
 
 def _pool_windows(v: Value, pool_size: Any, strides: Any, padding: str) -> tuple[Any, ...]:
     n = len(v.type.shape) - 2
     sizes = per_axis(pool_size, n, "pool_size")
     steps = sizes if strides is None else per_axis(strides, n, "strides")
-    spans = [span(d, k, s, 1, _padding(padding)) for d, k, s in zip(v.type.shape[1:-1], sizes, steps, strict=True)]
+    spans = [
+        span(d, k, s, 1, _padding(padding))
+        for d, k, s in zip(v.type.shape[1:-1], sizes, steps, strict=True)
+    ]
     return tuple((k + 1, sizes[k], steps[k], 1, spans[k].low, spans[k].out) for k in range(n))
 
 
 @op("inputs")
-def max_pool(inputs: Any, pool_size: Any, strides: Any = None, padding: str = "valid", data_format: str | None = None) -> Any:
+def max_pool(
+    inputs: Any,
+    pool_size: Any,
+    strides: Any = None,
+    padding: str = "valid",
+    data_format: str | None = None,
+) -> Any:
     """The greatest of each window; strides are the window by default."""
     v, first = channels_last(inexact(inputs), data_format)
     return back(ir.max_pool(v, windows=_pool_windows(v, pool_size, strides, padding)), first)
 
 
 @op("inputs")
-def average_pool(inputs: Any, pool_size: Any, strides: Any = None, padding: str = "valid", data_format: str | None = None) -> Any:
+def average_pool(
+    inputs: Any,
+    pool_size: Any,
+    strides: Any = None,
+    padding: str = "valid",
+    data_format: str | None = None,
+) -> Any:
     """The mean of each window, padding not counted; strides are the window by default."""
     v, first = channels_last(inexact(inputs), data_format)
-    return back(ir.avg_pool(v, windows=_pool_windows(v, pool_size, strides, padding), count_padding=False), first)
+    return back(
+        ir.avg_pool(v, windows=_pool_windows(v, pool_size, strides, padding), count_padding=False),
+        first,
+    )
 
 
 def _pair(value: Any) -> tuple[int, int]:
@@ -222,14 +293,18 @@ def unfold(x: Any, kernel_size: Any, dilation: Any = 1, padding: Any = 0, stride
 
 
 @op("x")
-def fold(x: Any, output_size: Any, kernel_size: Any, dilation: Any = 1, padding: Any = 0, stride: Any = 1) -> Any:
+def fold(
+    x: Any, output_size: Any, kernel_size: Any, dilation: Any = 1, padding: Any = 0, stride: Any = 1
+) -> Any:
     """The transpose of `unfold`: columns added into images of `output_size`."""
     v = value_of(x)
     size, k, d, p, s = (_pair(a) for a in (output_size, kernel_size, dilation, padding, stride))
     n = v.type.shape[0]
     out = [(size[i] + 2 * p[i] - d[i] * (k[i] - 1) - 1) // s[i] + 1 for i in (0, 1)]
     y = permuted(reshaped(v, (n, -1, k[0], k[1], out[0], out[1])), (0, 1, 4, 5, 2, 3))
-    return Tensor(ir.fold(y, windows=tuple((2 + i, k[i], s[i], d[i], p[i], size[i]) for i in (0, 1))))
+    return Tensor(
+        ir.fold(y, windows=tuple((2 + i, k[i], s[i], d[i], p[i], size[i]) for i in (0, 1)))
+    )
 
 
 @op("x")

@@ -131,11 +131,18 @@ def isneginf(x: Any) -> Any:
     return Tensor(ir.eq(v, scalar_like(v, -math.inf)))
 
 
-_LARGEST = {"f16": 65504.0, "bf16": 3.3895313892515355e38, "f32": 3.4028234663852886e38, "f64": 1.7976931348623157e308}
+_LARGEST = {
+    "f16": 65504.0,
+    "bf16": 3.3895313892515355e38,
+    "f32": 3.4028234663852886e38,
+    "f64": 1.7976931348623157e308,
+}
 
 
 @op("x")
-def nan_to_num(x: Any, nan: float = 0.0, posinf: float | None = None, neginf: float | None = None) -> Any:
+def nan_to_num(
+    x: Any, nan: float = 0.0, posinf: float | None = None, neginf: float | None = None
+) -> Any:
     """NaN replaced by `nan`, infinities by `posinf` and `neginf` (the largest floats by default)."""
     v = value_of(x)
     if v.type.dtype not in FLOATS:
@@ -151,12 +158,16 @@ def nan_to_num(x: Any, nan: float = 0.0, posinf: float | None = None, neginf: fl
 
 
 @op("x1", "x2", "rtol", "atol")
-def isclose(x1: Any, x2: Any, rtol: float = 1e-5, atol: float = 1e-8, equal_nan: bool = False) -> Any:
+def isclose(
+    x1: Any, x2: Any, rtol: float = 1e-5, atol: float = 1e-8, equal_nan: bool = False
+) -> Any:
     """|x1 - x2| <= atol + rtol * |x2|, elementwise; equal infinities are close."""
     a, b = together(promoted((x1, x2), float))
     bound = ir.add(scalar_like(b, atol), ir.mul(scalar_like(b, rtol), ir.absolute(b)))
     finite = ir.logical_and(ir.is_finite(a), ir.is_finite(b))
-    out = ir.logical_or(ir.logical_and(finite, ir.le(ir.absolute(ir.sub(a, b)), bound)), ir.eq(a, b))
+    out = ir.logical_or(
+        ir.logical_and(finite, ir.le(ir.absolute(ir.sub(a, b)), bound)), ir.eq(a, b)
+    )
     if equal_nan:
         out = ir.logical_or(out, ir.logical_and(ir.is_nan(a), ir.is_nan(b)))
     return Tensor(out)

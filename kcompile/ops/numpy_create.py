@@ -37,7 +37,13 @@ op = defines("keras.src.ops.numpy")
 def constant(number: Any, shape: Any, dtype: str) -> Tensor:
     """A tensor of one number; `dtype` as Keras spells it."""
     name = TO_IR[dtype]
-    number = float(number) if name[0] == "f" or name == "bf16" else bool(number) if name == "bool" else int(number)
+    number = (
+        float(number)
+        if name[0] == "f" or name == "bf16"
+        else bool(number)
+        if name == "bool"
+        else int(number)
+    )
     return Tensor(ir.full(value=number, shape=shape_of(shape), dtype=name))
 
 
@@ -70,7 +76,9 @@ def full(shape: Any, fill_value: Any, dtype: Any = None) -> Any:
 
 def _like(x: Any, number: Any, dtype: Any) -> Tensor:
     v = value_of(x)
-    return constant(number, v.type.shape, keras_dtype(v) if dtype is None else standardize_dtype(dtype))
+    return constant(
+        number, v.type.shape, keras_dtype(v) if dtype is None else standardize_dtype(dtype)
+    )
 
 
 @op("x")
@@ -112,9 +120,15 @@ def arange(start: Any, stop: Any = None, step: Any = None, dtype: Any = None) ->
     first, last = (0, start) if stop is None else (start, stop)
     stride = 1 if step is None else step
     if isinstance(first, Dim) or isinstance(last, Dim):
-        n: Any = (last - first + (stride - 1)) // stride if stride > 0 else (first - last + (-stride - 1)) // -stride
+        n: Any = (
+            (last - first + (stride - 1)) // stride
+            if stride > 0
+            else (first - last + (-stride - 1)) // -stride
+        )
     else:
-        first, last, stride = (d.item() if isinstance(d, np.generic) else d for d in (first, last, stride))
+        first, last, stride = (
+            d.item() if isinstance(d, np.generic) else d for d in (first, last, stride)
+        )
         n = builtins.max(int(np.ceil((last - first) / stride)), 0)
     work = "f32" if name in ("f16", "bf16") else name
     line = ir.iota(shape=(n,), axis=0, dtype=work)
@@ -126,9 +140,21 @@ def arange(start: Any, stop: Any = None, step: Any = None, dtype: Any = None) ->
 
 
 @op("start", "stop")
-def linspace(start: Any, stop: Any, num: int = 50, endpoint: bool = True, retstep: bool = False, dtype: Any = None, axis: int = 0) -> Any:
+def linspace(
+    start: Any,
+    stop: Any,
+    num: int = 50,
+    endpoint: bool = True,
+    retstep: bool = False,
+    dtype: Any = None,
+    axis: int = 0,
+) -> Any:
     """`num` numbers at equal distances from start to stop."""
-    name = standardize_dtype(dtype) if dtype is not None else result_type(dtype_of(start), dtype_of(stop), float)
+    name = (
+        standardize_dtype(dtype)
+        if dtype is not None
+        else result_type(dtype_of(start), dtype_of(stop), float)
+    )
     a, b = promoted((start, stop), "float32" if name in ("float16", "bfloat16") else name)
     a, b = (as_dtype(v, TO_IR[name] if name.startswith("float") else "f32") for v in (a, b))
     shape = np.broadcast_shapes(a.type.shape, b.type.shape)

@@ -36,7 +36,9 @@ math_op = defines("keras.src.ops.math")
 
 def _arithmetic(on_numbers: Any, on_bools: Any, x1: Any, x2: Any) -> Tensor:
     a, b = promoted((x1, x2))
-    return Tensor((on_bools if a.type.dtype == "bool" else on_numbers)(*together((a, b), on_numbers.name)))
+    return Tensor(
+        (on_bools if a.type.dtype == "bool" else on_numbers)(*together((a, b), on_numbers.name))
+    )
 
 
 @op("x1", "x2")
@@ -74,7 +76,9 @@ def divide_no_nan(x1: Any, x2: Any) -> Any:
     """x1 / x2, and 0 where x2 is 0."""
     a, b = together(promoted((x1, x2), float))
     zero = ir.eq(b, scalar_like(b, 0.0))
-    return Tensor(ir.select(zero, scalar_like(a, 0.0), ir.div(a, ir.select(zero, scalar_like(b, 1.0), b))))
+    return Tensor(
+        ir.select(zero, scalar_like(a, 0.0), ir.div(a, ir.select(zero, scalar_like(b, 1.0), b)))
+    )
 
 
 @op("x1", "x2")
@@ -159,7 +163,12 @@ def negative(x: Any) -> Any:
 def _number(x: Any, what: str) -> Value:
     v = value_of(x)
     if v.type.dtype == "bool":
-        raise KCTypeError("KC103", f"{what} of a bool tensor", "this operation needs numbers", "cast it to int32 or float32 first")
+        raise KCTypeError(
+            "KC103",
+            f"{what} of a bool tensor",
+            "this operation needs numbers",
+            "cast it to int32 or float32 first",
+        )
     return v
 
 

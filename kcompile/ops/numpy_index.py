@@ -98,11 +98,18 @@ def get_item(x: Any, key: Any) -> Any:
     v = value_of(x)
     keys = list(key) if isinstance(key, tuple) else [key]
     if builtins.sum(k is Ellipsis for k in keys) > 1:
-        raise KCIndexError("KC104", f"key {key!r}", "an index has one ellipsis at most", "remove one")
+        raise KCIndexError(
+            "KC104", f"key {key!r}", "an index has one ellipsis at most", "remove one"
+        )
     used = builtins.sum(k is not None and k is not Ellipsis for k in keys)
     rank = len(v.type.shape)
     if used > rank:
-        raise KCIndexError("KC104", f"{used} indices for a tensor of rank {rank}", "there is one index per axis at most", "drop an index")
+        raise KCIndexError(
+            "KC104",
+            f"{used} indices for a tensor of rank {rank}",
+            "there is one index per axis at most",
+            "drop an index",
+        )
     rest = [slice(None)] * (rank - used)
     if any(k is Ellipsis for k in keys):
         i = next(i for i, k in enumerate(keys) if k is Ellipsis)
@@ -133,7 +140,12 @@ def _indexed(v: Value, keys: list[Any]) -> Value:
         elif isinstance(k, (int, np.integer, Dim)) and not isinstance(k, bool):
             i = k if isinstance(k, Dim) else int(k)
             if isinstance(n, int) and isinstance(i, int) and not -n <= i < n:
-                raise KCIndexError("KC104", f"index {i} on axis {axis} of extent {n}", f"an index lies in [{-n}, {n})", "pass an index in range")
+                raise KCIndexError(
+                    "KC104",
+                    f"index {i} on axis {axis} of extent {n}",
+                    f"an index lies in [{-n}, {n})",
+                    "pass an index in range",
+                )
             a = i + n if isinstance(i, int) and i < 0 else i
             b, s = a + 1, 1
         elif _is_tensor_index(k):
@@ -141,12 +153,20 @@ def _indexed(v: Value, keys: list[Any]) -> Value:
             fancy[len(shape)] = k
             shape.append(n)
         else:
-            raise KCTypeError("KC104", f"index {k!r}", "an index is an int, a slice, None, ... or an integer tensor", "use one of these")
+            raise KCTypeError(
+                "KC104",
+                f"index {k!r}",
+                "an index is an int, a slice, None, ... or an integer tensor",
+                "use one of these",
+            )
         start.append(a)
         stop.append(b)
         step.append(s)
         axis += 1
-    if any(not (isinstance(a, int) and a == 0 and b == d and s == 1) for a, b, s, d in zip(start, stop, step, v.type.shape, strict=True)):
+    if any(
+        not (isinstance(a, int) and a == 0 and b == d and s == 1)
+        for a, b, s, d in zip(start, stop, step, v.type.shape, strict=True)
+    ):
         v = ir.slice_(v, start=tuple(start), stop=tuple(stop), step=tuple(step))
     if flips:
         v = ir.flip(v, axes=tuple(flips))
@@ -169,7 +189,12 @@ def _bounds(k: slice, n: Any) -> tuple[Any, Any, int, bool]:
     b = n if k.stop is None else k.stop
     if step < 0:
         if k.start is not None or k.stop is not None or step != -1:
-            raise KCNotImplementedError("KC106", f"slice {k} of an axis of unknown extent", "backwards it is all or nothing there", "slice forwards, then flip")
+            raise KCNotImplementedError(
+                "KC106",
+                f"slice {k} of an axis of unknown extent",
+                "backwards it is all or nothing there",
+                "slice forwards, then flip",
+            )
         return 0, n, 1, True
     a = n + a if isinstance(a, int) and a < 0 else a
     b = n + b if isinstance(b, int) and b < 0 else b
@@ -201,7 +226,9 @@ def _fancy(v: Value, fancy: dict[int, Any]) -> Value:
         extent = v.type.shape[at + axes.index(a)]
         flat = ir.add(ir.mul(flat, broadcast_to(value_of(extent, "i32"), flat.type.shape)), idx)
     own = v.type.shape
-    merged = reshaped(v, (*own[:at], dims.product(own[at : at + len(axes)]), *own[at + len(axes) :]))
+    merged = reshaped(
+        v, (*own[:at], dims.product(own[at : at + len(axes)]), *own[at + len(axes) :])
+    )
     return ir.gather(merged, flat, axis=at)  # type: ignore[no-any-return]
 
 
@@ -240,7 +267,10 @@ def diag(x: Any, k: int = 0) -> Any:
     zero = 0.0 if v.type.is_float else False if v.type.dtype == "bool" else 0
     line = ir.pad(v, low=(low,), high=(high,), interior=(0,), value=zero)
     spread = ir.broadcast(line, shape=(n, n), axes=(0,))
-    row, column = ir.iota(shape=(n, n), axis=0, dtype="i32"), ir.iota(shape=(n, n), axis=1, dtype="i32")
+    row, column = (
+        ir.iota(shape=(n, n), axis=0, dtype="i32"),
+        ir.iota(shape=(n, n), axis=1, dtype="i32"),
+    )
     hit = ir.eq(column, ir.add(row, scalar_like(row, k)))
     return Tensor(ir.select(hit, spread, scalar_like(spread, zero)))
 

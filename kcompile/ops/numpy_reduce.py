@@ -50,7 +50,9 @@ def _reduce(reduction: Any, v: Value, axis: Any, keepdims: bool) -> Tensor:
 def _summable(v: Value) -> Value:
     """Small ints and bools in the dtype Keras sums them in."""
     dtype = v.type.dtype
-    return as_dtype(v, {"bool": "i32", "i8": "i32", "i16": "i32", "u8": "u32", "u16": "u32"}.get(dtype, dtype))
+    return as_dtype(
+        v, {"bool": "i32", "i8": "i32", "i16": "i32", "u8": "u32", "u16": "u32"}.get(dtype, dtype)
+    )
 
 
 @op("x")
@@ -73,7 +75,9 @@ def mean(x: Any, axis: Any = None, keepdims: bool = False) -> Any:
     return _reduce(ir.reduce_mean, inexact(x), axis, keepdims)
 
 
-def _extreme(reduction: Any, choose: Any, x: Any, axis: Any, keepdims: bool, initial: Any) -> Tensor:
+def _extreme(
+    reduction: Any, choose: Any, x: Any, axis: Any, keepdims: bool, initial: Any
+) -> Tensor:
     out = _reduce(reduction, value_of(x), axis, keepdims)
     if initial is None:
         return out
@@ -135,7 +139,9 @@ def var(x: Any, axis: Any = None, keepdims: bool = False) -> Any:
     """The variance (divided by n) over `axis`, a float."""
     v = inexact(x)
     axes = axes_of(axis, len(v.type.shape))
-    return kept(ir.moments(v, axes=axes)[1] if axes else scalar_like(v, 0.0), v.type.shape, axes, keepdims)
+    return kept(
+        ir.moments(v, axes=axes)[1] if axes else scalar_like(v, 0.0), v.type.shape, axes, keepdims
+    )
 
 
 @op("x")
@@ -258,7 +264,9 @@ def logsumexp(x: Any, axis: Any = None, keepdims: bool = False) -> Any:
 
 
 @op("x", "q")
-def quantile(x: Any, q: Any, axis: Any = None, method: str = "linear", keepdims: bool = False) -> Any:
+def quantile(
+    x: Any, q: Any, axis: Any = None, method: str = "linear", keepdims: bool = False
+) -> Any:
     """The q-th quantiles (q in [0, 1]) over `axis`, whose extent must be known."""
     v = inexact(x)
     rank = len(v.type.shape)
@@ -269,7 +277,10 @@ def quantile(x: Any, q: Any, axis: Any = None, method: str = "linear", keepdims:
     line = ir.sort(reshaped(line, (*line.type.shape[: len(rest)], n)), axis=len(rest))
     picks = value_of(q)
     many = len(picks.type.shape) == 1
-    place = ir.mul(as_dtype(picks, line.type.dtype), broadcast_to(value_of(n - 1, line.type.dtype), picks.type.shape))
+    place = ir.mul(
+        as_dtype(picks, line.type.dtype),
+        broadcast_to(value_of(n - 1, line.type.dtype), picks.type.shape),
+    )
     low = ir.floor(place)
     high = ir.ceil(place)
     part = {
@@ -284,7 +295,11 @@ def quantile(x: Any, q: Any, axis: Any = None, method: str = "linear", keepdims:
     shape = a.type.shape
     out = ir.add(a, ir.mul(ir.sub(b, a), broadcast_to(part, shape)))
     if keepdims:
-        out = reshaped(out, tuple(1 if i in axes else d for i, d in enumerate(v.type.shape)) + ((shape[-1],) if many else ()))
+        out = reshaped(
+            out,
+            tuple(1 if i in axes else d for i, d in enumerate(v.type.shape))
+            + ((shape[-1],) if many else ()),
+        )
     if many:
         last = len(out.type.shape) - 1
         out = ir.transpose(out, perm=(last, *range(last)))
@@ -292,7 +307,9 @@ def quantile(x: Any, q: Any, axis: Any = None, method: str = "linear", keepdims:
 
 
 @op("x", "q")
-def percentile(x: Any, q: Any, axis: Any = None, method: str = "linear", keepdims: bool = False) -> Any:
+def percentile(
+    x: Any, q: Any, axis: Any = None, method: str = "linear", keepdims: bool = False
+) -> Any:
     """The q-th percentiles (q in [0, 100]) over `axis`."""
     picks = inexact(q)
     return quantile(x, Tensor(ir.div(picks, scalar_like(picks, 100.0))), axis, method, keepdims)
@@ -305,7 +322,9 @@ def median(x: Any, axis: Any = None, keepdims: bool = False) -> Any:
 
 
 @op("x1", "x2", "rtol", "atol", cls="AllClose")
-def allclose(x1: Any, x2: Any, rtol: float = 1e-5, atol: float = 1e-8, equal_nan: bool = False) -> Any:
+def allclose(
+    x1: Any, x2: Any, rtol: float = 1e-5, atol: float = 1e-8, equal_nan: bool = False
+) -> Any:
     """Whether all elements are close."""
     return all(isclose(x1, x2, rtol, atol, equal_nan))
 

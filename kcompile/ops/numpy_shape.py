@@ -57,7 +57,9 @@ def moveaxis(x: Any, source: Any, destination: Any) -> Any:
     v = value_of(x)
     rank = len(v.type.shape)
     src = [axis_of(a, rank) for a in ([source] if isinstance(source, int) else source)]
-    dst = [axis_of(a, rank) for a in ([destination] if isinstance(destination, int) else destination)]
+    dst = [
+        axis_of(a, rank) for a in ([destination] if isinstance(destination, int) else destination)
+    ]
     perm = [i for i in range(rank) if i not in src]
     for d, s in sorted(zip(dst, src, strict=True)):
         perm.insert(d, s)
@@ -86,7 +88,12 @@ def squeeze(x: Any, axis: Any = None) -> Any:
         at = set(axes_of(axis, len(shape)))
     for i in at:
         if (isinstance(shape[i], int) and shape[i] != 1) or isinstance(shape[i], Dim):
-            raise KCValueError("KC102", f"squeeze of axis {i} of {shape}", "only an axis of extent 1 can go", "pick another axis")
+            raise KCValueError(
+                "KC102",
+                f"squeeze of axis {i} of {shape}",
+                "only an axis of extent 1 can go",
+                "pick another axis",
+            )
     return Tensor(reshaped(v, tuple(d for i, d in enumerate(shape) if i not in at)))
 
 
@@ -138,8 +145,12 @@ def broadcast_to(x: Any, shape: Any) -> Any:
     v, want = value_of(x), shape_of(shape)
     own = v.type.shape
     lead = len(want) - len(own)
-    if lead < 0 or any(d != want[lead + i] and not (isinstance(d, int) and d == 1) for i, d in enumerate(own)):
-        raise KCValueError("KC102", f"broadcast of {own} to {want}", "only extents of 1 grow", "reshape first")
+    if lead < 0 or any(
+        d != want[lead + i] and not (isinstance(d, int) and d == 1) for i, d in enumerate(own)
+    ):
+        raise KCValueError(
+            "KC102", f"broadcast of {own} to {want}", "only extents of 1 grow", "reshape first"
+        )
     return Tensor(spread(v, want))
 
 
@@ -158,10 +169,21 @@ def pad(x: Any, pad_width: Any, mode: str = "constant", constant_values: Any = N
     low, high = tuple(int(a) for a, _ in widths), tuple(int(b) for _, b in widths)
     if mode == "constant":
         value = 0 if constant_values is None else constant_values
-        number = float(value) if v.type.is_float else bool(value) if v.type.dtype == "bool" else int(value)
+        number = (
+            float(value)
+            if v.type.is_float
+            else bool(value)
+            if v.type.dtype == "bool"
+            else int(value)
+        )
         return Tensor(ir.pad(v, low=low, high=high, interior=(0,) * rank, value=number))
     if mode not in ("reflect", "symmetric", "edge", "wrap"):
-        raise KCNotImplementedError("KC109", f"pad(mode={mode!r})", "modes are constant, reflect, symmetric, edge, wrap", "use one of them")
+        raise KCNotImplementedError(
+            "KC109",
+            f"pad(mode={mode!r})",
+            "modes are constant, reflect, symmetric, edge, wrap",
+            "use one of them",
+        )
     for i in range(rank):
         v = _pad_axis(v, i, low[i], high[i], mode)
     return Tensor(v)
@@ -262,7 +284,9 @@ def meshgrid(*x: Any, indexing: str = "xy") -> Any:
     if indexing == "xy" and len(values) > 1:
         order[0], order[1] = 1, 0
     shape = tuple(values[i].type.shape[0] for i in order)
-    return [Tensor(ir.broadcast(v, shape=shape, axes=(order.index(i),))) for i, v in enumerate(values)]
+    return [
+        Tensor(ir.broadcast(v, shape=shape, axes=(order.index(i),))) for i, v in enumerate(values)
+    ]
 
 
 @op("x")

@@ -147,7 +147,12 @@ def axis_of(axis: Any, rank: int, what: str = "axis") -> int:
     """A non-negative axis. Raises KCIndexError KC104 out of range."""
     i = int(axis)
     if not -rank <= i < rank:
-        raise KCIndexError("KC104", f"{what}={axis} for a tensor of rank {rank}", f"an axis lies in [{-rank}, {rank})", "pass an axis the tensor has")
+        raise KCIndexError(
+            "KC104",
+            f"{what}={axis} for a tensor of rank {rank}",
+            f"an axis lies in [{-rank}, {rank})",
+            "pass an axis the tensor has",
+        )
     return i % rank
 
 

@@ -51,7 +51,12 @@ def nested(k: Any) -> Any:
 
 def stack(k: Any) -> Any:
     return k.Sequential(
-        [k.Input((5,), name="i"), k.layers.Dense(4, activation="relu", name="d1"), k.layers.Dense(2, name="d2")], name="seq"
+        [
+            k.Input((5,), name="i"),
+            k.layers.Dense(4, activation="relu", name="d1"),
+            k.layers.Dense(2, name="d2"),
+        ],
+        name="seq",
     )
 
 
@@ -66,7 +71,11 @@ def sequence(k: Any) -> Any:
 def feeds(model: Any) -> Any:
     def one(t: Any) -> Any:
         shape = [3, *(7 if d is None else d for d in t.shape[1:])]
-        return rng.integers(0, 11, shape).astype("int32") if "int" in str(t.dtype) else rng.normal(size=shape).astype("float32")
+        return (
+            rng.integers(0, 11, shape).astype("int32")
+            if "int" in str(t.dtype)
+            else rng.normal(size=shape).astype("float32")
+        )
 
     given = model.input
     if isinstance(given, dict):
@@ -103,11 +112,15 @@ def test_same_outputs_and_weight_order(make: Any) -> None:
 @pytest.mark.parametrize("make", MODELS)
 def test_config_goes_both_ways(make: Any) -> None:
     theirs, ours = make(keras), make(kcompile)
-    from_theirs = deserialize_keras_object(json.loads(json.dumps(keras.saving.serialize_keras_object(theirs))))
+    from_theirs = deserialize_keras_object(
+        json.loads(json.dumps(keras.saving.serialize_keras_object(theirs)))
+    )
     from_theirs.set_weights(theirs.get_weights())
     x = feeds(ours)
     agree(from_theirs, theirs, x)
-    from_ours = keras.saving.deserialize_keras_object(json.loads(json.dumps(serialize_keras_object(ours))))
+    from_ours = keras.saving.deserialize_keras_object(
+        json.loads(json.dumps(serialize_keras_object(ours)))
+    )
     from_ours.set_weights(ours.get_weights())
     agree(ours, from_ours, x)
     again = kcompile.models.clone_model(ours)
@@ -121,7 +134,11 @@ def test_config_equals_keras(make: Any) -> None:
 
     def plain(config: Any) -> Any:
         if isinstance(config, dict):
-            return {k: plain(v) for k, v in config.items() if k not in ("compile_config", "build_config", "mask")}
+            return {
+                k: plain(v)
+                for k, v in config.items()
+                if k not in ("compile_config", "build_config", "mask")
+            }
         return [plain(v) for v in config] if isinstance(config, (list, tuple)) else config
 
     theirs = plain(json.loads(json.dumps(keras.saving.serialize_keras_object(make(keras)))))
@@ -175,7 +192,7 @@ def test_sequential_deferred_add_and_pop() -> None:
     m.add(kcompile.layers.Dense(2))
     assert not m.built and m.layers[0].name.startswith("dense")
     with pytest.raises(AttributeError):
-        m.outputs  # noqa: B018
+        m.outputs
     assert m(np.ones((4, 6), "float32")).shape == (4, 2)
     assert m.input_shape == (None, 6) and m.output_shape == (None, 2)
     m.pop()
@@ -183,7 +200,9 @@ def test_sequential_deferred_add_and_pop() -> None:
     m.add(kcompile.layers.Dense(7))
     assert m.output_shape == (None, 7)
     with pytest.warns(UserWarning, match="Input"):
-        legacy = kcompile.Sequential([kcompile.layers.Dense(3, input_shape=(8,)), kcompile.layers.Dense(1)])
+        legacy = kcompile.Sequential(
+            [kcompile.layers.Dense(3, input_shape=(8,)), kcompile.layers.Dense(1)]
+        )
     assert legacy.count_params() == 8 * 3 + 3 + 4
     with pytest.warns(UserWarning):
         assert kcompile.Sequential([kcompile.layers.Dense(3, input_dim=8)]).input_shape == (None, 8)
@@ -214,8 +233,18 @@ def test_refusals() -> None:
 def test_configs_name_only_what_is_known() -> None:
     for config in (
         {"module": "os", "class_name": "system", "config": "true", "registered_name": None},
-        {"module": "builtins", "class_name": "function", "config": "eval", "registered_name": "eval"},
-        {"module": "kcompile.layer", "class_name": "run_eagerly", "config": {}, "registered_name": None},
+        {
+            "module": "builtins",
+            "class_name": "function",
+            "config": "eval",
+            "registered_name": "eval",
+        },
+        {
+            "module": "kcompile.layer",
+            "class_name": "run_eagerly",
+            "config": {},
+            "registered_name": None,
+        },
         {"class_name": "__lambda__", "config": {"value": "x"}},
         {"module": "keras.layers", "class_name": "np", "config": {}, "registered_name": None},
     ):
