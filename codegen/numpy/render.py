@@ -11,9 +11,9 @@ from collections.abc import Sequence
 
 from codegen.loops import Axis, E, Region, Schedule, Store
 from codegen.lower import Acc, For, Init, Let, Put, Stmt, lower, reduced
-from codegen.numpy import contract, movement, pointwise
+from codegen.numpy import contract, indexing, movement, pointwise
 from codegen.numpy.emit import Emitter
-from codegen.numpy.views import Const, Extra, Shaped, Tile, View, aligned, merged
+from codegen.numpy.views import Const, Extra, Shaped, Tile, View, aligned, exact, merged
 
 FLATTEN = ("load", "at", "const")  # views and constants: nothing is computed
 
@@ -129,13 +129,13 @@ class _Renderer:
         if e.op == "at":
             return movement.at(self.em, e, self.known[e.args[0]], axes)
         if e.op == "iota":
-            return movement.iota(self.em, e, axes)
+            return indexing.iota(self.em, e, axes)
         out = self.target(e, axes)
         if any(a.size == 0 for x in e.args for a in x.axes):
             if not any(a.size == 0 for a in axes):  # a sum of nothing
                 unit = 1 if e.op == "red" and e.attr[0] == "prod" else 0
                 value = e.attr[1] if e.op == "spread" else unit
-                em_value = movement.exact(value, e.dtype)
+                em_value = exact(value, e.dtype)
                 if e.op != "concat":
                     self.em.map("{0}.fill({1})", out, [Const(em_value, e.dtype)], axes)
                     return out
@@ -177,7 +177,7 @@ class _Renderer:
         elif e.op == "fold":
             movement.fold(em, e, out, self.solid(e.args[0]), axes)
         elif e.op == "scatter":
-            movement.scatter(em, e, out, args[0], self.solid(e.args[1]), axes)
+            indexing.scatter(em, e, out, args[0], self.solid(e.args[1]), axes)
         elif e.op == "random":
             self.random(e, out, axes)
         elif e.op == "select" and any(isinstance(a, View) and a.slot is out.slot for a in args):

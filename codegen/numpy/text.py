@@ -10,9 +10,8 @@ import math
 import re
 from collections.abc import Sequence
 
-from codegen.numpy.movement import NUMPY_NAMES
 from codegen.numpy.pointwise import UFUNCS
-from codegen.numpy.views import Call, Const, Loop, Operand, Shaped, Slot
+from codegen.numpy.views import NUMPY_NAMES, Call, Const, Loop, Operand, Shaped, Slot
 
 HEAD = '''"""A program made by code generation: build(buffers, tools) returns the function that runs one step."""
 

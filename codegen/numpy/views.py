@@ -15,6 +15,17 @@ import numpy as np
 from codegen.loops import Axis
 from ir.types import NUMPY
 
+NUMPY_NAMES = {
+    "bool": "bool_", "i8": "int8", "i16": "int16", "i32": "int32", "i64": "int64", "u8": "uint8", "u16": "uint16",
+    "u32": "uint32", "u64": "uint64", "f16": "float16", "bf16": "float32", "f32": "float32", "f64": "float64",
+}  # fmt: skip
+
+
+def exact(fill: Any, dtype: str) -> Any:
+    if dtype == "bool":
+        return bool(fill)
+    return float(fill) if dtype.startswith(("f", "b")) else int(fill)
+
 
 class Slot:
     """A stretch of memory with a fixed dtype: a buffer of the program, or scratch.
