@@ -24,9 +24,7 @@ class Reference:
         self.graph = graph
         self.states: list[Array] = [store[r.path] for r in graph.roles[:n]]
         self.data: list[Array] = [aligned(v.shape, NUMPY[v.dtype]) for v in graph.inputs[n:]]
-        self.results: list[Array] = [
-            aligned(v.shape, NUMPY[v.dtype]) for v in graph.outputs[n:]
-        ]
+        self.results: list[Array] = [aligned(v.shape, NUMPY[v.dtype]) for v in graph.outputs[n:]]
 
     def step(self) -> None:
         """One step: new values into the states and results."""
