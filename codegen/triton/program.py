@@ -1,0 +1,287 @@
+"""A fused graph as a Triton program: kernels, their launches, and memory.
+
+The source holds the kernels alone. What is launched is data: each `Kernel.schedule` has "grid" (programs), "args" (buffer
+names, in the order of the kernel's parameters), "warps" and "stages". States are updated in place where nothing can
+still read the old value, and copied at the end where something may. Refuses to hold how a kernel is written.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Any
+
+from codegen.loops import Axis, Buf, E, Group, Region, Schedule, Store, axis_aff, load
+from codegen.program import Buffer, Kernel, Program
+from codegen.regions import region_of
+from codegen.triton.merge import joined, with_hosts
+from codegen.triton.render import render
+from codegen.triton.schedule import programs, schedule, size
+from codegen.triton.spelling import PRELUDE, UNSUPPORTED, Unsupported
+from codegen.triton.split import split
+from ir.graph import Graph, Node, Value
+from ir.types import Type
+
+ALIGN = 64
+
+
+@dataclass(eq=False)
+class Place:
+    """One buffer of the program, and the kernels that touch it first and last."""
+
+    dtype: str
+    shape: tuple[int, ...]
+    role: str
+    path: str = ""
+    first: int = -1
+    last: int = -1
+    offset: int = -1
+    name: str = ""
+
+    @property
+    def nbytes(self) -> int:
+        return int(Type(self.dtype, self.shape).nbytes)
+
+
+@dataclass(eq=False)
+class Launch:
+    """A region with its schedule, and the node it came from."""
+
+    region: Region
+    schedule: Schedule
+    node: Node | None
+    barrier: bool = False
+    places: list[Place] = field(default_factory=list)
+
+
+class _Writer:
+    def __init__(self, graph: Graph):
+        self.graph = graph
+        self.launches: list[Launch] = []
+        self.place_of: dict[Buf, Place] = {}
+        self.buf_of: dict[Value, Buf] = {}
+
+    def buf(self, v: Value, place: Place | None = None) -> Buf:
+        shape = tuple(int(d) for d in v.shape)
+        made = Buf("", shape, v.dtype)
+        self.buf_of[v] = made
+        self.place_of[made] = place or Place(v.dtype, shape, "temp")
+        return made
+
+    def node(self, node: Node) -> None:
+        name = node.op.name
+        if name in ("reshape", "stop_gradient"):
+            self.buf(node.outs[0], self.place_of[self.buf_of[node.inputs[0]]])
+            return
+        if name != "fused":
+            raise Unsupported(f"op {name!r} on the Triton target: {UNSUPPORTED.get(name, 'it has no kernel')}")
+        body: Graph = node.attrs[0]
+        ins = [self.buf_of[v] for v in node.inputs]
+        outs = [self.buf(v) for v in node.outs]
+        region = region_of(body, ins, outs, fold_gradients=False)
+        try:
+            self.add(region, node)
+        except Unsupported as e:
+            ops = ", ".join(dict.fromkeys(n.op.name for n in body.nodes))
+            raise Unsupported(f"the kernel of {ops} ({node.at}): {e}") from e
+
+    def add(self, region: Region, node: Node | None) -> None:
+        if all(0 in s.buf.shape for s in region.stores):
+            return
+        for part in split(region, schedule(region)):
+            for s in part[0].stores:
+                if s.buf not in self.place_of:
+                    self.place_of[s.buf] = Place(s.buf.dtype, s.buf.shape, "temp")
+            self.launches.append(Launch(*part, node))
+
+    def copy(self, pairs: list[tuple[Buf, Buf]]) -> None:
+        """Launch copies: (from, to). Single numbers share a kernel."""
+        singles = [p for p in pairs if size_of(p[0]) == 1]
+        for group in [singles, *([p] for p in pairs if size_of(p[0]) != 1)]:
+            stores = []
+            for source, to in group:
+                axes = [Axis(f"c{k}", n) for k, n in enumerate(to.shape)]
+                same = tuple(axis_aff(a) for a in axes)
+                stores.append(Store(to, same, load(source, same)))
+            if stores:
+                order = tuple(a for s in stores for i in s.idx for a, _ in i.terms)
+                self.add(Region(stores, order), None)
+
+    # -- states -----------------------------------------------------------------------------------
+
+    def settle(self) -> None:
+        """Give next states and results their places; what cannot be in place is copied at the end."""
+        g, n = self.graph, self.graph.n_states
+        maker = {s.buf: (launch, s, k) for k, launch in enumerate(self.launches) for s in launch.region.stores}
+        readers: dict[Place, int] = {}
+        for k, launch in enumerate(self.launches):
+            for b in loads(launch.region):
+                readers[self.place_of[b]] = k
+        late: list[tuple[Buf, Buf]] = []
+        taken: set[Place] = set()
+        results = {self.place_of[self.buf_of[v]] for v in g.outputs[n:]}
+        for old, new in zip(g.inputs[:n], g.outputs[:n], strict=True):
+            if new is old:
+                continue
+            source, target = self.buf_of[new], self.buf_of[old]
+            to, have = self.place_of[target], self.place_of[source]
+            found = maker.get(source)
+            free = found is not None and have.role == "temp" and have not in taken and to not in results
+            if free and found is not None:
+                launch, store, k = found
+                last = readers.get(to, -1)
+                if last < k or (last == k and self.harmless(launch, store, to)):
+                    for b, p in self.place_of.items():
+                        if p is have:
+                            self.place_of[b] = to
+                    taken.add(to)
+                    continue
+            late.append((source, target))
+        held = {self.place_of[t] for _, t in late}
+        for k, (source, target) in enumerate(late):
+            if self.place_of[source] in held:  # another state that will be overwritten
+                aside = Buf("", source.shape, source.dtype)
+                self.place_of[aside] = Place(source.dtype, source.shape, "temp")
+                self.copy([(source, aside)])
+                late[k] = (aside, target)
+        for v in g.outputs[n:]:
+            place = self.place_of[self.buf_of[v]]
+            if place.role == "temp":
+                place.role = "result"
+            elif place in held:
+                aside = Buf("", tuple(v.shape), v.dtype)
+                self.place_of[aside] = Place(v.dtype, aside.shape, "result")
+                self.copy([(self.buf_of[v], aside)])
+                self.buf_of[v] = aside
+        self.copy(late)
+
+    def harmless(self, launch: Launch, store: Store, to: Place) -> bool:
+        """Whether a kernel may overwrite what it reads: only at the same place, by the same program."""
+        if programs(launch.schedule) == 1 and not any(g.role == "loop" and g.axes and
+                                                      launch.schedule.notes["kind"] == "loop" for g in launch.schedule.groups):
+            launch.barrier = True
+            return True
+        own = {a for i in store.idx for a, _ in i.terms}
+        gridded = {a for g in launch.schedule.groups if g.role in ("grid", "split") for a in g.axes}
+        if gridded <= own:
+            return all(
+                repr_of(e.attr[1]) == repr_of(store.idx) and e.attr[2] is None and not e.args
+                for e in launch.region.nodes()
+                if e.op == "load" and self.place_of[e.attr[0]] is to
+            )
+        if store.idx and size_of(store.buf) != 1:
+            return False
+        # a single number that nothing but single numbers depend on: one program's affair
+        return not any(
+            size_of(s.buf) != 1 and to in {self.place_of[b] for b in loads(Region([s]))}
+            for s in launch.region.stores
+        )
+
+    # -- the program ------------------------------------------------------------------------------
+
+    def program(self, key: str) -> Program:
+        g, n = self.graph, self.graph.n_states
+        inputs = []
+        for v, role in zip(g.inputs, g.roles, strict=True):
+            kind = "state" if role.kind == "state" else "data"
+            place = Place(v.dtype, tuple(int(d) for d in v.shape), kind, role.path)
+            self.buf(v, place)
+            inputs.append(place)
+        for node in g.nodes:
+            self.node(node)
+        self.settle()
+        results = [self.place_of[self.buf_of[v]] for v in g.outputs[n:]]
+        for k, launch in enumerate(self.launches):
+            stores = [s.buf for s in launch.region.stores]
+            launch.places = list(dict.fromkeys(self.place_of[b] for b in [*loads(launch.region), *stores]))
+            for p in launch.places:
+                p.first = k if p.first < 0 else p.first
+                p.last = k
+        used = list(dict.fromkeys([*inputs, *results, *(p for x in self.launches for p in x.places)]))
+        for k, p in enumerate(used):
+            p.name = f"b{k}"
+            if p.role == "result":
+                p.last = len(self.launches)
+        arena = plan(used)
+        text = f"import triton\nimport triton.language as tl\n{PRELUDE}"
+        kernels = []
+        for k, launch in enumerate(self.launches):
+            kernel, source = self.kernel(f"k{k}", launch, text.count("\n") + 3)
+            kernels.append(kernel)
+            text += f"\n\n{source}\n"
+        buffers = tuple(Buffer(p.name, p.dtype, p.shape, p.role, p.path, p.offset, p.nbytes) for p in used)
+        return Program(
+            g.name, "triton", text, tuple(kernels), buffers, arena, tuple(p.name for p in inputs[:n]),
+            tuple(p.name for p in inputs[n:]), tuple(p.name for p in results), key,
+        )  # fmt: skip
+
+    def kernel(self, name: str, launch: Launch, first: int) -> tuple[Kernel, str]:
+        bufs = [*loads(launch.region), *(s.buf for s in launch.region.stores)]
+        names = {b: self.place_of[b].name for b in bufs}
+        try:
+            source = render(name, launch.region, launch.schedule, names, barrier=launch.barrier)
+        except Unsupported as e:
+            ops = launch.node.attrs[0].nodes if launch.node is not None else ()
+            raise Unsupported(f"the kernel of {', '.join(dict.fromkeys(n.op.name for n in ops))}: {e}") from e
+        reads = tuple(dict.fromkeys(names[b] for b in loads(launch.region)))
+        writes = tuple(dict.fromkeys(names[s.buf] for s in launch.region.stores))
+        body: Any = launch.node.attrs[0].nodes if launch.node is not None else ()
+        ops = ", ".join(n.op.name for n in body if n.op.name not in ("full", "broadcast")) or "copy"
+        at = tuple(dict.fromkeys(n.at for n in body if n.at))
+        flops = sum(int(n.op.flops(*n.op.args(tuple(v.type for v in n.inputs)), *n.attrs)) for n in body if n.op.flops)
+        moved = sum({self.place_of[b]: self.place_of[b].nbytes for b in bufs}.values())
+        notes: dict[str, Any] = {
+            "kind": launch.schedule.notes["kind"], "grid": programs(launch.schedule),
+            "args": list(dict.fromkeys(names.values())), "warps": launch.schedule.notes["warps"],
+            "stages": launch.schedule.notes.get("stages", 2),
+            "groups": [[g.role, size(g.axes), g.tile] for g in launch.schedule.groups],
+        }  # fmt: skip
+        why = tuple(launch.node.attrs[1]) if launch.node is not None else ()
+        lines = (first, first + source.count("\n"))
+        return Kernel(name, reads, writes, at, ops, flops, moved, why, lines, notes), source
+
+
+def loads(region: Region) -> list[Buf]:
+    """The buffers a region reads, each once."""
+    return list(dict.fromkeys(e.attr[0] for e in region.nodes() if e.op == "load"))
+
+
+def size_of(buf: Buf) -> int:
+    """Elements of a buffer."""
+    n = 1
+    for d in buf.shape:
+        n *= d
+    return n
+
+
+def repr_of(idx: Any) -> list[Any]:
+    """An index in a form that compares."""
+    return [(frozenset(i.terms), i.const) if not isinstance(i, int) else i for i in idx]
+
+
+def plan(places: list[Place]) -> int:
+    """Give temps and results their offsets; those whose lives meet do not overlap. Returns the arena's bytes."""
+    live: list[Place] = []
+    total = 0
+    wanted = [p for p in places if p.role in ("temp", "result") and p.first >= 0]
+    for p in sorted(wanted, key=lambda p: (p.first, -p.nbytes)):
+        live = [q for q in live if q.last >= p.first]
+        at = 0
+        for q in sorted(live, key=lambda q: q.offset):
+            if q.offset - at >= p.nbytes:
+                break
+            at = max(at, -(-(q.offset + q.nbytes) // ALIGN) * ALIGN)
+        p.offset = at
+        live.append(p)
+        total = max(total, at + p.nbytes)
+    for p in places:
+        if p.role == "result" and p.offset < 0:
+            p.offset, total = -(-total // ALIGN) * ALIGN, -(-total // ALIGN) * ALIGN + p.nbytes
+    return -(-total // ALIGN) * ALIGN
+
+
+def triton_program(graph: Graph, key: str) -> Program:
+    """The program of a fused step graph with static extents. Raises Unsupported, naming the op."""
+    return _Writer(with_hosts(joined(graph))).program(key)
+
+
+__all__ = ["triton_program", "E", "Group"]

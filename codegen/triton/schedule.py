@@ -1,0 +1,234 @@
+"""Schedules for Triton: which axes of a region form which dimension of its tiles, and how large.
+
+Each group becomes one dimension of the tiles, in the order of the schedule: "grid" (a block per
+program), "loop" (a block per pass), "tile" (all of it at once), "split" (a stretch per program, walked in blocks).
+A group of tile 1 is no dimension but a scalar. Refuses to hold text.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable, Sequence
+from typing import Any
+
+from codegen.loops import Aff, Axis, E, Group, Region, Schedule
+from codegen.triton.spelling import Unsupported
+
+PERSISTENT = 16384  # elements of a row that one program holds
+WHOLE = 128  # rows or columns of a product that an epilogue may need whole
+MANY = 264  # programs that keep the machine busy
+
+
+def power_of_two(n: int) -> int:
+    """The least power of two that is at least n."""
+    return 1 << max(n - 1, 0).bit_length()
+
+
+def size(axes: Iterable[Axis]) -> int:
+    """Positions along some axes together."""
+    return math.prod(a.size for a in axes)
+
+
+def reduced_over(e: E) -> tuple[Axis, ...]:
+    """The axes of which `e` needs every position."""
+    if e.op in ("red", "dot", "argred", "first", "scatter"):
+        over: tuple[Axis, ...] = e.attr[1]
+        return over
+    return (e.attr[1],) if e.op == "cum" else ()
+
+
+def schedule(region: Region) -> Schedule:
+    """The schedule of a region. Raises Unsupported when there is none."""
+    nodes = region.nodes()
+    for e in nodes:
+        if e.op in ("sort", "argsort"):
+            raise Unsupported(f"op {e.op!r} on the Triton target")
+        moves = e.op in ("at", "spread", "concat", "fold")
+        if moves and not (e.op == "fold" and e.args[0].op == "dot"):
+            if any(a.op in ("dot", "red", "argred", "random") for a in _below(e)):
+                raise Unsupported("what is reduced is read at another place")
+    dots = [e for e in nodes if e.op == "dot"]
+    if len(dots) > 1:
+        raise Unsupported("two products in one kernel")
+    return _product(region, nodes, dots[0]) if dots else _rows(region, nodes)
+
+
+def programs(s: Schedule) -> int:
+    """How many programs a schedule launches."""
+    n = 1
+    for g in s.groups:
+        if g.role == "grid":
+            n *= -(-size(g.axes) // g.tile)
+        elif g.role == "split":
+            n *= int(s.notes["parts"])
+    return n
+
+
+def _needed(region: Region, nodes: Sequence[E]) -> list[Axis]:
+    """The axes that need positions of their own: of stores, and of what is taken whole."""
+    found = {a for s in region.stores for i in s.idx for a, _ in i.terms}
+    for e in nodes:
+        found.update(reduced_over(e))
+    rank = {a: k for k, a in enumerate(region.order)}
+    return sorted((a for a in found if a.size > 1), key=lambda a: rank.get(a, len(rank)))
+
+
+def _signatures(needed: Sequence[Axis], nodes: Sequence[E]) -> dict[frozenset[int], list[Axis]]:
+    """Axes by the sets of axes that are taken whole together."""
+    overs: dict[frozenset[Axis], int] = {}
+    orders: dict[frozenset[Axis], tuple[Axis, ...]] = {}
+    for e in nodes:
+        own = tuple(a for a in reduced_over(e) if a.size > 1)
+        if own and e.op != "dot":
+            overs.setdefault(frozenset(own), len(overs))
+            if e.op in ("argred", "first"):
+                if orders.setdefault(frozenset(own), own) != own:
+                    raise Unsupported("two orders of one set of axes")
+    out: dict[frozenset[int], list[Axis]] = {}
+    for a in needed:
+        out.setdefault(frozenset(k for over, k in overs.items() if a in over), []).append(a)
+    for over, own in orders.items():
+        for group in out.values():
+            if set(group) == over:
+                group[:] = own
+                break
+        else:
+            raise Unsupported("the position of an extreme over axes that are not reduced together")
+    return out
+
+
+def _rows(region: Region, nodes: Sequence[E]) -> Schedule:
+    needed = _needed(region, nodes)
+    groups = _signatures(needed, nodes)
+    free = groups.pop(frozenset(), [])
+    rows = size(free)
+    if not any(set(free) <= {*e.axes, *reduced_over(e)} for e in nodes) and not any(
+        set(free) <= {a for i in s.idx for a, _ in i.terms} for s in region.stores
+    ):
+        raise Unsupported("axes of no one value")
+    if not groups:
+        block = min(1024 if rows >= MANY * 1024 else 256, power_of_two(rows))
+        return Schedule(
+            (Group(tuple(free), "grid", block),), {"kind": "pointwise", "warps": _warps(block)}
+        )
+    dims = list(groups.values())
+    blocks = [power_of_two(size(d)) for d in dims]
+    held = math.prod(blocks)
+    fast = _fastest(nodes)
+    wide = min(32, power_of_two(rows)) if fast in free else 1
+    if held * wide <= PERSISTENT:
+        block = min(power_of_two(rows), max(wide, 2048 // held))
+        while block > max(wide, 1) and -(-rows // block) < MANY:
+            block //= 2
+        made = [Group(tuple(free), "grid", block)] if free else []
+        made += [Group(tuple(d), "tile", b) for d, b in zip(dims, blocks, strict=True)]
+        return Schedule(tuple(made), {"kind": "rows", "warps": _warps(held * block)})
+    large = max(range(len(dims)), key=lambda k: blocks[k])
+    rest = held // blocks[large]
+    whole = {a for e in nodes if e.op in ("argred", "first", "cum") for a in reduced_over(e)}
+    if rest * wide > 2048 or whole & set(dims[large]):
+        raise Unsupported("rows too long to be held whole, by an op that needs them so")
+    block = min(blocks[large], max(32, (2048 if wide == 1 else 4096) // (rest * wide)))
+    made = [Group(tuple(free), "grid", wide)] if free else []
+    made += [
+        Group(tuple(d), "loop" if k == large else "tile", block if k == large else blocks[k])
+        for k, d in enumerate(dims)
+    ]
+    return Schedule(tuple(made), {"kind": "loop", "warps": _warps(block * rest * wide)})
+
+
+def _fastest(nodes: Sequence[E]) -> Axis | None:
+    """The axis along which the largest load is contiguous."""
+    best: tuple[int, Axis | None] = (0, None)
+    for e in nodes:
+        if e.op == "load" and e.attr[1] and isinstance(e.attr[1][-1], Aff):
+            last = [a for a, c in e.attr[1][-1].terms if c == 1]
+            if last and size(e.axes) > best[0]:
+                best = (size(e.axes), last[-1])
+    return best[1]
+
+
+def _warps(elements: int) -> int:
+    return 1 if elements <= 256 else 2 if elements <= 512 else 4 if elements <= 4096 else 8
+
+
+def _product(region: Region, nodes: Sequence[E], dot: E) -> Schedule:
+    x, y = dot.args
+    over = [a for a in dot.attr[1] if a.size > 1]
+    folded = [w for e in nodes if e.op == "fold" and e.args[0] is dot for w in e.attr]
+    moved: dict[Axis, list[Axis]] = {w[1]: [w[0]] for w in folded}  # o -> the axis it comes from
+    over += [w[2] for w in folded if w[2].size > 1]
+    side = []
+    for e in (x, y):
+        side.append({b for a in e.axes for b in moved.get(a, [a]) if b not in over and b.size > 1})
+    needed = _needed(region, nodes)
+    taps = {w[2] for w in folded}
+    needed = [a for a in needed if a not in over and a not in taps]
+    unknown = [a for a in needed if a not in side[0] and a not in side[1]]
+    if unknown:
+        raise Unsupported("axes beside those of the product")
+    if over and set(over) & {a for s in region.stores for i in s.idx for a, _ in i.terms}:
+        raise Unsupported("a store along the summed axes of a product")
+    both = [a for a in needed if a in side[0] and a in side[1]]
+    m = [a for a in needed if a in side[0] and a not in side[1]]
+    n = [a for a in needed if a in side[1] and a not in side[0]]
+    whole = {"b": False, "m": False, "n": False}
+    under = _below(dot)
+    for e in nodes:
+        own = {a for a in reduced_over(e) if a.size > 1}
+        if not own or e is dot:
+            continue
+        if e in under:
+            raise Unsupported("a reduction before a product")
+        for name, axes in (("b", both), ("m", m), ("n", n)):
+            if own & set(axes):
+                if not set(axes) <= own or e.op not in ("red", "argred"):
+                    raise Unsupported("a reduction over some of a product's rows")
+                if e.op == "argred" and list(e.attr[1]) != axes:
+                    raise Unsupported("the position of an extreme in two dimensions")
+                whole[name] = True
+                own -= set(axes)
+        if own:
+            raise Unsupported("a reduction over other axes than a product's")
+    if whole["b"]:
+        raise Unsupported("a reduction over the batch of a product")
+    sizes = {"m": size(m), "n": size(n)}
+    for name in ("m", "n"):
+        if whole[name] and sizes[name] > WHOLE:
+            raise Unsupported("a reduction over many rows of a product")
+    depth, batch = size(over), size(both)
+    block = {k: min(64, max(16, power_of_two(v))) for k, v in sizes.items()}
+    for name in ("m", "n"):
+        if whole[name]:
+            block[name] = max(16, power_of_two(sizes[name]))
+
+    def count() -> int:
+        return batch * math.prod(-(-sizes[k] // block[k]) for k in "mn")
+
+    while count() < MANY:
+        free = [k for k in "mn" if not whole[k] and block[k] > 16 and sizes[k] > block[k] // 2]
+        if not free:
+            break
+        block[max(free, key=lambda k: block[k])] //= 2
+    k_block = min(max(16, power_of_two(depth)), 64 if block["m"] * block["n"] <= 1024 else 32)
+    held = block["m"] * block["n"]
+    made = [Group(tuple(both), "grid", 1)] if both else []
+    made += [
+        Group(tuple(m), "tile" if whole["m"] else "grid", block["m"]),
+        Group(tuple(over), "loop" if depth > k_block else "tile", k_block),
+        Group(tuple(n), "tile" if whole["n"] else "grid", block["n"]),
+    ]
+    notes: dict[str, Any] = {"kind": "product", "warps": 8 if held > 4096 else 4, "stages": 3,
+                             "flops": 2 * sizes["m"] * sizes["n"] * depth * batch}  # fmt: skip
+    return Schedule(tuple(made), notes)
+
+
+def _below(e: E) -> set[E]:
+    seen: set[E] = set()
+    todo = list(e.args)
+    while todo:
+        a = todo.pop()
+        if a not in seen:
+            seen.add(a)
+            todo.extend(a.args)
+    return seen
