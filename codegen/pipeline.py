@@ -11,13 +11,18 @@ import hashlib
 from codegen.numpy.profit import profit as numpy_profit
 from codegen.numpy.program import numpy_program
 from codegen.program import VERSION, Program
+from codegen.triton.profit import profit as triton_profit
+from codegen.triton.program import triton_program
 from ir.graph import Graph
 from ir.key import key
 from ir.ops.fused import fused
 from ir.passes.decompose import decompose
 from ir.passes.fuse import fuse
 
-TARGETS = {"numpy": (numpy_profit, numpy_program)}
+TARGETS = {
+    "numpy": (numpy_profit, numpy_program),
+    "triton": (triton_profit, triton_program),
+}
 
 
 def generate(graph: Graph, target: str = "numpy") -> Program:
