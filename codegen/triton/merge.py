@@ -7,9 +7,7 @@ kernel that runs anyway computes them. Refuses to merge where data would have to
 
 from __future__ import annotations
 
-from codegen.loops import Buf
-from codegen.regions import region_of
-from codegen.triton.profit import pays
+from codegen.triton.profit import pays, region_for
 from codegen.triton.schedule import programs, schedule
 from codegen.triton.spelling import Unsupported
 from ir.graph import Graph, Node, Value
@@ -75,9 +73,7 @@ def _programs(n: Node) -> int:
     """How many programs a kernel launches; 0 where it has no schedule."""
     body: Graph = n.attrs[0]
     try:
-        ins = [Buf("", v.shape, v.dtype) for v in body.inputs]
-        outs = [Buf("", v.shape, v.dtype) for v in body.outputs]
-        return programs(schedule(region_of(body, ins, outs, fold_gradients=False)))
+        return programs(schedule(region_for(body)))
     except (Unsupported, Mismatch):
         return 0
 

@@ -13,6 +13,7 @@ from codegen.loops import Buf, Region
 from codegen.regions import region_of
 from codegen.triton.schedule import MANY, programs, schedule
 from codegen.triton.spelling import UNSUPPORTED, Unsupported
+from codegen.triton.vectors import plain
 from ir.graph import Graph, Node, Value
 from ir.passes.fuse import CLONED, Group
 from ir.spaces import Mismatch
@@ -93,6 +94,13 @@ def through(node: Node) -> list[Value]:
     return found
 
 
+def region_for(body: Graph) -> Region:
+    """The region of a kernel's body, as the target wants it. Raises Mismatch."""
+    ins = [Buf("", v.shape, v.dtype) for v in body.inputs]
+    outs = [Buf("", v.shape, v.dtype) for v in body.outputs]
+    return plain(region_of(body, ins, outs, fold_gradients=False))
+
+
 def region_in(nodes: list[Node]) -> Region:
     """The region of some nodes, every result of the last and every one read nowhere stored."""
     inside = {v for n in nodes for v in n.outs}
@@ -100,12 +108,7 @@ def region_in(nodes: list[Node]) -> Region:
     read = {v for n in nodes for v in n.inputs}
     outs = [v for n in nodes if n.op.name not in CLONED for v in n.outs if v not in read or n is nodes[-1]]
     body = Graph("k", inputs, nodes, outs or list(nodes[-1].outs))
-    return region_of(
-        body,
-        [Buf("", v.shape, v.dtype) for v in inputs],
-        [Buf("", v.shape, v.dtype) for v in body.outputs],
-        fold_gradients=False,
-    )
+    return region_for(body)
 
 
 def extended(node: Node, group: Group) -> int:

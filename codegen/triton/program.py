@@ -18,6 +18,7 @@ from codegen.triton.render import render
 from codegen.triton.schedule import programs, schedule, size
 from codegen.triton.spelling import PRELUDE, UNSUPPORTED, Unsupported
 from codegen.triton.split import split
+from codegen.triton.vectors import plain
 from ir.graph import Graph, Node, Value
 from ir.types import Type
 
@@ -77,7 +78,7 @@ class _Writer:
         body: Graph = node.attrs[0]
         ins = [self.buf_of[v] for v in node.inputs]
         outs = [self.buf(v) for v in node.outs]
-        region = region_of(body, ins, outs, fold_gradients=False)
+        region = plain(region_of(body, ins, outs, fold_gradients=False))
         try:
             self.add(region, node)
         except Unsupported as e:
@@ -145,7 +146,9 @@ class _Writer:
                 late[k] = (aside, target)
         for v in g.outputs[n:]:
             place = self.place_of[self.buf_of[v]]
-            if place.role == "temp":
+            if place.shape != tuple(v.shape):  # another shape of the same memory
+                held = {*held, place}
+            if place.role == "temp" and place not in held:
                 place.role = "result"
             elif place in held:
                 aside = Buf("", tuple(v.shape), v.dtype)
@@ -156,9 +159,10 @@ class _Writer:
 
     def harmless(self, launch: Launch, store: Store, to: Place) -> bool:
         """Whether a kernel may overwrite what it reads: only at the same place, by the same program."""
-        if programs(launch.schedule) == 1 and not any(g.role == "loop" and g.axes and
-                                                      launch.schedule.notes["kind"] == "loop" for g in launch.schedule.groups):
-            launch.barrier = True
+        if launch.schedule.notes["kind"] == "loop":  # it may read in a later loop what it wrote in one
+            return False
+        launch.barrier = True  # threads of one program may hold copies of what they read
+        if programs(launch.schedule) == 1:
             return True
         own = {a for i in store.idx for a, _ in i.terms}
         gridded = {a for g in launch.schedule.groups if g.role in ("grid", "split") for a in g.axes}

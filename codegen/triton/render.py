@@ -299,7 +299,8 @@ class _Printer:
             other = literal(fill if fill is not None else 0, e.dtype)
             full = self.shown(mask.text if mask.text.isidentifier() else f"({mask.text})", mask.dims, dims)
             text = f"tl.load({self.names[buf]}{offset}, mask={full}, other={other})"
-        return Val(self.name(text), dims, e.dtype)
+        found_name = self.recall(("load", text)) or self.keep(("load", text), self.name(text))
+        return Val(found_name, dims, e.dtype)
 
     def offset(self, found: Sequence[tuple[Index, int]], dims: Sequence[int], buf: Buf) -> str:
         wide = ".to(tl.int64)" if _elements(buf) > LARGE else ""
@@ -570,10 +571,11 @@ class _Printer:
         inner = self.home(env, self.groups[k].axes)
         out = []
         for a, dims in zip(e.args, ((m, k), (k, n)), strict=True):
-            v = self.spread_over(self.value(a, inner), dims)
+            own = self.value(a, inner)
+            v = self.spread_over(own, dims)
             if v.dims != dims:
                 raise Unsupported("a product whose operand has other dimensions")
-            out.append(v if a.op == "load" else self.masked(v, [k], 0))
+            out.append(v if a.op == "load" and k in own.dims else self.masked(v, [k], 0))
         return out[0], out[1]
 
     def product(self, e: E, x: Val, y: Val, acc: str = "") -> str:

@@ -10,12 +10,13 @@ from dataclasses import replace
 
 from codegen.loops import Aff, Axis, Buf, E, Group, Region, Schedule, Store, axis_aff, load, union_axes
 from codegen.triton.schedule import MANY, programs, reduced_over, schedule, size
+from codegen.triton.vectors import rebuilt
 
 
 def split(region: Region, made: Schedule) -> list[tuple[Region, Schedule]]:
     """The region and its schedule, or the two that do its work with more programs."""
     found = [k for k, g in enumerate(made.groups) if g.role == "loop"]
-    if made.notes["kind"] != "loop" or len(found) != 1:
+    if made.notes["kind"] not in ("loop", "product") or len(found) != 1:
         return [(region, made)]
     (k,) = found
     group = made.groups[k]
@@ -23,8 +24,11 @@ def split(region: Region, made: Schedule) -> list[tuple[Region, Schedule]]:
     nodes = region.nodes()
     whole = [e for e in nodes if axes & set(reduced_over(e))]
     many = programs(made)
-    parts = min(max(1, MANY // many), -(-n // (group.tile * 2)))
-    if parts < 2 or any(e.op != "red" or not axes >= {a for a in reduced_over(e) if a.size > 1} for e in whole):
+    least = 2 if made.notes["kind"] == "loop" else 16  # blocks for a program that are worth a second kernel
+    parts = min(max(1, MANY // many), n // (group.tile * least))
+    if parts < 2 or any(not _plain(e, axes) for e in whole):
+        return [(region, made)]
+    if any(e.op == "fold" for e in nodes if e.args and e.args[0] in whole):
         return [(region, made)]
     if any(axes & {a for i in s.idx for a, _ in i.terms} for s in region.stores):
         return [(region, made)]
@@ -32,7 +36,8 @@ def split(region: Region, made: Schedule) -> list[tuple[Region, Schedule]]:
         return [(region, made)]
     stretch = -(-n // (parts * group.tile)) * group.tile
     parts = -(-n // stretch)
-    partial, second = [], {}
+    partial: list[Store] = []
+    second: dict[E, E] = {}
     for e in whole:
         own = [a for a in e.axes if a.size > 1]
         buf = Buf("partial", (parts, *(a.size for a in own)), e.dtype)
@@ -40,20 +45,18 @@ def split(region: Region, made: Schedule) -> list[tuple[Region, Schedule]]:
         partial.append(Store(buf, (Aff(), *same), e))
         s = Axis("s", parts)
         read = load(buf, (axis_aff(s), *same))
-        second[e] = E("red", (read,), (e.attr[0], (s,)), e.dtype, union_axes((read,), (s,)))
+        fn = e.attr[0] if e.op == "red" else "sum"
+        second[e] = E("red", (read,), (fn, (s,)), e.dtype, union_axes((read,), (s,)))
     first = Region(partial, region.order)
     groups = tuple(replace(g, role="split") if g is group else g for g in made.groups)
-    known: dict[E, E] = dict(second)
-
-    def again(e: E) -> E:
-        if e not in known:
-            args = tuple(again(a) for a in e.args)
-            known[e] = e if args == e.args else E(e.op, args, e.attr, e.dtype, e.axes)
-        return known[e]
-
-    rest = Region([Store(s.buf, s.idx, again(s.value)) for s in region.stores], region.order)
+    rest = rebuilt(region, second)
     notes = {**made.notes, "kind": "split", "parts": parts, "stretch": stretch}
     return [(first, Schedule(groups, notes)), (rest, schedule(rest))]
+
+
+def _plain(e: E, axes: set[Axis]) -> bool:
+    """Whether a sum can be taken in parts along the looped axes alone."""
+    return e.op in ("red", "dot") and axes >= {a for a in reduced_over(e) if a.size > 1}
 
 
 def _below(e: E) -> set[E]:

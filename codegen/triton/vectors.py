@@ -1,0 +1,62 @@
+"""Regions as the Triton target wants them: products without a matrix in them are sums of products, sums of nothing constants.
+
+A product of vectors (depthwise convolution, an outer product, a batch of one) fills no matrix unit; as a reduction
+it gets the schedules of reductions. Refuses to choose schedules.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from codegen.loops import Axis, E, Region, Store, union_axes
+from codegen.triton.schedule import reduced_over, size
+
+
+def plain(region: Region) -> Region:
+    """The region with such products and sums replaced."""
+    nodes = region.nodes()
+    kept = {e.args[0] for e in nodes if e.op == "fold"}
+    known: dict[E, E] = {}
+    for e in nodes:
+        found = None
+        if e.op in ("red", "dot", "scatter") and any(a.size == 0 for a in reduced_over(e)):
+            unit = 1 if e.op == "red" and e.attr[0] == "prod" else 0
+            found = E("const", (), (unit,), e.dtype, ())
+        elif e.op == "dot" and any(a.size == 0 for x in e.args for a in x.axes if a not in e.axes):
+            found = E("const", (), (0,), e.dtype, ())
+        elif e.op == "dot" and e not in kept and (_thin(e) or e.dtype[0] in "iu"):
+            found = _sum(e, known)
+        if found is not None:
+            known[e] = found
+    return rebuilt(region, known) if known else region
+
+
+def rebuilt(region: Region, known: Mapping[E, E]) -> Region:
+    """The region with some expressions replaced."""
+    done: dict[E, E] = dict(known)
+    for e in region.nodes():
+        if e not in done:
+            args = tuple(done[a] for a in e.args)
+            done[e] = e if args == e.args else E(e.op, args, e.attr, e.dtype, e.axes)
+    stores = [Store(s.buf, s.idx, done[s.value]) for s in region.stores]
+    return Region(stores, region.order)
+
+
+def _thin(e: E) -> bool:
+    x, y = e.args
+    over: tuple[Axis, ...] = e.attr[1]
+    rows = [a for a in x.axes if a not in y.axes and a not in over]
+    cols = [a for a in y.axes if a not in x.axes and a not in over]
+    return size(over) == 1 or size(rows) == 1 or size(cols) == 1
+
+
+def _sum(e: E, known: Mapping[E, E]) -> E:
+    over: tuple[Axis, ...] = tuple(a for a in e.attr[1] if a.size > 1)
+    args = [known.get(a, a) for a in e.args]
+    wide = "f32" if e.dtype in ("f16", "bf16") else e.dtype
+    if wide != e.dtype:
+        args = [E("cast", (a,), (wide,), wide, a.axes) for a in args]
+    out = E("mul", tuple(args), (), wide, union_axes(args))
+    if over:
+        out = E("red", (out,), ("sum", over), wide, union_axes((out,), over))
+    return out if wide == e.dtype else E("cast", (out,), (e.dtype,), e.dtype, out.axes)
