@@ -7,8 +7,7 @@ kernel that runs anyway computes them. Refuses to merge where data would have to
 
 from __future__ import annotations
 
-from codegen.triton.profit import pays, region_for
-from codegen.triton.schedule import programs, schedule
+from codegen.triton.profit import launched, pays, region_for
 from codegen.triton.spelling import Unsupported
 from ir.graph import Graph, Node, Value
 from ir.ops.fused import fused
@@ -73,7 +72,7 @@ def _programs(n: Node) -> int:
     """How many programs a kernel launches; 0 where it has no schedule."""
     body: Graph = n.attrs[0]
     try:
-        return programs(schedule(region_for(body)))
+        return launched(region_for(body))
     except (Unsupported, Mismatch):
         return 0
 

@@ -13,6 +13,7 @@ from codegen.loops import Buf, Region
 from codegen.regions import region_of
 from codegen.triton.schedule import MANY, programs, schedule
 from codegen.triton.spelling import UNSUPPORTED, Unsupported
+from codegen.triton.split import split
 from codegen.triton.vectors import plain
 from ir.graph import Graph, Node, Value
 from ir.passes.fuse import CLONED, Group
@@ -101,6 +102,11 @@ def region_for(body: Graph) -> Region:
     return plain(region_of(body, ins, outs, fold_gradients=False))
 
 
+def launched(region: Region) -> int:
+    """Programs that do the work of a region, a split counted. Raises Unsupported."""
+    return programs(split(region, schedule(region))[0][1])
+
+
 def region_in(nodes: list[Node]) -> Region:
     """The region of some nodes, every result of the last and every one read nowhere stored."""
     inside = {v for n in nodes for v in n.outs}
@@ -131,12 +137,12 @@ def extended(node: Node, group: Group) -> int:
         nodes.append(made)
 
     copy(node)
-    return programs(schedule(region_in(nodes)))
+    return launched(region_in(nodes))
 
 
 def spread(group: Group) -> int:
     """Programs of the group as it is."""
     try:
-        return programs(schedule(region_in(list(group.nodes))))
+        return launched(region_in(list(group.nodes)))
     except (Unsupported, Mismatch):
         return 0

@@ -10,10 +10,12 @@ from collections.abc import Mapping
 
 from codegen.loops import Axis, E, Region, Store, union_axes
 from codegen.triton.schedule import reduced_over, size
+from codegen.triton.unify import unified
 
 
 def plain(region: Region) -> Region:
-    """The region with such products and sums replaced."""
+    """The region with such products and sums replaced, and its axes unified."""
+    region = unified(region)
     nodes = region.nodes()
     kept = {e.args[0] for e in nodes if e.op == "fold"}
     known: dict[E, E] = {}

@@ -1,0 +1,192 @@
+"""Each kind of kernel and each class of schedule, in the interpreter, over extents that do not divide the tiles."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+import pytest
+
+import ir.ops as ops
+from codegen.pipeline import generate
+from codegen.program import Program
+from ir.graph import Graph, Value, graph_of
+from ir.interpret import interpret
+from ir.types import type_of
+
+pytest.importorskip("triton")
+pytest.importorskip("torch")
+
+from runtime.triton_program import TritonProgram
+
+SIZES = (1, 2, 3, 7, 16, 17, 31, 33, 63, 65, 127, 129)
+Array = np.ndarray[Any, Any]
+
+
+def made(build: Callable[..., Any], *arrays: Array) -> tuple[Graph, Program]:
+    values = [Value(type_of(a), None, 0, f"x{k}") for k, a in enumerate(arrays)]
+    result = build(*values)
+    outs = list(result) if isinstance(result, tuple) else [result]
+    graph = graph_of("case", values, outs)
+    return graph, generate(graph, "triton")
+
+
+def check(build: Callable[..., Any], *arrays: Array, tol: float = 2e-5) -> Program:
+    """Run what `build` makes on both sides, compare, return the program."""
+    graph, program = made(build, *arrays)
+    expected = interpret(graph, list(arrays))
+    found = TritonProgram(program, {}).run(*arrays)
+    for a, b in zip(found, expected, strict=True):
+        scale = max(1.0, float(np.abs(b.astype("f8")).max(initial=0)))
+        np.testing.assert_allclose(a, b, rtol=tol, atol=tol * scale)
+    return program
+
+
+def kinds(p: Program) -> list[str]:
+    return [str(k.schedule["kind"]) for k in p.kernels]
+
+
+def normal(*shape: int) -> Array:
+    return np.random.default_rng(sum(shape)).standard_normal(shape).astype("f4")
+
+
+def wide(v: Value, like: Value, *axes: int) -> Value:
+    out: Value = ops.broadcast(v, shape=like.shape, axes=axes)
+    return out
+
+
+@pytest.mark.parametrize("n", SIZES)
+def test_pointwise_with_several_results(n: int) -> None:
+    def build(x: Value, y: Value) -> tuple[Value, ...]:
+        s = ops.tanh(ops.add(x, wide(y, x, 1)))
+        return s, ops.gt(s, x), ops.sigmoid(s)
+
+    assert kinds(check(build, normal(n, 5), normal(5))) == ["pointwise"]
+
+
+@pytest.mark.parametrize("n", SIZES[1:])
+def test_a_softmax_is_one_kernel_with_rows_held(n: int) -> None:
+    def build(x: Value) -> tuple[Value, ...]:
+        return ops.softmax(x, axis=1), ops.argmax(x, axis=1)
+
+    assert len(check(build, normal(3, n)).kernels) == 1
+
+
+@pytest.mark.parametrize("n", SIZES)
+def test_columns_are_summed_in_coalesced_rows(n: int) -> None:
+    assert len(check(lambda x: ops.reduce_sum(x, axes=(0,)), normal(n, 33)).kernels) == 1
+
+
+def test_long_rows_are_walked() -> None:
+    p = check(lambda x: ops.softmax(x, axis=1), normal(3, 20000))
+    assert kinds(p) == ["loop"]
+
+
+@pytest.mark.parametrize("n", [40000, 70001])
+def test_a_long_sum_is_split_and_the_same_every_time(n: int) -> None:
+    x = normal(n)
+    build = lambda v: (ops.reduce_sum(ops.mul(v, v), axes=(0,)), ops.reduce_max(v, axes=(0,)))
+    p = check(build, x)
+    assert kinds(p).count("split") == len(p.kernels) // 2
+    one, two = (TritonProgram(p, {}).run(x)[0] for _ in range(2))
+    assert one.tobytes() == two.tobytes()
+
+
+@pytest.mark.parametrize("n", SIZES)
+@pytest.mark.parametrize("spec", ["mk,kn->mn", "km,kn->mn", "mk,nk->nm"])
+def test_products_of_ragged_sizes(n: int, spec: str) -> None:
+    size = {"m": n, "k": 33, "n": 17}
+    left, right = spec.split("->")[0].split(",")
+    x, y = normal(*(size[c] for c in left)), normal(*(size[c] for c in right))
+
+    def build(a: Value, b: Value) -> Value:
+        z = ops.contract(a, b, spec=spec)
+        return ops.maximum(z, ops.full(value=0.0, shape=z.shape, dtype="f32"))
+
+    assert len(check(build, x, y).kernels) == 1
+
+
+@pytest.mark.parametrize("k", SIZES)
+def test_products_of_ragged_depth(k: int) -> None:
+    check(lambda a, b: ops.contract(a, b, spec="mk,kn->mn"), normal(18, k), normal(k, 20))
+
+
+@pytest.mark.parametrize("b", [1, 3])
+def test_batched_products(b: int) -> None:
+    check(lambda a, c: ops.contract(a, c, spec="bmk,bnk->bmn"), normal(b, 17, 5), normal(b, 18, 5))
+
+
+def test_a_long_product_is_split() -> None:
+    p = check(
+        lambda a, b: ops.tanh(ops.contract(a, b, spec="km,kn->mn")), normal(4000, 9), normal(4000, 4)
+    )
+    assert kinds(p)[0] == "split"
+
+
+def test_an_epilogue_of_bias_activation_and_column_sums() -> None:
+    def build(a: Value, b: Value, c: Value) -> tuple[Value, ...]:
+        z = ops.contract(a, b, spec="mk,kn->mn")
+        y = ops.maximum(ops.add(z, wide(c, z, 1)), ops.full(value=0.0, shape=z.shape, dtype="f32"))
+        return y, ops.reduce_sum(y, axes=(0,))
+
+    assert len(check(build, normal(31, 40), normal(40, 50), normal(50)).kernels) == 1
+
+
+def test_softmax_cross_entropy_and_its_gradient_are_one_kernel() -> None:
+    labels = np.random.default_rng(0).integers(0, 10, 31).astype("i4")
+
+    def build(a: Value, b: Value, y: Value) -> tuple[Value, ...]:
+        z = ops.contract(a, b, spec="mk,kn->mn")
+        p = ops.softmax(z, axis=1)
+        hot = ops.eq(ops.iota(shape=z.shape, axis=1, dtype="i32"), wide(y, z, 0))
+        one, zero = (ops.full(value=v, shape=z.shape, dtype="f32") for v in (1.0, 0.0))
+        loss = ops.reduce_sum(ops.select(hot, ops.log(p), zero), axes=(0, 1))
+        return loss, ops.sub(p, ops.select(hot, one, zero))
+
+    assert len(check(build, normal(31, 20), normal(20, 10), labels).kernels) == 1
+
+
+@pytest.mark.parametrize(("stride", "dilation", "low"), [(1, 1, 0), (1, 1, 1), (2, 1, 1), (3, 1, 0), (1, 2, 2)])
+def test_convolution_and_both_gradients(stride: int, dilation: int, low: int) -> None:
+    n, size, taps, c, f = 2, 9, 3, 5, 18
+    out = (size + 2 * low - dilation * (taps - 1) - 1) // stride + 1
+    windows = (("i", "h", "a", stride, dilation, low), ("j", "w", "b", stride, dilation, low))
+    x, w, y = normal(n, size, size, c), normal(taps, taps, c, f), normal(n, out, out, f)
+    check(lambda p, q: ops.contract(p, q, spec="nijc,abcf->nhwf", windows=windows, out=(out, out)), x, w)
+    check(lambda p, q: ops.contract(p, q, spec="nhwf,abcf->nijc", windows=windows, out=(size, size)), y, w)
+    check(lambda p, q: ops.contract(p, q, spec="nijc,nhwf->abcf", windows=windows, out=(taps, taps)), x, y)
+
+
+def test_convolutions_in_one_and_three_dimensions_and_by_channel() -> None:
+    one = (("i", "h", "a", 1, 1, 1),)
+    check(lambda p, q: ops.contract(p, q, spec="nic,acf->nhf", windows=one, out=(9,)), normal(2, 9, 4), normal(3, 4, 6))
+    three = tuple((i, o, t, 1, 1, 0) for i, o, t in ("iha", "jwb", "kvd"))
+    check(
+        lambda p, q: ops.contract(p, q, spec="nijkc,abdcf->nhwvf", windows=three, out=(3, 3, 3)),
+        normal(1, 4, 4, 4, 3), normal(2, 2, 2, 3, 4),
+    )  # fmt: skip
+    two = (("i", "h", "a", 2, 1, 0), ("j", "w", "b", 2, 1, 0))
+    x, w, y = normal(2, 7, 7, 6), normal(3, 3, 6), normal(2, 3, 3, 6)
+    check(lambda p, q: ops.contract(p, q, spec="nijc,abc->nhwc", windows=two, out=(3, 3)), x, w)
+    check(lambda p, q: ops.contract(p, q, spec="nhwc,abc->nijc", windows=two, out=(7, 7)), y, w)
+    check(lambda p, q: ops.contract(p, q, spec="nijc,nhwc->abc", windows=two, out=(3, 3)), x, y)
+
+
+def test_random_numbers_are_those_of_the_numpy_target() -> None:
+    seed, step = np.array(7, "u4"), np.array(9, "u4")
+    build = lambda s, t: ops.random_uniform(s, t, stream=3, shape=(33, 7))
+    graph, program = made(build, seed, step)
+    found = TritonProgram(program, {}).run(seed, step)[0]
+    assert found.tobytes() == interpret(graph, [seed, step])[0].tobytes()
+
+
+def test_an_embedding_and_its_gradient() -> None:
+    idx = np.random.default_rng(1).integers(0, 9, (4, 5)).astype("i4")
+    check(lambda t, i: ops.gather(t, i, axis=0), normal(9, 17), idx)
+    check(lambda i, u: ops.scatter_add(i, u, axis=0, extent=9), idx, normal(4, 5, 17))
+
+
+def test_what_is_unsupported_is_named() -> None:
+    with pytest.raises(ValueError, match="sort"):
+        made(lambda x: ops.sort(x, axis=0), normal(5))
