@@ -137,12 +137,12 @@ def extended(node: Node, group: Group) -> int:
         nodes.append(made)
 
     copy(node)
-    return launched(region_in(nodes))
+    return programs(schedule(region_in(nodes)))
 
 
 def spread(group: Group) -> int:
     """Programs of the group as it is."""
     try:
-        return launched(region_in(list(group.nodes)))
+        return programs(schedule(region_in(list(group.nodes))))
     except (Unsupported, Mismatch):
         return 0

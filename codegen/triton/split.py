@@ -26,6 +26,8 @@ def split(region: Region, made: Schedule) -> list[tuple[Region, Schedule]]:
     many = programs(made)
     least = 2 if made.notes["kind"] == "loop" else 16  # blocks for a program that are worth a second kernel
     parts = min(max(1, MANY // many), n // (group.tile * least))
+    if made.notes["kind"] == "product" and many * 4 > MANY:
+        return [(region, made)]
     if parts < 2 or any(not _plain(e, axes) for e in whole):
         return [(region, made)]
     if any(e.op == "fold" for e in nodes if e.args and e.args[0] in whole):
