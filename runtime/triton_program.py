@@ -55,7 +55,9 @@ class TritonProgram:
         if b.role == "state":
             value = np.array(states[b.path], NUMPY[b.dtype], order="C")
             if value.shape != b.shape:
-                raise ValueError(f"state {b.path!r} has shape {value.shape}; the program has {b.shape}")
+                raise ValueError(
+                    f"state {b.path!r} has shape {value.shape}; the program has {b.shape}"
+                )
             return torch.from_numpy(value).to(dtype).to(self.device)
         count = b.nbytes
         return self._arena[b.offset : b.offset + count].view(dtype).view(b.shape)
@@ -77,11 +79,15 @@ class TritonProgram:
         import torch
 
         if len(data) != len(self.data):
-            raise ValueError(f"program {self.program.name!r} takes {len(self.data)} arrays, not {len(data)}")
+            raise ValueError(
+                f"program {self.program.name!r} takes {len(self.data)} arrays, not {len(data)}"
+            )
         for t, given in zip(self.data, data, strict=True):
             value = torch.from_numpy(np.array(given, order="C"))
             if tuple(value.shape) != tuple(t.shape):
-                raise ValueError(f"data has shape {tuple(value.shape)}, the program {tuple(t.shape)}")
+                raise ValueError(
+                    f"data has shape {tuple(value.shape)}, the program {tuple(t.shape)}"
+                )
             t.copy_(value)
 
 
@@ -106,7 +112,11 @@ def functions(program: Program) -> dict[str, Any]:
 
 def _launch(kernel: Any, args: Sequence[Any], schedule: Mapping[str, Any]) -> Callable[[], None]:
     grid = (int(schedule["grid"]),)
-    options = {"num_warps": schedule["warps"], "num_stages": schedule["stages"], "enable_fp_fusion": True}
+    options = {
+        "num_warps": schedule["warps"],
+        "num_stages": schedule["stages"],
+        "enable_fp_fusion": True,
+    }
 
     def launch() -> None:
         kernel[grid](*args, **options)

@@ -50,12 +50,18 @@ def report(program: Program, target: str = "sm_90") -> list[Usage]:
         args = k.schedule["args"]
         signature = {name: POINTERS[types[name].dtype] for name in args}
         attrs = {(i,): [["tt.divisibility", 16]] for i in range(len(args))}
-        options = {"num_warps": k.schedule["warps"], "num_stages": k.schedule["stages"], "enable_fp_fusion": True}
+        options = {
+            "num_warps": k.schedule["warps"],
+            "num_stages": k.schedule["stages"],
+            "enable_fp_fusion": True,
+        }
         made = build(ASTSource(fn, signature, {}, attrs), target=gpu, options=options)
         text = str(made.asm.get("amdgcn" if amd else "ptx", ""))
         matrix = bool(re.search(r"v_mfma" if amd else r"\bwgmma\.|\bmma\.sync", text))
         registers, stack = (-1, -1) if amd else _resources(made.asm["cubin"])
-        out.append(Usage(k.name, registers, stack, int(made.metadata.shared), k.schedule["warps"], matrix))
+        out.append(
+            Usage(k.name, registers, stack, int(made.metadata.shared), k.schedule["warps"], matrix)
+        )
     return out
 
 
@@ -67,7 +73,9 @@ def _resources(cubin: bytes) -> tuple[int, int]:
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / "kernel.cubin"
         path.write_bytes(cubin)
-        done: Any = subprocess.run([tool, "-res-usage", path], capture_output=True, text=True, check=True)
+        done: Any = subprocess.run(
+            [tool, "-res-usage", path], capture_output=True, text=True, check=True
+        )
     found = re.search(r"REG:(\d+) STACK:(\d+)", done.stdout + done.stderr)
     if found is None:
         raise ValueError(f"no resource usage in: {done.stdout[:200]!r}")

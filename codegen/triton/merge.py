@@ -101,9 +101,7 @@ def _one(graph: Graph) -> Graph | None:
             (j for j, n in enumerate(nodes) if n is not node and written & set(n.inputs)),
             default=-1,
         )
-        hosts = [
-            j for j in range(max(after, quiet) + 1, before) if j != k and nodes[j].op is fused
-        ]
+        hosts = [j for j in range(max(after, quiet) + 1, before) if j != k and nodes[j].op is fused]
         if hosts:
             a = nodes[min(hosts, key=lambda j: (abs(j - k), j))]
             both, made = _merged(a, node, {*a.outs, *node.outs})
@@ -128,7 +126,9 @@ def _merged(a: Node, b: Node, wanted: set[Value]) -> tuple[Node, list[Value]]:
             else:
                 env[v] = given.setdefault(outer, Value(v.type, None, 0, v.name))
         for n in body.nodes:
-            copy = Node(n.op, tuple(env[v] for v in n.inputs), n.attrs, [v.type for v in n.outs], n.at)
+            copy = Node(
+                n.op, tuple(env[v] for v in n.inputs), n.attrs, [v.type for v in n.outs], n.at
+            )
             for old, new in zip(n.outs, copy.outs, strict=True):
                 new.name = old.name
                 env[old] = new

@@ -112,7 +112,13 @@ def region_in(nodes: list[Node]) -> Region:
     inside = {v for n in nodes for v in n.outs}
     inputs = list(dict.fromkeys(v for n in nodes for v in n.inputs if v not in inside))
     read = {v for n in nodes for v in n.inputs}
-    outs = [v for n in nodes if n.op.name not in CLONED for v in n.outs if v not in read or n is nodes[-1]]
+    outs = [
+        v
+        for n in nodes
+        if n.op.name not in CLONED
+        for v in n.outs
+        if v not in read or n is nodes[-1]
+    ]
     body = Graph("k", inputs, nodes, outs or list(nodes[-1].outs))
     return region_for(body)
 

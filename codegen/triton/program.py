@@ -74,7 +74,9 @@ class _Writer:
             self.buf(node.outs[0], self.place_of[self.buf_of[node.inputs[0]]])
             return
         if name != "fused":
-            raise Unsupported(f"op {name!r} on the Triton target: {UNSUPPORTED.get(name, 'it has no kernel')}")
+            raise Unsupported(
+                f"op {name!r} on the Triton target: {UNSUPPORTED.get(name, 'it has no kernel')}"
+            )
         body: Graph = node.attrs[0]
         ins = [self.buf_of[v] for v in node.inputs]
         outs = [self.buf(v) for v in node.outs]
@@ -112,7 +114,11 @@ class _Writer:
     def settle(self) -> None:
         """Give next states and results their places; what cannot be in place is copied at the end."""
         g, n = self.graph, self.graph.n_states
-        maker = {s.buf: (launch, s, k) for k, launch in enumerate(self.launches) for s in launch.region.stores}
+        maker = {
+            s.buf: (launch, s, k)
+            for k, launch in enumerate(self.launches)
+            for s in launch.region.stores
+        }
         readers: dict[Place, int] = {}
         for k, launch in enumerate(self.launches):
             for b in loads(launch.region):
@@ -126,7 +132,12 @@ class _Writer:
             source, target = self.buf_of[new], self.buf_of[old]
             to, have = self.place_of[target], self.place_of[source]
             found = maker.get(source)
-            free = found is not None and have.role == "temp" and have not in taken and to not in results
+            free = (
+                found is not None
+                and have.role == "temp"
+                and have not in taken
+                and to not in results
+            )
             if free and found is not None:
                 launch, store, k = found
                 last = readers.get(to, -1)
@@ -159,7 +170,9 @@ class _Writer:
 
     def harmless(self, launch: Launch, store: Store, to: Place) -> bool:
         """Whether a kernel may overwrite what it reads: only at the same place, by the same program."""
-        if launch.schedule.notes["kind"] == "loop":  # it may read in a later loop what it wrote in one
+        if (
+            launch.schedule.notes["kind"] == "loop"
+        ):  # it may read in a later loop what it wrote in one
             return False
         launch.barrier = True  # threads of one program may hold copies of what they read
         if programs(launch.schedule) == 1:
@@ -196,11 +209,15 @@ class _Writer:
         results = [self.place_of[self.buf_of[v]] for v in g.outputs[n:]]
         for k, launch in enumerate(self.launches):
             stores = [s.buf for s in launch.region.stores]
-            launch.places = list(dict.fromkeys(self.place_of[b] for b in [*loads(launch.region), *stores]))
+            launch.places = list(
+                dict.fromkeys(self.place_of[b] for b in [*loads(launch.region), *stores])
+            )
             for p in launch.places:
                 p.first = k if p.first < 0 else p.first
                 p.last = k
-        used = list(dict.fromkeys([*inputs, *results, *(p for x in self.launches for p in x.places)]))
+        used = list(
+            dict.fromkeys([*inputs, *results, *(p for x in self.launches for p in x.places)])
+        )
         for k, p in enumerate(used):
             p.name = f"b{k}"
             if p.role == "result":
@@ -212,7 +229,9 @@ class _Writer:
             kernel, source = self.kernel(f"k{k}", launch, text.count("\n") + 3)
             kernels.append(kernel)
             text += f"\n\n{source}\n"
-        buffers = tuple(Buffer(p.name, p.dtype, p.shape, p.role, p.path, p.offset, p.nbytes) for p in used)
+        buffers = tuple(
+            Buffer(p.name, p.dtype, p.shape, p.role, p.path, p.offset, p.nbytes) for p in used
+        )
         return Program(
             g.name, "triton", text, tuple(kernels), buffers, arena, tuple(p.name for p in inputs[:n]),
             tuple(p.name for p in inputs[n:]), tuple(p.name for p in results), key,
@@ -225,13 +244,19 @@ class _Writer:
             source = render(name, launch.region, launch.schedule, names, barrier=launch.barrier)
         except Unsupported as e:
             ops = launch.node.attrs[0].nodes if launch.node is not None else ()
-            raise Unsupported(f"the kernel of {', '.join(dict.fromkeys(n.op.name for n in ops))}: {e}") from e
+            raise Unsupported(
+                f"the kernel of {', '.join(dict.fromkeys(n.op.name for n in ops))}: {e}"
+            ) from e
         reads = tuple(dict.fromkeys(names[b] for b in loads(launch.region)))
         writes = tuple(dict.fromkeys(names[s.buf] for s in launch.region.stores))
         body: Any = launch.node.attrs[0].nodes if launch.node is not None else ()
         ops = ", ".join(n.op.name for n in body if n.op.name not in ("full", "broadcast")) or "copy"
         at = tuple(dict.fromkeys(n.at for n in body if n.at))
-        flops = sum(int(n.op.flops(*n.op.args(tuple(v.type for v in n.inputs)), *n.attrs)) for n in body if n.op.flops)
+        flops = sum(
+            int(n.op.flops(*n.op.args(tuple(v.type for v in n.inputs)), *n.attrs))
+            for n in body
+            if n.op.flops
+        )
         moved = sum({self.place_of[b]: self.place_of[b].nbytes for b in bufs}.values())
         notes: dict[str, Any] = {
             "kind": launch.schedule.notes["kind"], "grid": programs(launch.schedule),

@@ -193,7 +193,10 @@ class _Printer:
     def within(self, i: Index, extent: int) -> list[Val]:
         """Conditions for an index to be inside an extent, as far as they are not sure."""
         out = []
-        for sure, test in ((i.low >= 0, f"{i.text} >= 0"), (i.high < extent, f"{i.text} < {extent}")):
+        for sure, test in (
+            (i.low >= 0, f"{i.text} >= 0"),
+            (i.high < extent, f"{i.text} < {extent}"),
+        ):
             if not sure:
                 key = ("test", test)
                 text = self.recall(key) or self.keep(key, self.name(test, "m"))
@@ -220,8 +223,10 @@ class _Printer:
 
     def pending(self, e: E) -> bool:
         looped = {a for g in self.groups if g.role in ("loop", "split") for a in g.axes}
-        return bool(looped & set(self.over(e))) and self.recall(("done", e)) is None and (
-            not any(a in self.env for a in looped & set(self.over(e)))
+        return (
+            bool(looped & set(self.over(e)))
+            and self.recall(("done", e)) is None
+            and (not any(a in self.env for a in looped & set(self.over(e))))
         )
 
     def over(self, e: E) -> tuple[Axis, ...]:
@@ -256,8 +261,16 @@ class _Printer:
             return Val(self.name(text), (), e.dtype)
         texts = []
         for a in args:
-            typed = a.const and (plain or e.op in ("select", "maximum", "minimum") or a.dtype in ("f64", "u32", "u64", "i64"))
-            text = f"tl.full((), {a.text}, {DTYPES[a.dtype]})" if typed else self.shown(a.text, a.dims, dims)
+            typed = a.const and (
+                plain
+                or e.op in ("select", "maximum", "minimum")
+                or a.dtype in ("f64", "u32", "u64", "i64")
+            )
+            text = (
+                f"tl.full((), {a.text}, {DTYPES[a.dtype]})"
+                if typed
+                else self.shown(a.text, a.dims, dims)
+            )
             texts.append(text if not a.const or typed or not text.startswith("-") else f"({text})")
         computed = "f32" if half and e.dtype in ("f16", "bf16") else e.dtype
         made = Val(self.name(spell(e.op, texts, computed, e.attr)), dims, computed)
@@ -270,7 +283,12 @@ class _Printer:
             if dtype[0] in "iu" and v.text not in ("True", "False"):
                 return Val(str(int(float(v.text))), (), dtype, True)
             if dtype[0] in "fb" and dtype != "bool":
-                return Val(repr(float(v.text == "True" or (v.text != "False" and float(v.text)))), (), dtype, True)
+                return Val(
+                    repr(float(v.text == "True" or (v.text != "False" and float(v.text)))),
+                    (),
+                    dtype,
+                    True,
+                )
             return Val(f"tl.full((), {v.text}, {DTYPES[v.dtype]}).to({DTYPES[dtype]})", (), dtype)
         text = f"({v.text} != 0)" if dtype == "bool" else f"{v.text}.to({DTYPES[dtype]})"
         return Val(self.name(text), v.dims, dtype)
@@ -288,16 +306,24 @@ class _Printer:
                     found.append((at, step))
             else:
                 v = self.value(e.args[i], env)
-                clipped = f"tl.minimum(tl.maximum({v.text}, 0), {n - 1})" if not v.dtype.startswith("u") else f"tl.minimum({v.text}, {n - 1})"
+                clipped = (
+                    f"tl.minimum(tl.maximum({v.text}, 0), {n - 1})"
+                    if not v.dtype.startswith("u")
+                    else f"tl.minimum({v.text}, {n - 1})"
+                )
                 found.append((Index(self.name(clipped, "a"), v.dims, 0, n - 1), step))
-        dims = tuple(sorted({d for i, _ in found for d in i.dims} | {d for c in conditions for d in c.dims}))
+        dims = tuple(
+            sorted({d for i, _ in found for d in i.dims} | {d for c in conditions for d in c.dims})
+        )
         offset = self.offset(found, dims, buf)
         mask = self.joined([*self.tails(dims), *conditions])
         if mask is None:
             text = f"tl.load({self.names[buf]}{offset})"
         else:
             other = literal(fill if fill is not None else 0, e.dtype)
-            full = self.shown(mask.text if mask.text.isidentifier() else f"({mask.text})", mask.dims, dims)
+            full = self.shown(
+                mask.text if mask.text.isidentifier() else f"({mask.text})", mask.dims, dims
+            )
             text = f"tl.load({self.names[buf]}{offset}, mask={full}, other={other})"
         found_name = self.recall(("load", text)) or self.keep(("load", text), self.name(text))
         return Val(found_name, dims, e.dtype)
@@ -327,7 +353,13 @@ class _Printer:
             i = self.form(f, env)
             tests = self.within(i, a.size)
             conditions += [*tests, *i.guards]
-            inner[a] = Index(i.text, i.dims, max(i.low, 0), min(i.high, a.size - 1), tuple(dict.fromkeys([*i.guards, *tests])))
+            inner[a] = Index(
+                i.text,
+                i.dims,
+                max(i.low, 0),
+                min(i.high, a.size - 1),
+                tuple(dict.fromkeys([*i.guards, *tests])),
+            )
         return self.filled(self.value(e.args[0], inner), conditions, fill)
 
     def filled(self, v: Val, conditions: Sequence[Val], fill: Any) -> Val:
@@ -336,21 +368,38 @@ class _Printer:
         if test is None or fill is None:
             return v
         dims = tuple(sorted({*v.dims, *test.dims}))
-        shown = self.shown(test.text if test.text.isidentifier() else f"({test.text})", test.dims, dims)
+        shown = self.shown(
+            test.text if test.text.isidentifier() else f"({test.text})", test.dims, dims
+        )
         text = v.text if not v.const else f"tl.full((), {v.text}, {DTYPES[v.dtype]})"
         other = f"tl.full((), {literal(fill, v.dtype)}, {DTYPES[v.dtype]})"
-        return Val(self.name(f"tl.where({shown}, {self.shown(text, v.dims, dims)}, {other})"), dims, v.dtype)
+        return Val(
+            self.name(f"tl.where({shown}, {self.shown(text, v.dims, dims)}, {other})"),
+            dims,
+            v.dtype,
+        )
 
     def divided(self, i: Index, step: int, extent: int) -> Index:
         """i / step as a position of an axis, where it is one."""
         if step == 1:
             tests = self.within(i, extent)
-            return Index(i.text, i.dims, max(i.low, 0), min(i.high, extent - 1), tuple(dict.fromkeys([*i.guards, *tests])))
+            return Index(
+                i.text,
+                i.dims,
+                max(i.low, 0),
+                min(i.high, extent - 1),
+                tuple(dict.fromkeys([*i.guards, *tests])),
+            )
         tests = []
         if i.low < 0:
             tests.append(Val(self.name(f"{i.text} >= 0", "m"), i.dims, "bool"))
         tests.append(Val(self.name(f"{i.text} % {step} == 0", "m"), i.dims, "bool"))
-        q = Index(self.name(f"{i.text} // {step}", "a"), i.dims, max(i.low, 0) // step, max(i.high, 0) // step)
+        q = Index(
+            self.name(f"{i.text} // {step}", "a"),
+            i.dims,
+            max(i.low, 0) // step,
+            max(i.high, 0) // step,
+        )
         if q.high >= extent:
             tests.append(Val(self.name(f"{q.text} < {extent}", "m"), q.dims, "bool"))
         return Index(q.text, q.dims, 0, extent - 1, tuple(dict.fromkeys([*i.guards, *tests])))
@@ -360,7 +409,11 @@ class _Printer:
         inner = dict(env)
         conditions: list[Val] = []
         for new, old, low, step in cut:
-            at = self.form(Aff(((new, 1),), -low), env) if new.size > 1 else Index(str(-low), (), -low, -low)
+            at = (
+                self.form(Aff(((new, 1),), -low), env)
+                if new.size > 1
+                else Index(str(-low), (), -low, -low)
+            )
             if not at.dims and at.text.lstrip("-").isdigit() and new.size == 1:
                 at = Index(self.name(self.tensor(at), "a"), (), -low, -low)
             i = self.divided(at, step, old.size)
@@ -376,7 +429,12 @@ class _Printer:
                 continue
             i = self.form(Aff(((new, 1),), -start), env)
             tests = self.within(i, old.size)
-            inner = {**env, old: Index(i.text, i.dims, 0, old.size - 1, tuple(dict.fromkeys([*i.guards, *tests])))}
+            inner = {
+                **env,
+                old: Index(
+                    i.text, i.dims, 0, old.size - 1, tuple(dict.fromkeys([*i.guards, *tests]))
+                ),
+            }
             v = self.value(x, inner)
             if out is None:
                 out = v
@@ -385,7 +443,10 @@ class _Printer:
             if test is None:
                 return v
             dims = tuple(sorted({*v.dims, *out.dims, *test.dims}))
-            a, b = (x.text if not x.const else f"tl.full((), {x.text}, {DTYPES[x.dtype]})" for x in (v, out))
+            a, b = (
+                x.text if not x.const else f"tl.full((), {x.text}, {DTYPES[x.dtype]})"
+                for x in (v, out)
+            )
             text = f"tl.where({self.shown(test.text, test.dims, dims)}, {self.shown(a, v.dims, dims)}, {self.shown(b, out.dims, dims)})"
             out = Val(self.name(text), dims, e.dtype)
         if out is None:
@@ -401,7 +462,9 @@ class _Printer:
             inner = dict(env)
             conditions: list[Val] = []
             for (new, o, t, stride, dilation, low), tap in zip(e.attr, taps, strict=True):
-                i = self.divided(self.form(Aff(((new, 1),), low - dilation * tap), env), stride, o.size)
+                i = self.divided(
+                    self.form(Aff(((new, 1),), low - dilation * tap), env), stride, o.size
+                )
                 inner[o] = i
                 inner[t] = Index(str(tap), (), tap, tap)
                 conditions += i.guards
@@ -410,7 +473,9 @@ class _Printer:
                 out = v
             else:
                 dims = tuple(sorted({*v.dims, *out.dims}))
-                text = f"{self.shown(out.text, out.dims, dims)} + {self.shown(v.text, v.dims, dims)}"
+                text = (
+                    f"{self.shown(out.text, out.dims, dims)} + {self.shown(v.text, v.dims, dims)}"
+                )
                 out = Val(self.name(text), dims, e.dtype)
         assert out is not None
         return out
@@ -425,7 +490,9 @@ class _Printer:
             lo = f"({seed.text}.to(tl.uint32) + tl.full((), {stream * 0x9E3779B9 & 0xFFFFFFFF}, tl.uint32))"
             if seed.const or step.const:
                 raise Unsupported("random numbers with a constant key")
-            joint = self.keep(key, self.name(f"({step.text}.to(tl.uint64) << 32) | {lo}.to(tl.uint64)", "key"))
+            joint = self.keep(
+                key, self.name(f"({step.text}.to(tl.uint64) << 32) | {lo}.to(tl.uint64)", "key")
+            )
         at = self.tensor(i)
         words = ", ".join(f"w{self.count}_{k}" for k in range(4))
         w = words.split(", ")
@@ -457,7 +524,11 @@ class _Printer:
         if want == v.dims:
             return v
         text = v.text if not v.const else f"tl.full((), {v.text}, {DTYPES[v.dtype]})"
-        return Val(self.name(f"tl.broadcast_to({self.shown(text, v.dims, want)}, {self.block(want)})"), want, v.dtype)
+        return Val(
+            self.name(f"tl.broadcast_to({self.shown(text, v.dims, want)}, {self.block(want)})"),
+            want,
+            v.dtype,
+        )
 
     def home(self, env: Env, over: Iterable[Axis]) -> dict[Axis, Index]:
         return {**env, **{a: self.env[a] for a in over if a in self.env}}
@@ -482,7 +553,9 @@ class _Printer:
 
     def reduce(self, v: Val, fn: str, d: int) -> Val:
         axis = v.dims.index(d)
-        call = f"tl.reduce({v.text}, {axis}, _mul)" if fn == "prod" else f"tl.{fn}({v.text}, {axis})"
+        call = (
+            f"tl.reduce({v.text}, {axis}, _mul)" if fn == "prod" else f"tl.{fn}({v.text}, {axis})"
+        )
         return Val(self.name(call), tuple(x for x in v.dims if x != d), v.dtype)
 
     def _extreme(self, e: E, env: Env) -> Val:
@@ -518,7 +591,11 @@ class _Printer:
 
     def _first_of(self, e: E, env: Env) -> Val:
         own = set(e.attr[1])
-        key = ("argmax", e, tuple((env[a].text, env[a].guards) for a in e.axes if a in env and a not in own))
+        key = (
+            "argmax",
+            e,
+            tuple((env[a].text, env[a].guards) for a in e.axes if a in env and a not in own),
+        )
         found = self.recall(key)
         if found is None:
             found = self.keep(key, self._extreme(e, env))
@@ -534,7 +611,9 @@ class _Printer:
         x = self.value(e.args[0], env)
         v = self.masked(self.spread_over(x, [d]), [d], neutral(fn, x.dtype))
         call = "tl.cumsum" if fn == "sum" else "tl.cumprod"
-        total = Val(self.name(f"{call}({v.text}, {v.dims.index(d)}, reverse={reverse})"), v.dims, e.dtype)
+        total = Val(
+            self.name(f"{call}({v.text}, {v.dims.index(d)}, reverse={reverse})"), v.dims, e.dtype
+        )
         if not exclusive:
             return total
         if fn != "sum":
@@ -559,12 +638,16 @@ class _Printer:
         i = self.index(new, env)
         clipped = self.name(f"tl.minimum(tl.maximum({idx.text}, 0), {new.size - 1})", "a")
         dims = tuple(sorted({*idx.dims, *i.dims}))
-        test = self.name(f"{self.shown(clipped, idx.dims, dims)} == {self.shown(i.text, i.dims, dims)}", "m")
+        test = self.name(
+            f"{self.shown(clipped, idx.dims, dims)} == {self.shown(i.text, i.dims, dims)}", "m"
+        )
         return self.filled(x, [Val(test, dims, "bool")], 0)
 
     def _dot(self, e: E, env: Env) -> Val:
         x, y = self.factors(e, env)
-        return self.cast(Val(self.name(self.product(e, x, y)), (x.dims[0], y.dims[1]), _wide(e.dtype)), e.dtype)
+        return self.cast(
+            Val(self.name(self.product(e, x, y)), (x.dims[0], y.dims[1]), _wide(e.dtype)), e.dtype
+        )
 
     def factors(self, e: E, env: Env) -> tuple[Val, Val]:
         m, k, n = range(len(self.groups) - 3, len(self.groups))
@@ -635,7 +718,9 @@ class _Printer:
                 acc = f"acc{self.count}"
                 self.count += 1
                 if e.op == "dot":
-                    outer = next((f for f in self.region.nodes() if f.op == "fold" and f.args[0] is e), None)
+                    outer = next(
+                        (f for f in self.region.nodes() if f.op == "fold" and f.args[0] is e), None
+                    )
                     env = self.env if outer is None else self.folded(outer)
                     x, y = self.factors(e, env)
                     self.line(f"{acc} = {self.product(e, x, y, acc)}")
@@ -656,12 +741,17 @@ class _Printer:
         for e, (acc, made) in accs.items():
             fn = e.attr[0] if e.op == "red" else "sum"
             unit = literal(neutral(fn, made.dtype), made.dtype)
-            fresh.append("    " * self.depth + f"{acc} = tl.full({self.block(made.dims)}, {unit}, {DTYPES[made.dtype]})")
+            fresh.append(
+                "    " * self.depth
+                + f"{acc} = tl.full({self.block(made.dims)}, {unit}, {DTYPES[made.dtype]})"
+            )
         self.lines[at : at + 1] = fresh
         for e, (_, made) in accs.items():
             v = made
             if e.op != "dot":
-                for d in reversed([d for d in self.group_dims(self.over(e)) if self.groups[d].tile > 1]):
+                for d in reversed(
+                    [d for d in self.group_dims(self.over(e)) if self.groups[d].tile > 1]
+                ):
                     v = self.reduce(v, e.attr[0] if e.op == "red" else "sum", d)
             self.keep(("done", e), self.cast(v, e.dtype))
 
@@ -681,7 +771,9 @@ class _Printer:
 
     def store(self, s: Store) -> None:
         v = self.value(s.value, self.env)
-        found = [(self.form(i, self.env), step) for i, step in zip(s.idx, s.buf.strides, strict=True)]
+        found = [
+            (self.form(i, self.env), step) for i, step in zip(s.idx, s.buf.strides, strict=True)
+        ]
         dims = tuple(sorted({*v.dims, *(d for i, _ in found for d in i.dims)}))
         conditions = self.tails(dims)
         own = {a for i in s.idx for a, _ in i.terms}
@@ -705,7 +797,9 @@ class _Printer:
         value = self.shown(text, v.dims, dims)
         if dims and v.dims != dims:
             value = f"tl.broadcast_to({value}, {self.block(dims)})"
-        end = f", mask={self.shown(f'({mask.text})', mask.dims, dims)})" if mask is not None else ")"
+        end = (
+            f", mask={self.shown(f'({mask.text})', mask.dims, dims)})" if mask is not None else ")"
+        )
         self.line(f"tl.store({self.names[s.buf]}{offset}, {value}{end}")
 
     def run(self) -> list[str]:
@@ -749,7 +843,12 @@ def _elements(buf: Buf) -> int:
 
 
 def render(
-    name: str, region: Region, schedule: Schedule, names: Mapping[Buf, str], *, barrier: bool = False
+    name: str,
+    region: Region,
+    schedule: Schedule,
+    names: Mapping[Buf, str],
+    *,
+    barrier: bool = False,
 ) -> str:
     """The source of a kernel. `names`: the parameter of each buffer. barrier: wait for all reads before writing.
 

@@ -19,7 +19,7 @@ DTYPES = {
 
 Spelling = str | Callable[[Sequence[str], str, tuple[Any, ...]], str]
 
-PRELUDE = '''
+PRELUDE = """
 @triton.jit
 def _mul(a, b):
     return a * b
@@ -97,7 +97,7 @@ def _floordiv(x, y):
     q = x // y
     r = x - q * y
     return tl.where((r != 0) & ((r < 0) != (y < 0)), q - 1, q)
-'''
+"""
 
 
 def _extreme(name: str) -> Spelling:

@@ -8,7 +8,19 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from codegen.loops import Aff, Axis, Buf, E, Group, Region, Schedule, Store, axis_aff, load, union_axes
+from codegen.loops import (
+    Aff,
+    Axis,
+    Buf,
+    E,
+    Group,
+    Region,
+    Schedule,
+    Store,
+    axis_aff,
+    load,
+    union_axes,
+)
 from codegen.triton.schedule import MANY, programs, reduced_over, schedule, size
 from codegen.triton.vectors import rebuilt
 
@@ -24,7 +36,9 @@ def split(region: Region, made: Schedule) -> list[tuple[Region, Schedule]]:
     nodes = region.nodes()
     whole = [e for e in nodes if axes & set(reduced_over(e))]
     many = programs(made)
-    least = 2 if made.notes["kind"] == "loop" else 16  # blocks for a program that are worth a second kernel
+    least = (
+        2 if made.notes["kind"] == "loop" else 16
+    )  # blocks for a program that are worth a second kernel
     parts = min(max(1, MANY // many), n // (group.tile * least))
     if made.notes["kind"] == "product" and many * 4 > MANY:
         return [(region, made)]

@@ -49,5 +49,7 @@ def train_graph(model: Any, rows: int) -> tuple[Graph, dict[str, np.ndarray[Any,
     x = np.zeros((rows, *model.inputs[0].shape[1:]), "f4")
     traced = StepFunction(model, "train").trace(x, np.zeros(rows, "i4"))
     graph = optimise(bind(traced.graph, N=rows))
-    states = {r.path: np.array(v.array) for r, v in zip(graph.roles, traced.variables, strict=False)}
+    states = {
+        r.path: np.array(v.array) for r, v in zip(graph.roles, traced.variables, strict=False)
+    }
     return graph, states

@@ -119,7 +119,9 @@ def test_batched_products(b: int) -> None:
 
 def test_a_long_product_is_split() -> None:
     p = check(
-        lambda a, b: ops.tanh(ops.contract(a, b, spec="km,kn->mn")), normal(4000, 9), normal(4000, 4)
+        lambda a, b: ops.tanh(ops.contract(a, b, spec="km,kn->mn")),
+        normal(4000, 9),
+        normal(4000, 4),
     )
     assert kinds(p)[0] == "split"
 
@@ -147,20 +149,38 @@ def test_softmax_cross_entropy_and_its_gradient_are_one_kernel() -> None:
     assert len(check(build, normal(31, 20), normal(20, 10), labels).kernels) == 1
 
 
-@pytest.mark.parametrize(("stride", "dilation", "low"), [(1, 1, 0), (1, 1, 1), (2, 1, 1), (3, 1, 0), (1, 2, 2)])
+@pytest.mark.parametrize(
+    ("stride", "dilation", "low"), [(1, 1, 0), (1, 1, 1), (2, 1, 1), (3, 1, 0), (1, 2, 2)]
+)
 def test_convolution_and_both_gradients(stride: int, dilation: int, low: int) -> None:
     n, size, taps, c, f = 2, 9, 3, 5, 18
     out = (size + 2 * low - dilation * (taps - 1) - 1) // stride + 1
     windows = (("i", "h", "a", stride, dilation, low), ("j", "w", "b", stride, dilation, low))
     x, w, y = normal(n, size, size, c), normal(taps, taps, c, f), normal(n, out, out, f)
-    check(lambda p, q: ops.contract(p, q, spec="nijc,abcf->nhwf", windows=windows, out=(out, out)), x, w)
-    check(lambda p, q: ops.contract(p, q, spec="nhwf,abcf->nijc", windows=windows, out=(size, size)), y, w)
-    check(lambda p, q: ops.contract(p, q, spec="nijc,nhwf->abcf", windows=windows, out=(taps, taps)), x, y)
+    check(
+        lambda p, q: ops.contract(p, q, spec="nijc,abcf->nhwf", windows=windows, out=(out, out)),
+        x,
+        w,
+    )
+    check(
+        lambda p, q: ops.contract(p, q, spec="nhwf,abcf->nijc", windows=windows, out=(size, size)),
+        y,
+        w,
+    )
+    check(
+        lambda p, q: ops.contract(p, q, spec="nijc,nhwf->abcf", windows=windows, out=(taps, taps)),
+        x,
+        y,
+    )
 
 
 def test_convolutions_in_one_and_three_dimensions_and_by_channel() -> None:
     one = (("i", "h", "a", 1, 1, 1),)
-    check(lambda p, q: ops.contract(p, q, spec="nic,acf->nhf", windows=one, out=(9,)), normal(2, 9, 4), normal(3, 4, 6))
+    check(
+        lambda p, q: ops.contract(p, q, spec="nic,acf->nhf", windows=one, out=(9,)),
+        normal(2, 9, 4),
+        normal(3, 4, 6),
+    )
     three = tuple((i, o, t, 1, 1, 0) for i, o, t in ("iha", "jwb", "kvd"))
     check(
         lambda p, q: ops.contract(p, q, spec="nijkc,abdcf->nhwvf", windows=three, out=(3, 3, 3)),

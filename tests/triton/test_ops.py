@@ -18,7 +18,9 @@ pytest.importorskip("torch")
 
 from runtime.triton_program import TritonProgram
 
-REFUSED = re.compile(r"op '(sort|argsort|scan|contract)'|integers|exclusive cumulative|does not have")
+REFUSED = re.compile(
+    r"op '(sort|argsort|scan|contract)'|integers|exclusive cumulative|does not have"
+)
 
 
 def test_each_op_has_a_spelling_or_a_reason() -> None:
@@ -43,4 +45,3 @@ def test_an_op_means_what_its_meaning_says(c: Case) -> None:
     for a, b in zip(found, expected, strict=True):
         assert a.shape == b.shape
         np.testing.assert_allclose(a, b, rtol=2e-5, atol=2e-5, err_msg=program.source[2000:])
-

@@ -51,4 +51,6 @@ def test_a_program_goes_through_json() -> None:
     program = generate(train_graph(mlp(6, 20), 5)[0], "triton")
     again = Program.from_json(program.to_json())
     assert again.to_json() == program.to_json()
-    assert [k.schedule["args"] for k in again.kernels] == [k.schedule["args"] for k in program.kernels]
+    assert [k.schedule["args"] for k in again.kernels] == [
+        k.schedule["args"] for k in program.kernels
+    ]
