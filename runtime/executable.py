@@ -38,9 +38,7 @@ class Executable:
         self.states: list[Array] = [at[n] for n in program.states]
         self.data: list[Array] = [at[n] for n in program.data]
         self.results: list[Array] = [at[n] for n in program.results]
-        namespace: dict[str, Any] = {"__name__": "kcompile.generated"}
-        exec(_code(program), namespace)
-        build = namespace["build"]
+        build = definitions(program)["build"]
         self.step: Callable[[], None] = build(
             self.buffers, make_tools() if tools is None else tools
         )
@@ -87,6 +85,13 @@ class Executable:
     def __repr__(self) -> str:
         p = self.program
         return f"<Executable {p.name}: {len(p.kernels)} kernels, {p.peak_bytes:,} bytes>"
+
+
+def definitions(program: Program) -> dict[str, Any]:
+    """What the source of a program defines, by name."""
+    namespace: dict[str, Any] = {"__name__": "kcompile.generated"}
+    exec(_code(program), namespace)
+    return namespace
 
 
 def _code(program: Program) -> CodeType:
