@@ -6,7 +6,6 @@ interpreter, which is how tests run without a device. Refuses to know models, an
 
 from __future__ import annotations
 
-import linecache
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
@@ -14,6 +13,7 @@ import numpy as np
 
 from codegen.program import Buffer, Program
 from ir.types import NUMPY
+from runtime.executable import definitions
 
 TORCH = {
     "f16": "float16", "bf16": "bfloat16", "f32": "float32", "f64": "float64", "bool": "bool",
@@ -102,11 +102,7 @@ def host(t: Any) -> np.ndarray[Any, Any]:
 
 def functions(program: Program) -> dict[str, Any]:
     """The kernels of a program by name; their lines are known to `linecache`, where Triton looks for them."""
-    source = program.source
-    filename = f"<kcompile {program.name} {(program.key or format(hash(source), 'x'))[:12]}>"
-    linecache.cache[filename] = (len(source), None, source.splitlines(keepends=True), filename)
-    namespace: dict[str, Any] = {"__name__": "kcompile.generated"}
-    exec(compile(source, filename, "exec", dont_inherit=True), namespace)
+    namespace = definitions(program)
     return {k.name: namespace[k.name] for k in program.kernels}
 
 

@@ -13,7 +13,6 @@ from codegen.loops import (
     Axis,
     Buf,
     E,
-    Group,
     Region,
     Schedule,
     Store,

@@ -24,7 +24,7 @@ def plain(region: Region) -> Region:
         if e.op in ("red", "dot", "scatter") and any(a.size == 0 for a in reduced_over(e)):
             unit = 1 if e.op == "red" and e.attr[0] == "prod" else 0
             found = E("const", (), (unit,), e.dtype, ())
-        elif e.op == "dot" and any(a.size == 0 for x in e.args for a in x.axes if a not in e.axes):
+        elif e.op == "dot" and any(a.size == 0 for x in e.args for a in x.axes):
             found = E("const", (), (0,), e.dtype, ())
         elif e.op == "dot" and e not in kept and (_thin(e) or e.dtype[0] in "iu"):
             found = _sum(e, known)

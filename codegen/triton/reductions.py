@@ -1,0 +1,245 @@
+"""Reductions over whole dimensions of tiles, products, and the gradients of windows.
+
+Refuses to hold the loops that take a reduction in parts (`render`).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from itertools import product
+from typing import Any
+
+from codegen.loops import Aff, Axis, E
+from codegen.triton.positions import Env, Index, Val
+from codegen.triton.spelling import DTYPES, Unsupported
+from codegen.triton.values import Values
+
+IDENTITY = {"sum": 0, "prod": 1, "max": -float("inf"), "min": float("inf")}
+_LIMITS = {"i8": 8, "i16": 16, "i32": 32, "i64": 64}
+
+
+class Reductions(Values):
+    """Writes what needs all positions of some axes."""
+
+    # -- reductions -------------------------------------------------------------------------------
+
+    def group_dims(self, over: Iterable[Axis]) -> list[int]:
+        """The groups made of `over`, all of each."""
+        want = set(over)
+        out = [k for k, g in enumerate(self.groups) if set(g.axes) & want]
+        if any(not set(self.groups[k].axes) <= want for k in out):
+            raise Unsupported("a reduction over a part of a dimension")
+        return out
+
+    def masked(self, v: Val, dims: Iterable[int], fill: Any) -> Val:
+        """v with `fill` behind the ends of some groups."""
+        tails = [m for m in self.tails(dims) if m.dims]
+        if not tails:
+            return v
+        return self.filled(v, tails, fill)
+
+    def spread_over(self, v: Val, dims: Sequence[int]) -> Val:
+        """v with all of `dims` among its dimensions."""
+        want = tuple(sorted({*v.dims, *dims}))
+        if want == v.dims:
+            return v
+        text = v.text if not v.const else f"tl.full((), {v.text}, {DTYPES[v.dtype]})"
+        return Val(
+            self.name(f"tl.broadcast_to({self.shown(text, v.dims, want)}, {self.block(want)})"),
+            want,
+            v.dtype,
+        )
+
+    def home(self, env: Env, over: Iterable[Axis]) -> dict[Axis, Index]:
+        return {**env, **{a: self.env[a] for a in over if a in self.env}}
+
+    def _red(self, e: E, env: Env) -> Val:
+        over = self.over(e)
+        dims = self.group_dims(over)
+        v = self.operand(e, env, over, dims)
+        for d in reversed([d for d in dims if self.groups[d].tile > 1]):
+            v = self.reduce(v, e.attr[0], d)
+        return self.cast(v, e.dtype)
+
+    def operand(self, e: E, env: Env, over: Sequence[Axis], dims: Sequence[int]) -> Val:
+        """What is reduced, ready: wide enough, all of `dims` there, neutral behind the ends."""
+        v = self.value(e.args[0], self.home(env, over))
+        if v.dtype in ("f16", "bf16"):
+            v = self.cast(v, "f32")
+        if v.dtype == "bool":
+            v = self.cast(v, "i32")
+        v = self.spread_over(v, [d for d in dims if self.groups[d].tile > 1])
+        return self.masked(v, dims, neutral(e.attr[0], v.dtype))
+
+    def reduce(self, v: Val, fn: str, d: int) -> Val:
+        axis = v.dims.index(d)
+        call = (
+            f"tl.reduce({v.text}, {axis}, _mul)" if fn == "prod" else f"tl.{fn}({v.text}, {axis})"
+        )
+        return Val(self.name(call), tuple(x for x in v.dims if x != d), v.dtype)
+
+    def _extreme(self, e: E, env: Env) -> Val:
+        fn, over = e.attr
+        own = tuple(a for a in over if a.size > 1)
+        if not own:
+            return Val("0", (), "i32", True)
+        (d,) = self.group_dims(own)
+        v = self.value(e.args[0], self.home(env, own))
+        if v.dtype in ("f16", "bf16"):
+            v = self.cast(v, "f32")
+        if v.dtype == "bool":
+            v = self.cast(v, "i32")
+        v = self.masked(self.spread_over(v, [d]), [d], neutral(fn, v.dtype))
+        text = f"tl.arg{fn}({v.text}, {v.dims.index(d)})"
+        return Val(self.name(text), tuple(x for x in v.dims if x != d), "i32")
+
+    def _argred(self, e: E, env: Env) -> Val:
+        return self._extreme(e, env)
+
+    def _first(self, e: E, env: Env) -> Val:
+        where = self._first_of(e, env)
+        step, form = 1, Aff()
+        for a in reversed(e.attr[1]):
+            form = form + Aff(((a, step),))
+            step *= a.size
+        i = self.form(form, env)
+        dims = tuple(sorted({*i.dims, *where.dims}))
+        if where.const:
+            return Val(self.name(f"{self.tensor(i)} == 0"), i.dims, "bool")
+        text = f"{self.shown(where.text, where.dims, dims)} == {self.shown(i.text, i.dims, dims)}"
+        return Val(self.name(text), dims, "bool")
+
+    def _first_of(self, e: E, env: Env) -> Val:
+        own = set(e.attr[1])
+        key = (
+            "argmax",
+            e,
+            tuple((env[a].text, env[a].guards) for a in e.axes if a in env and a not in own),
+        )
+        found = self.recall(key)
+        if found is None:
+            found = self.keep(key, self._extreme(e, env))
+        return found  # type: ignore[no-any-return]
+
+    def _cum(self, e: E, env: Env) -> Val:
+        fn, a, reverse, exclusive = e.attr
+        if a.size == 1 or a not in e.args[0].axes:
+            raise Unsupported("a cumulative sum along an axis that its operand does not have")
+        (d,) = self.group_dims([a])
+        if env.get(a) != self.env.get(a):
+            raise Unsupported("a cumulative sum at a shifted index")
+        x = self.value(e.args[0], env)
+        v = self.masked(self.spread_over(x, [d]), [d], neutral(fn, x.dtype))
+        call = "tl.cumsum" if fn == "sum" else "tl.cumprod"
+        total = Val(
+            self.name(f"{call}({v.text}, {v.dims.index(d)}, reverse={reverse})"), v.dims, e.dtype
+        )
+        if not exclusive:
+            return total
+        if fn != "sum":
+            raise Unsupported("an exclusive cumulative product")
+        return Val(self.name(f"{total.text} - {v.text}"), v.dims, e.dtype)
+
+    def _scatter(self, e: E, env: Env) -> Val:
+        own = self.over(e)
+        dims = self.group_dims(own)
+        v = self.hits(e, env, own)
+        v = self.masked(self.spread_over(v, [d for d in dims if self.groups[d].tile > 1]), dims, 0)
+        for d in reversed([d for d in dims if self.groups[d].tile > 1]):
+            v = self.reduce(v, "sum", d)
+        return self.cast(v, e.dtype)
+
+    def hits(self, e: E, env: Env, own: Sequence[Axis]) -> Val:
+        """The updates of a scatter where their index is this position, else 0."""
+        new = e.attr[0]
+        inner = self.home(env, own)
+        idx, x = self.value(e.args[0], inner), self.value(e.args[1], inner)
+        i = self.index(new, env)
+        clipped = self.name(f"tl.minimum(tl.maximum({idx.text}, 0), {new.size - 1})", "a")
+        dims = tuple(sorted({*idx.dims, *i.dims}))
+        test = self.name(
+            f"{self.shown(clipped, idx.dims, dims)} == {self.shown(i.text, i.dims, dims)}", "m"
+        )
+        return self.filled(x, [Val(test, dims, "bool")], 0)
+
+    def _dot(self, e: E, env: Env) -> Val:
+        x, y = self.factors(e, env)
+        return self.cast(
+            Val(self.name(self.product(e, x, y)), (x.dims[0], y.dims[1]), wide(e.dtype)), e.dtype
+        )
+
+    def factors(self, e: E, env: Env) -> tuple[Val, Val]:
+        m, k, n = range(len(self.groups) - 3, len(self.groups))
+        inner = self.home(env, self.groups[k].axes)
+        out = []
+        for a, dims in zip(e.args, ((m, k), (k, n)), strict=True):
+            own = self.value(a, inner)
+            v = self.spread_over(own, dims)
+            if v.dims != dims:
+                raise Unsupported("a product whose operand has other dimensions")
+            out.append(v if a.op == "load" and k in own.dims else self.masked(v, [k], 0))
+        return out[0], out[1]
+
+    def product(self, e: E, x: Val, y: Val, acc: str = "") -> str:
+        more = f", {acc}" if acc else ""
+        precision = e.attr[0] if x.dtype == "f32" else "ieee"
+        if precision == "bf16" and x.dtype == "f32":
+            x, y = self.cast(x, "bf16"), self.cast(y, "bf16")
+            precision = "ieee"
+        kind = DTYPES[wide(e.dtype)]
+        if x.dtype[0] in "iu":
+            raise Unsupported("op 'contract' of integers on the Triton target")
+        return f'tl.dot({x.text}, {y.text}{more}, input_precision="{precision}", out_dtype={kind})'
+
+    def _fold(self, e: E, env: Env) -> Val:
+        if e.args[0].op == "dot":
+            done = self.recall(("done", e.args[0]))
+            return self._dot(e.args[0], self.folded(e)) if done is None else done
+        out: Val | None = None
+        for taps in product(*(range(w[2].size) for w in e.attr)):
+            inner = dict(env)
+            conditions: list[Val] = []
+            for (new, o, t, stride, dilation, low), tap in zip(e.attr, taps, strict=True):
+                i = self.divided(
+                    self.form(Aff(((new, 1),), low - dilation * tap), env), stride, o.size
+                )
+                inner[o] = i
+                inner[t] = Index(str(tap), (), tap, tap)
+                conditions += i.guards
+            v = self.filled(self.value(e.args[0], inner), conditions, 0)
+            if out is None:
+                out = v
+            else:
+                dims = tuple(sorted({*v.dims, *out.dims}))
+                text = (
+                    f"{self.shown(out.text, out.dims, dims)} + {self.shown(v.text, v.dims, dims)}"
+                )
+                out = Val(self.name(text), dims, e.dtype)
+        assert out is not None
+        return out
+
+    def folded(self, e: E) -> dict[Axis, Index]:
+        """Positions for a product under a `fold`: o where (new + low - dilation * t) / stride is one."""
+        inner = dict(self.env)
+        for new, o, t, stride, dilation, low in e.attr:
+            i = self.form(Aff(((new, 1), (t, -dilation)), low), inner)
+            inner[o] = self.divided(i, stride, o.size)
+        return inner
+
+
+def neutral(fn: str, dtype: str) -> Any:
+    """The value that changes nothing in a reduction."""
+    unit = IDENTITY[fn]
+    if dtype[0] == "f" or dtype == "bf16":
+        return float(unit)
+    if fn in ("sum", "prod"):
+        return int(unit)
+    if dtype[0] == "u":
+        return 0 if fn == "max" else (1 << int(dtype[1:])) - 1
+    bits = _LIMITS[dtype]
+    return -(1 << (bits - 1)) if fn == "max" else (1 << (bits - 1)) - 1
+
+
+def wide(dtype: str) -> str:
+    """The dtype that sums of a dtype are taken in."""
+    return "f32" if dtype in ("f16", "bf16") else dtype
