@@ -3,12 +3,13 @@
 Holds source text, the list of kernels in it, buffers with their places in one arena, and which
 buffers are states, data and results. Refuses to hold arrays, functions, or anything of a graph.
 
-**The source.** It defines `build(buffers, tools)` and needs nothing but NumPy:
+**The source.** It defines `build(buffers, tools)` and imports nothing but NumPy:
 
+    VIEWS = ...                    # a table of views: buffer, dtype, offset, shape, strides
+    def step(): ...                # one step; returns None
     def build(buffers, tools):     # once: buffers is a list of ndarrays in the order of Program.buffers
-        ...                        # views are made here
-        def step(): ...            # one step; returns None
-        return step
+        ...                        # views and constants are made here
+        return ...                 # `step`, with these as its globals
 
 `step` reads the data buffers, updates the state buffers in place, writes the result buffers and may
 use every temp buffer. Every buffer is C-contiguous, of the dtype and shape its `Buffer` states. A data buffer
@@ -19,6 +20,7 @@ an arena of `arena_bytes` bytes, itself aligned to 64. Temps may overlap where t
 **The tools**: what the source may ask of the runtime (`runtime.tools_numpy`). All arrays are C-contiguous
 unless said otherwise; nothing is allocated but what is said.
 
+    tools.views(buffers, table)     the views of a table by name, and the buffers as b0, b1, ... (see `runtime.views`)
     tools.threads                   how many threads may run at once (1: everything is serial)
     tools.blas(n)                   let matrix products use n threads from here on; 0: as many as there are
     tools.run(jobs)                 call each of a list of functions without arguments, at the same time where

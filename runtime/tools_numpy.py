@@ -15,6 +15,7 @@ import numpy as np
 
 from runtime import blas, threads
 from runtime.memory import Array
+from runtime.views import views
 
 _GOLDEN, _WEYL = 0x9E3779B9, np.uint64(0xBB67AE85)
 _LOW, _HALF = np.uint64(0xFFFFFFFF), np.uint64(32)
@@ -59,6 +60,7 @@ class Tools:
     """See `codegen.program`, *The tools*. One for each executable: it owns scratch."""
 
     run = staticmethod(threads.run)
+    views = staticmethod(views)
 
     def __init__(self) -> None:
         self.threads = threads.count()

@@ -1,6 +1,7 @@
-"""The source of a NumPy program: names for views, loops over lists of views, one function `build`.
+"""The source of a NumPy program: names for views, loops over lists of views, `step` and `build`.
 
-Everything a step touches is made once in `build`; `step` is calls on names. No name of the user's
+Everything a step touches is made once in `build`, most of it from one table; `step` is calls on names, which are
+its globals (thousands of variables of a closure take Python seconds to compile). No name of the user's
 graph reaches the text. Refuses to choose calls or memory.
 """
 
@@ -15,16 +16,25 @@ from codegen.numpy.views import NUMPY_NAMES, Call, Const, Loop, Operand, Shaped,
 
 HEAD = '''"""A program made by code generation: build(buffers, tools) returns the function that runs one step."""
 
+from types import FunctionType
+
 from numpy import {imports}
 
+# name, buffer, dtype, offset, shape, strides, loops; offsets and strides in bytes (see tools.views)
+VIEWS = """
+{table}
+"""
 
-def view(buffer, dtype, offset, shape, strides):
-    """A view of `buffer`: offset and strides in bytes."""
-    return ndarray(shape, dtype, buffer, offset, strides)
 
+def step():
+'''
+TAIL = """
 
 def build(buffers, tools):
-'''
+{made}
+    names = globals() | locals() | tools.views(buffers, VIEWS)
+    return errstate(all="ignore")(FunctionType(step.__code__, names))
+"""
 PARALLEL = 32_000_000  # operations from which a product is worth two threads: waiting for one costs
 _NAMES = re.compile(r"[a-z_][a-z_0-9]*")
 
@@ -35,7 +45,8 @@ class Source:
     def __init__(self, calls: Sequence[Call], slots: Sequence[Slot], starts: dict[int, str]):
         self.calls, self.starts = calls, starts
         self.names: dict[Operand, str] = {}
-        self.made: list[str] = []
+        self.table: list[str] = []  # of views
+        self.made: list[str] = []  # other lines of `build`
         self.lines: list[int] = []
         self.index = {s: f"b{k}" for k, s in enumerate(slots)}
         self.vars: dict[Loop, str] = {}
@@ -44,7 +55,7 @@ class Source:
                 self.name(arg)
         self.threads = 0  # what BLAS uses now: 0 all there are, 1 one
         self.body: list[tuple[str, int]] = []  # text and the call it prints, or -1
-        self._block(0, len(calls), None, {}, 2)
+        self._block(0, len(calls), None, {}, 1)
         self._use(0)
 
     def name(self, arg: Operand) -> str:
@@ -57,13 +68,15 @@ class Source:
             if whole is not None:
                 self.names[arg] = whole
                 return whole
-            kind, text = "v", self._view(arg)
-        elif isinstance(arg, Const):
+            row = self._row(arg)
+            name = self.names[arg] = f"v{len(self.table)}"
+            self.table.append(f"{name} {row}")
+            return name
+        if isinstance(arg, Const):
             kind, text = "c", f"array({_literal(arg)}, {NUMPY_NAMES[arg.dtype]})"
         else:
             kind, text = "x", arg.text
-        name = f"{kind}{len(self.made)}"
-        self.names[arg] = name
+        name = self.names[arg] = f"{kind}{len(self.made)}"
         self.made.append(f"{name} = {text}")
         return name
 
@@ -85,32 +98,30 @@ class Source:
             step *= n
         return self.index[slot]
 
-    def _view(self, arg: Shaped) -> str:
+    def _row(self, arg: Shaped) -> str:
+        """The view as a line of the table, without its name."""
         size = arg.slot.itemsize
-        strides = tuple(s * size for s in arg.strides)
-        dtype = NUMPY_NAMES[arg.dtype or arg.slot.dtype]
-        offset = str(arg.offset * size)
-        loops = sorted(arg.loops, key=lambda t: _depth(t[0]))
-        for k, (_, step) in enumerate(loops):
-            offset += f" {'-' if step < 0 else '+'} {abs(step) * size} * i{k}"
+        words = [
+            self.index[arg.slot],
+            NUMPY_NAMES[arg.dtype or arg.slot.dtype],
+            str(arg.offset * size),
+            ",".join(map(str, arg.shape)) or "-",
+            ",".join([str(s * size) for s in arg.strides]) or "-",
+        ]
         if arg.alternate is not None:
             loop, step = arg.alternate
-            loops = [(loop, 0)]
-            offset += f" + {step * size} * ((i0 + {1 if step < 0 else 0}) % 2)"
-            offset = offset.replace(f"+ {step * size} *", f"+ {abs(step) * size} *")
-        text = f"view({self.index[arg.slot]}, {dtype}, {offset}, {arg.shape}, {strides})"
-        for k in reversed(range(len(loops))):
-            count = f"{loops[k][0].count}"
-            if arg.first is not None and k == 0:
-                text = f"[{self.name(arg.first)}, *({text} for i{k} in range(1, {count}))]"
-            else:
-                text = f"[{text} for i{k} in range({count})]"
-        return text
+            words.append(f"{loop.count}%{step * size}")
+        else:
+            loops = sorted(arg.loops, key=lambda t: _depth(t[0]))
+            words += [f"{loop.count}:{step * size}" for loop, step in loops]
+        if arg.first is not None:
+            words.append(f"<{self.name(arg.first)}")
+        return " ".join(words)
 
     def _use(self, threads: int) -> None:
         if threads != self.threads:
             self.threads = threads
-            self.body.append((f"        tools.blas({threads})", -1))
+            self.body.append((f"    tools.blas({threads})", -1))
 
     def _block(
         self, start: int, stop: int, loop: Loop | None, local: dict[Operand, str], depth: int
@@ -153,11 +164,11 @@ class Source:
             elif len(fresh) == 1:
                 self.body.append((f"{pad}for {next(iter(fresh.values()))} in {lists[0]}:", -1))
             else:
-                key = f"l{len(self.made)}"  # the tuples are made once
+                key = f"l{len(self.table)}"  # the tuples are made once
                 if local.keys() & moving.keys():
                     source = f"zip({', '.join(lists)})"
                 else:
-                    self.made.append(f"{key} = list(zip({', '.join(lists)}))")
+                    self.table.append(f"{key} zip {' '.join(lists)}")
                     source = key
                 self.body.append((f"{pad}for {', '.join(fresh.values())} in {source}:", -1))
             names: dict[Operand, str] = dict(local)
@@ -167,23 +178,18 @@ class Source:
 
     def text(self) -> str:
         """The whole source; sets `lines`."""
-        made = [f"    {line}" for line in self.made]
-        used = set(_NAMES.findall("\n".join([*made, *(t for t, _ in self.body)])))
-        imports = sorted({"ndarray", "errstate"} | (used & _IMPORTS))
-        head = HEAD.format(imports=", ".join(imports)).splitlines()
-        buffers = ", ".join(self.index.values())
-        if buffers:
-            head.append(f"    {buffers}, = buffers")
-        out = [*head, *made, "", '    @errstate(all="ignore")', "    def step():"]
+        made = "\n".join(f"    {line}" for line in self.made)
+        used = set(_NAMES.findall("\n".join([made, *(t for t, _ in self.body)])))
+        imports = ", ".join(sorted({"errstate"} | (used & _IMPORTS)))
+        out = HEAD.format(imports=imports, table="\n".join(self.table)).splitlines()
         self.lines = [0] * len(self.calls)
         for text, at in self.body:
             out.append(text)
             if at >= 0:
                 self.lines[at] = len(out)
         if not self.calls:
-            out.append("        pass")
-        out += ["", "    return step", ""]
-        return "\n".join(out)
+            out.append("    pass")
+        return "\n".join([*out, ""]) + TAIL.format(made=made)
 
 
 _IMPORTS = {
