@@ -260,26 +260,32 @@ class _Builder:
                 for a in self.leaves(home[c][1])]  # fmt: skip
         over = list(dict.fromkeys(over))
         folds: list[tuple[Any, ...]] = []
-        operands = [x, y]
+        env: tuple[list[tuple[Axis, Aff]], list[tuple[Axis, Aff]]] = ([], [])
         for i, o, t, stride, dilation, low in windows:
             if i in home:  # forward (o in the result) or weight gradient (t in the result)
                 k, e = home[i]
+                wi = self.single(e)
                 wo = self.single(result[o] if o in result else home[o][1])
                 wt = self.single(result[t] if t in result else home[t][1])
-                env = [(self.single(e), Aff(((wo, stride), (wt, dilation)), -low))]
-                operands[k] = at(operands[k], env, 0)
-                over = [a for a in over if a is not env[0][0]]
+                env[k].append((wi, Aff(((wo, stride), (wt, dilation)), -low)))
+                over = [a for a in over if a is not wi]
                 over += [a for a, c in ((wo, o), (wt, t)) if c in home and a not in over]
             elif stride == 1 and not self.fold_gradients:
                 k, e = home[o]
-                wi, wt = self.single(result[i]), self.single(home[t][1])
-                env = [(self.single(e), Aff(((wi, 1), (wt, -dilation)), low))]
-                operands[k] = at(operands[k], env, 0)
-                over = [a for a in over if a is not env[0][0]]
+                wi, wo, wt = self.single(result[i]), self.single(e), self.single(home[t][1])
+                over = [a for a in over if a is not wo]
+                if wt.size > 1:  # taps backwards, so that a window is read forwards
+                    last, tap = wt.size - 1, Axis(f"{wt.name}r", wt.size)
+                    env[home[t][0]].append((wt, Aff(((tap, -1),), last)))
+                    over = [tap if a is wt else a for a in over]
+                    env[k].append((wo, Aff(((wi, 1), (tap, dilation)), low - dilation * last)))
+                else:
+                    env[k].append((wo, Aff(((wi, 1),), low)))
             else:
                 wo, wt = self.single(home[o][1]), self.single(home[t][1])
                 folds.append((self.single(result[i]), wo, wt, stride, dilation, low))
                 over = [a for a in over if a is not wo and a is not wt]
+        operands = [at(v, es, 0) if es else v for v, es in zip((x, y), env, strict=True)]
         summed = tuple(a for a in over if a.size > 1)
         axes = union_axes(operands, summed)
         dtype = node.outs[0].dtype

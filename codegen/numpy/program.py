@@ -6,6 +6,7 @@ something does. Refuses to hold what a kernel computes (`render`) and the front 
 
 from __future__ import annotations
 
+import math
 from dataclasses import replace
 
 from codegen.loops import Axis, Buf, E, Region, Schedule, axis_aff, load
@@ -191,24 +192,26 @@ def copy_value(em: Emitter, v: Value, to: View, source: Buf) -> None:
     render(em, Region([Put(target, idx, value)], tuple(axes)), Schedule())
 
 
+FOLD = 4  # times as many channels read as made, from which taps are added up
+
+
 def _folds(body: Graph) -> bool:
-    """Whether input gradients of convolutions add product taps up, or read shifted gradients."""
+    """Whether input gradients of convolutions add product taps up, or read shifted gradients.
+
+    A copy of windows takes a fraction of the time of adding as many numbers up.
+    """
     for n in body.nodes:
         if n.op.name == "contract" and n.attrs[1]:
             lx, ly, lr = letters(n.attrs[0])
-            spec, windows = n.attrs[0], n.attrs[1]
             extents = dict(zip(lx + ly, (*n.inputs[0].shape, *n.inputs[1].shape), strict=True))
-            if all(w[0] in lr and w[3] == 1 for w in windows):
-                kept = 1
-                for c in extents:
-                    if c in lx and c in ly and c not in lr:
-                        kept *= extents[c]
-                made = 1
-                for c in lr:
-                    if c in ly and c not in lx and c in extents:
-                        made *= extents[c]
-                del spec
-                return kept >= made
+            if all(w[0] in lr and w[3] == 1 for w in n.attrs[1]):
+                read = math.prod(
+                    n for c, n in extents.items() if c in ly and c in lx and c not in lr
+                )
+                made = math.prod(
+                    n for c, n in extents.items() if c in ly and c not in lx and c in lr
+                )
+                return bool(read > FOLD * made)
     return True
 
 
