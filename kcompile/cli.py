@@ -21,7 +21,7 @@ def main() -> None:
     """The entry point of the `kcompile` command. Errors a user can mend are shown without a traceback."""
     try:
         _commands()()
-    except (KCError, FileNotFoundError) as e:
+    except KCError as e:
         sys.stderr.write(f"kcompile: {e}\n")
         raise SystemExit(1) from None
 

@@ -15,7 +15,7 @@ import kcompile.dump as dumping
 import kcompile.export as exporting
 import kcompile.saving.archive as archive
 import kcompile.serialization as serialization
-from kcompile.errors import KCTypeError, KCValueError
+from kcompile.errors import KCAttributeError, KCTypeError, KCValueError
 from kcompile.input_layer import InputLayer
 from kcompile.layer import Layer
 from kcompile.model_summary import print_summary
@@ -140,7 +140,7 @@ class Model(Trainer):
 
     def _connected(self, what: str) -> Network:
         if self._network is None:
-            raise _AttributeError(
+            raise KCAttributeError(
                 "KC202",
                 f".{what} of {self.name!r}",
                 "only a functional or built Sequential model has it",
@@ -265,11 +265,6 @@ class Model(Trainer):
     def build_from_config(self, config: dict[str, Any]) -> None:
         if self._network is None and config.get("input_shape") is not None:
             super().build_from_config(config)
-
-
-class _AttributeError(AttributeError):
-    def __init__(self, *parts: str):
-        super().__init__(f"[{parts[0]}] {parts[1]}\n  rule: {parts[2]}\n  what to do: {parts[3]}")
 
 
 class Functional(Model):

@@ -54,7 +54,9 @@ class StepFunction:
         self._compiled: dict[Any, Compiled] = {}
         self.log: list[Compiled] = []  # every compile, in order
 
-    def executable(self, x: Any, y: Any = None, sample_weight: Any = None) -> Executable | Reference:
+    def executable(
+        self, x: Any, y: Any = None, sample_weight: Any = None
+    ) -> Executable | Reference:
         """The step for a batch like this one: nested structures whose leaves have shape and dtype.
 
         Its `data` are the leaves of x, y, sample_weight in this order. Compiles when it must.
@@ -177,7 +179,7 @@ def _rows(batch: Any) -> int:
     sizes = sorted({int(a.shape[0]) for a in leaves(list(batch))})
     if len(sizes) != 1:
         raise KCValueError(
-            "KC301",
+            "KC303",
             f"a batch whose arrays have {', '.join(map(str, sizes))} rows",
             "x, y and sample_weight have the same number of rows",
             "give arrays of equal length",

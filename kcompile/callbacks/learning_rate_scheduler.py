@@ -27,7 +27,12 @@ class LearningRateScheduler(Callback):
     def on_epoch_begin(self, epoch: int, logs: dict[str, Any] | None = None) -> None:
         optimizer = self.model.optimizer
         if not hasattr(optimizer, "learning_rate"):
-            raise ValueError('Optimizer must have a "learning_rate" attribute.')
+            arguments.refuse(
+                f"the optimizer {optimizer!r}",
+                'Optimizer must have a "learning_rate" attribute.',
+                "compile the model with an optimizer that has one",
+                code="KC307",
+            )
         rate = self._rate(epoch, learning_rate(optimizer))
         if not isinstance(rate, (float, np.floating)):
             arguments.refuse(

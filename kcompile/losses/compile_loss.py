@@ -11,7 +11,7 @@ from typing import Any, NamedTuple
 import kcompile.losses.probabilistic as probabilistic
 import kcompile.ops as ops
 import kcompile.tree as tree
-from kcompile.errors import KCValueError
+from kcompile.errors import KCNotImplementedError, KCValueError
 from kcompile.losses.loss import Loss, LossFunctionWrapper
 from kcompile.losses.outputs import Output, align, outputs_of
 from kcompile.losses.registry import get
@@ -196,7 +196,12 @@ class CompileLoss(Loss):
         )  # fmt: skip
 
     def get_config(self) -> dict[str, Any]:
-        raise NotImplementedError("a CompileLoss is saved as the arguments of compile()")
+        raise KCNotImplementedError(
+            "KC404",
+            "a CompileLoss",
+            "losses are saved as the arguments of compile()",
+            "save the model",
+        )
 
 
 def _unequal(loss: Any, weights: Any) -> KCValueError:
