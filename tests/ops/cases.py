@@ -10,6 +10,7 @@ from collections.abc import Callable
 from typing import Any, NamedTuple
 
 import numpy as np
+import pytest
 
 import ir.ops as ops
 from ir.graph import Value, graph_of
@@ -30,6 +31,11 @@ class Case(NamedTuple):
         shapes = "-".join("x".join(map(str, a.shape)) or "scalar" for a in self.inputs)
         attrs = ",".join(f"{k}={v}" for k, v in self.attrs.items())
         return f"{self.op.name}({shapes};{attrs})"[:120]
+
+    @property
+    def dtypes(self) -> tuple[str, ...]:
+        """The float dtypes the case can be had in: a body is of one dtype."""
+        return ("f64",) if self.op.name in ("scan", "fused") else ("f64", "f32", "f16")
 
 
 CASES: list[Case] = []
@@ -340,3 +346,7 @@ def graph_for(c: Case, dtype: str = "f64") -> tuple[Any, tuple[Array, ...]]:
     ]
     out = c.op(*inputs, **c.attrs)
     return graph_of("case", inputs, out if isinstance(out, tuple) else (out,)), arrays
+
+
+# every case in every dtype, for pytest.mark.parametrize(("c", "dtype"), TYPED)
+TYPED = [pytest.param(c, d, id=f"{c.id}-{d}") for c in CASES for d in c.dtypes]
