@@ -28,6 +28,7 @@ _HIDDEN = frozenset(
         "_init_arguments",
         "_input_shape_arg",
         "_metrics_held",
+        "_compile_arguments",
     }
 )
 

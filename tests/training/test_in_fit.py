@@ -242,3 +242,15 @@ def test_compile_configs_are_exchanged_with_keras() -> None:
     assert list(found.history) == list(expected.history)
     for key, values in expected.history.items():
         close(found.history[key], values, rtol=1e-4, atol=1e-5)
+
+
+def test_metric_objects_of_several_outputs_are_reported_once() -> None:
+    def make(k: Any) -> Any:
+        a = k.Input((6,))
+        left, right = k.layers.Dense(3, name="left")(a), k.layers.Dense(3, name="right")(a)
+        model = k.Model(a, [left, right])
+        metrics = [[k.metrics.RootMeanSquaredError()], ["mae", k.metrics.R2Score(name="r2")]]
+        model.compile("sgd", ["mse", "mse"], metrics=metrics)
+        return model
+
+    both(make, X, [NUMBERS, NUMBERS])
