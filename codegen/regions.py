@@ -300,16 +300,26 @@ class _Builder:
     def order(self, region: Region) -> tuple[Axis, ...]:
         """Every axis; those of the largest stores first, as they stand there.
 
-        The taps of what is folded come before all, so that each tap is a stretch of memory.
+        The taps of what is folded come before all, so that each tap is a stretch of memory; those of a product
+        that is folded come before its channels. What is folded stands where the result does.
         """
         seen: dict[Axis, None] = {}
+        beside: dict[Axis, tuple[Axis, ...]] = {}
         for e in region.nodes():
-            if e.op == "fold" and e.args[0].op != "dot":
-                seen.update((w[2], None) for w in e.attr)
+            if e.op == "fold":
+                beside.update((w[0], (w[1],)) for w in e.attr)
+                taps = [w[2] for w in e.attr]
+                if e.args[0].op == "dot":
+                    last = e.attr[-1]
+                    beside[last[0]] = (last[1], *taps)
+                else:
+                    seen.update((t, None) for t in taps)
         for s in sorted(region.stores, key=lambda s: -_size(s.buf.shape)):
             for i in s.idx:
                 for a, _ in sorted(i.terms, key=lambda t: -abs(t[1])):
                     seen.setdefault(a)
+                    for b in beside.get(a, ()):
+                        seen.setdefault(b)
         nodes = region.nodes()
         for e in reversed(nodes):
             if e.op == "load":

@@ -50,11 +50,11 @@ def row_blocks(region: Region, blocks: Blocks) -> Schedule:
     ):
         return Schedule()
     barred = set(_walked(region.nodes()))
-    largest = max((size_of(e) for e in nodes), default=0)
+    largest = max((size_of(e) for e in everything), default=0)
     for axis in _leading(region):
         if axis in barred or axis.size < 2:
             continue
-        big = [e for e in nodes if size_of(e) * 4 >= largest]
+        big = [e for e in everything if size_of(e) * 4 >= largest]
         if not all(axis in e.axes or axis in reduced(e) for e in big):
             continue
         # a value that is summed over the axis and then read along it would be computed twice
