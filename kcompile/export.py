@@ -13,6 +13,7 @@ import numpy as np
 import codegen.onnx.export as onnx_export
 from codegen.onnx.errors import ExportError
 from ir.graph import Graph, Role
+from kcompile.callbacks.say import say
 from kcompile.errors import KCNotImplementedError, KCRuntimeError, KCValueError
 from kcompile.fit.loops import predict
 from kcompile.fit.runner import step_function
@@ -26,6 +27,8 @@ TOLERANCE = 1e-4
 def export(model: Any, filepath: Any, format: str = "onnx", verbose: Any = None) -> None:
     """Write the model's prediction to `filepath` as ONNX (opset 20), checked by onnx.checker.
 
+    verbose: whether a line on standard error says so.
+
     Raises KCValueError KC501 for another format, KCNotImplementedError KC501 for what ONNX cannot say.
     """
     if format != "onnx":
@@ -36,6 +39,8 @@ def export(model: Any, filepath: Any, format: str = "onnx", verbose: Any = None)
     data = proto.SerializeToString()
     with replacing(os.fspath(filepath)) as f:
         f.write(data)
+    if verbose:
+        say(f"wrote {os.fspath(filepath)}: {len(data):,} bytes")
 
 
 def to_onnx(model: Any) -> Any:

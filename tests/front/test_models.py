@@ -293,6 +293,17 @@ def test_summary(capsys: pytest.CaptureFixture[str]) -> None:
     assert "d1" in "".join(lines)
 
 
+def test_summary_of_some_layers() -> None:
+    m = kcompile.Sequential([kcompile.Input((2,))])
+    for name in ("one", "two", "three", "four"):
+        m.add(kcompile.layers.Dense(2, name=name))
+    found: list[str] = []
+    m.summary(print_fn=found.append, layer_range=["two", "th.*"])
+    assert [n for n in ("one", "two", "three", "four") if f"{n} (" in found[0]] == ["two", "three"]
+    with pytest.raises(ValueError, match="KC207"):
+        m.summary(layer_range=["five", "one"])
+
+
 def test_clear_session_restarts_names() -> None:
     kcompile.backend.clear_session()
     assert kcompile.layers.Dense(2).name == "dense"
