@@ -9,12 +9,13 @@ import inspect
 import warnings
 from typing import Any
 
+import kcompile.absent as absent
 import kcompile.ops as ops
 import kcompile.policy as policy
 import kcompile.regularizers as regularizers
 from ir.graph import at, here
 from kcompile.dtypes import is_float
-from kcompile.errors import KCNotImplementedError, KCTypeError, KCValueError
+from kcompile.errors import KCNotImplementedError, KCValueError
 from kcompile.input_spec import InputSpec, check_input
 from kcompile.layer_call import (
     build_arguments,
@@ -59,6 +60,7 @@ class Layer(Weighted):
             cls.build = in_own_scope(cls.__dict__["build"])  # type: ignore[method-assign]
 
     def __new__(cls, *args: Any, **kwargs: Any) -> Any:
+        absent.check_arguments(cls, args, kwargs)
         made = super().__new__(cls)
         made.__dict__["_init_arguments"] = (args, kwargs)
         return made
@@ -83,16 +85,7 @@ class Layer(Weighted):
             shape = (input_shape,) if isinstance(input_shape, int) else tuple(input_shape)
             self.__dict__["_input_shape_arg"] = shape
         if kwargs:
-            known = {
-                "batch_input_shape": "Input(batch_shape=...) in front of the layer",
-                "weights": "set_weights after building",
-            }
-            hints = [f"instead of {k} use {known[k]}" for k in kwargs if k in known]
-            raise KCTypeError(
-                "KC107", f"{type(self).__name__}({', '.join(f'{k}=...' for k in kwargs)})",
-                "a layer takes activity_regularizer, trainable, dtype, autocast, name and what its class adds",
-                "; ".join(hints) or "drop the argument, or spell it as Keras 3 does",
-            )  # fmt: skip
+            raise absent.unexpected(type(self).__name__, kwargs, absent.parameters(type(self)))
         if name is not None and (not isinstance(name, str) or "/" in name):
             raise KCValueError(
                 "KC207",
@@ -183,7 +176,11 @@ class Layer(Weighted):
 
     def _symbolic_call(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
         if not self.built:
-            self._build_for(args, kwargs)
+            try:
+                self._build_for(args, kwargs)
+            except Exception as error:
+                arguments = named_arguments(signature_of(type(self).call), args, kwargs)
+                raise name_failure(error, self, arguments) from error.__cause__
         outputs = self.compute_output_spec(*args, **kwargs)
         Node(self, args, kwargs, outputs)
         return outputs

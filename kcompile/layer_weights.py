@@ -6,7 +6,7 @@ Refuses to hold calls, losses and configs (`kcompile.layer`).
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from typing import Any
 
 import numpy as np
@@ -223,6 +223,11 @@ class Weighted(Operation):
 
     def set_weights(self, weights: Any) -> None:
         """Set all weights, in the order of `weights`. Raises KCValueError KC204 before anything is set."""
+        if not isinstance(weights, Iterable):
+            raise KCValueError(
+                "KC204", f"set_weights({weights!r})", "it takes a list of arrays",
+                "pass what get_weights of an equal layer gives",
+            )  # fmt: skip
         own, given = self.weights, [np.asarray(w) for w in weights]
         if len(own) != len(given):
             raise KCValueError(

@@ -11,14 +11,11 @@ import json
 from collections.abc import Iterator
 from typing import Any
 
-import kcompile.dump as dumping
-import kcompile.export as exporting
-import kcompile.saving.archive as archive
+import kcompile.later as later
 import kcompile.serialization as serialization
 from kcompile.errors import KCAttributeError, KCTypeError, KCValueError
 from kcompile.input_layer import InputLayer
 from kcompile.layer import Layer
-from kcompile.model_summary import print_summary
 from kcompile.network import Network, rebuild
 from kcompile.tensor import KerasTensor
 from kcompile.trace import leaves, map_structure
@@ -55,9 +52,8 @@ class Model(Trainer):
     _network: Network | None = None
 
     def __new__(cls, *args: Any, **kwargs: Any) -> Any:
-        made = super().__new__(Functional if cls is Model and _is_functional(args, kwargs) else cls)
-        made.__dict__["_init_arguments"] = (args, kwargs)
-        return made
+        made = Functional if cls is Model and _is_functional(args, kwargs) else cls
+        return super().__new__(made, *args, **kwargs)
 
     def __init__(self, *args: Any, **kwargs: Any):
         network = None
@@ -225,12 +221,12 @@ class Model(Trainer):
 
     # what other modules do with a model
 
-    summary = print_summary
-    dump_ir = dumping.dump_ir
-    export = exporting.export
-    save = archive.save_model
-    save_weights = archive.save_weights
-    load_weights = archive.load_weights
+    summary = later.method("kcompile.model_summary", "print_summary")
+    dump_ir = later.method("kcompile.dump", "dump_ir")
+    export = later.method("kcompile.export", "export")
+    save = later.method("kcompile.saving.archive", "save_model")
+    save_weights = later.method("kcompile.saving.archive", "save_weights")
+    load_weights = later.method("kcompile.saving.archive", "load_weights")
 
     def to_json(self, **kwargs: Any) -> str:
         """The config as JSON text."""

@@ -58,6 +58,12 @@ class Node:
         self, operation: Any, args: tuple[Any, ...], kwargs: Mapping[str, Any], outputs: Any
     ):
         self.operation, self.args, self.kwargs = operation, args, dict(kwargs)
+        for t in leaves(outputs) or [None]:
+            if not isinstance(t, KerasTensor):
+                raise KCTypeError(
+                    "KC208", f"the layer {operation.name!r} returned {t!r}", "a layer returns tensors",
+                    "return the result from the function or from call()",
+                )  # fmt: skip
         self.outputs = outputs
         self.inputs: list[KerasTensor] = [
             t for t in leaves([args, self.kwargs]) if isinstance(t, KerasTensor)

@@ -6,13 +6,14 @@ Refuses to hold the loops (`kcompile.fit`), steps (`kcompile.step`) and the stru
 
 from __future__ import annotations
 
+import inspect
 from typing import Any
 
+import kcompile.absent as absent
 import kcompile.fit.loops as loops
 import kcompile.ops as ops
 import kcompile.optimizers.registry as optimizers
 import kcompile.serialization as serialization
-from kcompile.errors import KCTypeError
 from kcompile.layer import Layer
 from kcompile.losses.compile_loss import CompileLoss
 from kcompile.metrics.compile_metrics import CompileMetrics
@@ -51,12 +52,7 @@ class Trainer(Layer):
     ) -> None:
         """Choose optimizer, loss and metrics. Raises KCValueError KC302, KCTypeError KC107."""
         if kwargs:
-            raise KCTypeError(
-                "KC107",
-                f"compile({', '.join(kwargs)}=...)",
-                "compile does not take this",
-                "drop the argument",
-            )
+            raise absent.unexpected("compile", kwargs, _COMPILE)
         names = self.output_names
         compile_loss = (
             CompileLoss(loss, loss_weights, output_names=names) if loss is not None else None
@@ -150,12 +146,15 @@ class Trainer(Layer):
         self.update_metrics(y, y_pred, sample_weight)
         return self.get_metrics_result()
 
-    fit = loops.fit
-    evaluate = loops.evaluate
-    predict = loops.predict
-    train_on_batch = loops.train_on_batch
-    test_on_batch = loops.test_on_batch
-    predict_on_batch = loops.predict_on_batch
+    def __getattr__(self, name: str) -> Any:
+        return absent.of_model(self, name)
+
+    fit = absent.refusing_others(loops.fit)
+    evaluate = absent.refusing_others(loops.evaluate)
+    predict = absent.refusing_others(loops.predict)
+    train_on_batch = absent.refusing_others(loops.train_on_batch)
+    test_on_batch = absent.refusing_others(loops.test_on_batch)
+    predict_on_batch = absent.refusing_others(loops.predict_on_batch)
 
     def get_compile_config(self) -> dict[str, Any] | None:
         """The arguments of compile() as plain data."""
@@ -179,3 +178,6 @@ class Trainer(Layer):
         self.compile(**found)
         if self.optimizer is not None and self.built and self.trainable_variables:
             self.optimizer.build(self.trainable_variables)
+
+
+_COMPILE = tuple(inspect.signature(Trainer.compile).parameters)[1:-1]

@@ -1,5 +1,6 @@
 """`keras.callbacks`: the public names."""
 
+from kcompile.absent import of as _absent
 from kcompile.callbacks.backup_and_restore import BackupAndRestore as BackupAndRestore
 from kcompile.callbacks.callback import Callback as Callback
 from kcompile.callbacks.callback_list import CallbackList as CallbackList
@@ -14,3 +15,5 @@ from kcompile.callbacks.model_checkpoint import ModelCheckpoint as ModelCheckpoi
 from kcompile.callbacks.progbar_logger import ProgbarLogger as ProgbarLogger
 from kcompile.callbacks.reduce_lr_on_plateau import ReduceLROnPlateau as ReduceLROnPlateau
 from kcompile.callbacks.terminate_on_nan import TerminateOnNaN as TerminateOnNaN
+
+__getattr__ = _absent(__name__)

@@ -102,7 +102,7 @@ def fit(
             warnings.warn(
                 f"The generator is used up after {epoch - start} of {epochs - start} epochs; training stops. "
                 "Pass an iterable that can begin anew, such as a PyDataset or a list of batches.",
-                stacklevel=2,
+                stacklevel=3,
             )
             break
         model.reset_metrics()

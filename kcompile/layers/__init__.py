@@ -1,5 +1,6 @@
 """The layers of Keras 3 under their public names. Re-exports only."""
 
+from kcompile.absent import of as _absent
 from kcompile.input_layer import Input as Input
 from kcompile.input_layer import InputLayer as InputLayer
 from kcompile.input_spec import InputSpec as InputSpec
@@ -120,3 +121,5 @@ from kcompile.layers.wrappers import Bidirectional as Bidirectional
 from kcompile.layers.wrappers import TimeDistributed as TimeDistributed
 from kcompile.serialization import deserialize_keras_object as deserialize
 from kcompile.serialization import serialize_keras_object as serialize
+
+__getattr__ = _absent(__name__)
