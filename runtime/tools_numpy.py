@@ -59,11 +59,11 @@ def _blas_threads() -> Callable[[int], None]:
 class Tools:
     """See `codegen.program`, *The tools*. One for each executable: it owns scratch."""
 
-    run = staticmethod(threads.run)
     views = staticmethod(views)
 
     def __init__(self) -> None:
         self.threads = threads.count()
+        self.both = threads.both if self.threads > 1 else threads.in_turn
         self.blas = _blas_threads()
         self._scatters: dict[tuple[int, int, str], _Scatter] = {}
 

@@ -7,12 +7,14 @@ something does. Refuses to hold what a kernel computes (`render`) and the front 
 from __future__ import annotations
 
 import math
+from bisect import bisect_right
 from dataclasses import replace
 
 from codegen.loops import Axis, Buf, E, Region, Schedule, axis_aff, load
 from codegen.loops import Store as Put
 from codegen.memory import lives, plan
 from codegen.numpy.emit import Emitter
+from codegen.numpy.parallel import split
 from codegen.numpy.render import render
 from codegen.numpy.text import Source
 from codegen.numpy.views import Call, Shaped, Slot, View
@@ -293,6 +295,10 @@ def _copy_late(em: Emitter, writer: Writer, late: list[tuple[Value, View]]) -> N
 
 
 def _assemble(graph: Graph, em: Emitter, writer: Writer, results: list[Slot], key: str) -> Program:
+    bounds = [start for start, _ in writer.kernels]
+    for call in em.calls:
+        call.kernel = bisect_right(bounds, call.at) - 1
+    split(em)
     used = lives(em.calls, em.all_loops)
     arena = plan(em.calls, used)
     inputs = [em.places[writer.bufs[v]].slot for v in graph.inputs]
@@ -301,16 +307,15 @@ def _assemble(graph: Graph, em: Emitter, writer: Writer, results: list[Slot], ke
         if slot.role == "result" and slot.offset < 0:
             slot.offset, arena = arena, arena + -(-max(slot.nbytes, 1) // 64) * 64
     names = {s: f"b{k}" for k, s in enumerate(slots)}
-    starts: dict[int, str] = {}
-    for k, (start, _) in enumerate(writer.kernels):
-        starts.setdefault(start, f"k{k}")
-    source = Source(em.calls, slots, starts)
+    source = Source(em.calls, slots)
     text = source.text()
     kernels = []
-    for k, (start, kernel) in enumerate(writer.kernels):
-        stop = writer.kernels[k + 1][0] if k + 1 < len(writer.kernels) else len(em.calls)
-        calls = em.calls[start:stop]
-        lines = [n for n in source.lines[start:stop] if n] or [0]
+    members: dict[int, list[Call]] = {}
+    for call in em.calls:
+        members.setdefault(call.kernel, []).append(call)
+    for k, (_, kernel) in enumerate(writer.kernels):
+        calls = members.get(k, [])
+        lines = [source.lines[c.at] for c in calls] or [0]
         reads, writes = _touched(calls, names)
         kernels.append(
             replace(

@@ -66,6 +66,7 @@ class _Renderer:
         before = dict(self.known)
         done = set(self.done)
         with self.em.looping(count) as loop:
+            loop.apart = True
             self.em.blocks[axis] = (loop, tile, 0)
             self.run(stmt.body)
         if rest:

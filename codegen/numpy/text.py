@@ -7,7 +7,6 @@ graph reaches the text. Refuses to choose calls or memory.
 
 from __future__ import annotations
 
-import math
 import re
 from collections.abc import Sequence
 
@@ -24,26 +23,24 @@ from numpy import {imports}
 VIEWS = """
 {table}
 """
-
-
-def step():
 '''
 TAIL = """
 
 def build(buffers, tools):
 {made}
     names = globals() | locals() | tools.views(buffers, VIEWS)
-    return errstate(all="ignore")(FunctionType(step.__code__, names))
+    for function in ({functions}):
+        names[function.__name__] = errstate(all="ignore")(FunctionType(function.__code__, names))
+    return names["step"]
 """
-PARALLEL = 32_000_000  # operations from which a product is worth two threads: waiting for one costs
 _NAMES = re.compile(r"[a-z_][a-z_0-9]*")
 
 
 class Source:
     """The text of one program from its calls. `lines[i]`: the line in the source of call i (1-based)."""
 
-    def __init__(self, calls: Sequence[Call], slots: Sequence[Slot], starts: dict[int, str]):
-        self.calls, self.starts = calls, starts
+    def __init__(self, calls: Sequence[Call], slots: Sequence[Slot]):
+        self.calls = calls
         self.names: dict[Operand, str] = {}
         self.table: list[str] = []  # of views
         self.made: list[str] = []  # other lines of `build`
@@ -53,10 +50,16 @@ class Source:
         for call in calls:
             for arg in call.args:
                 self.name(arg)
-        self.threads = 0  # what BLAS uses now: 0 all there are, 1 one
         self.body: list[tuple[str, int]] = []  # text and the call it prints, or -1
-        self._block(0, len(calls), None, {}, 1)
-        self._use(0)
+        self.parts: list[list[tuple[str, int]]] = []  # the same for functions that threads run
+        self.kernel = -1
+        # the threads of BLAS wait for each other in loops that never yield: sections take their place
+        products = any(c.text.startswith("matmul") for c in calls)
+        if products:
+            self.body.append(("    tools.blas(1)", -1))
+        self._sections()
+        if products:
+            self.body.append(("    tools.blas(0)", -1))
 
     def name(self, arg: Operand) -> str:
         """The name in `build` of an operand: a view, a list of views, a constant, an object."""
@@ -118,10 +121,25 @@ class Source:
             words.append(f"<{self.name(arg.first)}")
         return " ".join(words)
 
-    def _use(self, threads: int) -> None:
-        if threads != self.threads:
-            self.threads = threads
-            self.body.append((f"    tools.blas({threads})", -1))
+    def _sections(self) -> None:
+        """The whole program: sections as functions, called together; the rest in line."""
+        at, step = 0, self.body
+        while at < len(self.calls):
+            here, stop = self.calls[at].section, at + 1
+            while stop < len(self.calls) and self.calls[stop].section == here:
+                stop += 1
+            if here is not None:
+                self.body = [(f"def part{len(self.parts)}():", -1)]
+                self.parts.append(self.body)
+            self._block(at, stop, None, {}, 1)
+            if here is not None:
+                self.body = step
+                following = self.calls[stop].section if stop < len(self.calls) else None
+                if following is None or following[0] is not here[0]:
+                    last = len(self.parts)
+                    own = ", ".join(f"part{k}" for k in range(last - here[1] - 1, last))
+                    self.body.append((f"    tools.both({own})", -1))
+            at = stop
 
     def _block(
         self, start: int, stop: int, loop: Loop | None, local: dict[Operand, str], depth: int
@@ -130,17 +148,9 @@ class Source:
         at = start
         while at < stop:
             call = self.calls[at]
-            if loop is None and at in self.starts:
-                self.body.append((f"{pad}# {self.starts[at]}", -1))
-            if loop is None:
-                top = call.loop
-                while top is not None and top.parent is not None:
-                    top = top.parent
-                work = [
-                    _product(c) for c in self.calls[at : at + 1 if top is None else top.last + 1]
-                ]
-                if max(work):
-                    self._use(0 if max(work) >= PARALLEL else 1)
+            if loop is None and call.kernel != self.kernel:
+                self.kernel = call.kernel
+                self.body.append((f"{pad}# k{self.kernel}", -1))
             if call.loop is loop:
                 args = [local.get(a) or self.names[a] for a in call.args]
                 self.body.append((pad + call.text.format(*args), at))
@@ -179,17 +189,20 @@ class Source:
     def text(self) -> str:
         """The whole source; sets `lines`."""
         made = "\n".join(f"    {line}" for line in self.made)
-        used = set(_NAMES.findall("\n".join([made, *(t for t, _ in self.body)])))
+        used = set(
+            _NAMES.findall("\n".join([made, *(t for b in (self.body, *self.parts) for t, _ in b)]))
+        )
         imports = ", ".join(sorted({"errstate"} | (used & _IMPORTS)))
         out = HEAD.format(imports=imports, table="\n".join(self.table)).splitlines()
         self.lines = [0] * len(self.calls)
-        for text, at in self.body:
-            out.append(text)
-            if at >= 0:
-                self.lines[at] = len(out)
-        if not self.calls:
-            out.append("    pass")
-        return "\n".join([*out, ""]) + TAIL.format(made=made)
+        for body in (*self.parts, [("def step():", -1), *(self.body or [("    pass", -1)])]):
+            out += ["", ""]
+            for text, at in body:
+                out.append(text)
+                if at >= 0:
+                    self.lines[at] = len(out)
+        functions = "".join(f"part{k}, " for k in range(len(self.parts))) + "step,"
+        return "\n".join([*out, ""]) + TAIL.format(made=made, functions=functions)
 
 
 _IMPORTS = {
@@ -205,15 +218,6 @@ _IMPORTS = {
     "inf",
     "nan",
 }
-
-
-def _product(c: Call) -> int:
-    """Floating point operations of a call of matmul, 0 for other calls."""
-    if not c.text.startswith("matmul") or not isinstance(c.args[0], Shaped):
-        return 0
-    out, left = c.args[0], c.args[1]
-    last = left.shape[-1] if isinstance(left, Shaped) else 1
-    return max(2 * math.prod(out.shape) * last, 1)
 
 
 def _moves(a: Shaped, loop: Loop) -> bool:

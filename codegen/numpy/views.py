@@ -57,13 +57,23 @@ class Slot:
 
 
 class Loop:
-    """A loop of the program over `count` passes, inside `parent`."""
+    """A loop of the program over `count` passes, inside `parent`.
 
-    __slots__ = ("count", "parent", "first", "last")
+    apart: its passes are blocks of rows, which depend on each other by sums alone.
+    """
+
+    __slots__ = ("count", "parent", "first", "last", "apart")
 
     def __init__(self, count: int, parent: Loop | None):
         self.count, self.parent = count, parent
         self.first = self.last = -1
+        self.apart = False
+
+
+class Section:
+    """A stretch of a program whose parts may run at the same time."""
+
+    __slots__ = ()
 
 
 @dataclass(eq=False)
@@ -143,6 +153,7 @@ class Call:
     """One line of the program: `text` with {0}.. for `args`; writes[k] tells whether args[k] is written.
 
     same: element i of what is written depends on element i of the operands alone, so memory may be shared.
+    kernel: the number of the kernel it belongs to. section: the section it is in, and the part of it.
     """
 
     text: str
@@ -151,6 +162,8 @@ class Call:
     same: bool
     loop: Loop | None
     at: int = 0
+    kernel: int = -1
+    section: tuple[Section, int] | None = None
 
 
 Extents: TypeAlias = Callable[[Axis], int]
