@@ -32,7 +32,7 @@ from kcompile.layer_call import (
     training_scope,
 )  # fmt: skip
 from kcompile.layer_weights import Weighted
-from kcompile.operation import Node, infer, snake, symbolic
+from kcompile.operation import UNTRACED, Node, infer, snake, symbolic
 from kcompile.serialization import serialize_keras_object
 from kcompile.tensor import KerasTensor, Tensor
 from kcompile.trace import leaves, map_structure, run_eagerly
@@ -145,7 +145,7 @@ class Layer(Weighted):
         """KerasTensors like what the layer returns for such KerasTensors."""
         try:
             return infer(self._traced_call, args, kwargs)
-        except Exception:
+        except UNTRACED:
             if type(self).compute_output_shape is Layer.compute_output_shape:
                 raise
             shape = self.compute_output_shape(map_structure(lambda t: tuple(t.shape), args[0]))
