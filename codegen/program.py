@@ -23,8 +23,8 @@ unless said otherwise; nothing is allocated but what is said.
     tools.views(buffers, table)     the views of a table by name, and the buffers as b0, b1, ... (see `runtime.views`)
     tools.threads                   how many threads may run at once (1: everything is serial)
     tools.blas(n)                   let matrix products use n threads from here on; 0: as many as there are
-    tools.both(f, g)                call two functions without arguments, g in another thread if one is ready to
-                                    take it; returns when both are done; raises the first error
+    tools.both(f, g)                a function that calls two functions without arguments, at the same time where that
+                                    is quicker; it returns when both are done, and raises the first error
     tools.erf(x, out, s, t, u)      out = erf(x) (f32 or f64); s, t: scratch of x's shape and dtype, u: bool or
                                     None (unused); x may be out
     tools.philox(n)                 an object with `fill(seed, step, stream, out)`: out (u32, n numbers, flat) gets the

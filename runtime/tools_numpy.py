@@ -63,9 +63,14 @@ class Tools:
 
     def __init__(self) -> None:
         self.threads = threads.count()
-        self.both = threads.both if self.threads > 1 else threads.in_turn
         self.blas = _blas_threads()
         self._scatters: dict[tuple[int, int, str], _Scatter] = {}
+
+    def both(self, first: threads.Job, second: threads.Job) -> threads.Job:
+        """A function that calls two functions, at the same time where that is quicker."""
+        if self.threads > 1:
+            return threads.Both(first, second)
+        return lambda: threads.in_turn(first, second)
 
     @staticmethod
     def erf(x: Array, out: Array, s: Array, t: Array, u: Array | None = None) -> None:

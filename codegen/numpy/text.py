@@ -31,6 +31,8 @@ def build(buffers, tools):
     names = globals() | locals() | tools.views(buffers, VIEWS)
     for function in ({functions}):
         names[function.__name__] = errstate(all="ignore")(FunctionType(function.__code__, names))
+    for k in range({sections}):
+        names[f"both{{k}}"] = tools.both(names[f"first{{k}}"], names[f"second{{k}}"])
     return names["step"]
 """
 _NAMES = re.compile(r"[a-z_][a-z_0-9]*")
@@ -129,16 +131,14 @@ class Source:
             while stop < len(self.calls) and self.calls[stop].section == here:
                 stop += 1
             if here is not None:
-                self.body = [(f"def part{len(self.parts)}():", -1)]
+                self.body = [(f"def {_part(len(self.parts))}():", -1)]
                 self.parts.append(self.body)
             self._block(at, stop, None, {}, 1)
             if here is not None:
                 self.body = step
                 following = self.calls[stop].section if stop < len(self.calls) else None
                 if following is None or following[0] is not here[0]:
-                    last = len(self.parts)
-                    own = ", ".join(f"part{k}" for k in range(last - here[1] - 1, last))
-                    self.body.append((f"    tools.both({own})", -1))
+                    self.body.append((f"    both{len(self.parts) // 2 - 1}()", -1))
             at = stop
 
     def _block(
@@ -201,8 +201,10 @@ class Source:
                 out.append(text)
                 if at >= 0:
                     self.lines[at] = len(out)
-        functions = "".join(f"part{k}, " for k in range(len(self.parts))) + "step,"
-        return "\n".join([*out, ""]) + TAIL.format(made=made, functions=functions)
+        functions = "".join(f"{_part(k)}, " for k in range(len(self.parts))) + "step,"
+        return "\n".join([*out, ""]) + TAIL.format(
+            made=made, functions=functions, sections=len(self.parts) // 2
+        )
 
 
 _IMPORTS = {
@@ -218,6 +220,11 @@ _IMPORTS = {
     "inf",
     "nan",
 }
+
+
+def _part(k: int) -> str:
+    """The name of the k-th function that a thread runs: sections have two."""
+    return f"{('first', 'second')[k % 2]}{k // 2}"
 
 
 def _moves(a: Shaped, loop: Loop) -> bool:

@@ -7,7 +7,7 @@ import pytest
 
 import kcompile as keras
 from kcompile.fit.runner import step_function
-from runtime import threads, tools_numpy
+from runtime import threads
 
 
 def dense():
@@ -41,7 +41,7 @@ def words():
 
 def train(monkeypatch, layers, run):
     monkeypatch.setattr(threads, "count", lambda: 2)
-    monkeypatch.setattr(tools_numpy.threads, "both", run)
+    monkeypatch.setattr(threads, "Both", lambda first, second: lambda: run(first, second))
     monkeypatch.setenv("KCOMPILE_CACHE", "off")
     keras.utils.set_random_seed(3)
     model = keras.Sequential(layers())
@@ -66,7 +66,7 @@ def test_two_threads_compute_the_same_bits(monkeypatch, layers):
 
     one, weights, source = train(monkeypatch, layers, threads.in_turn)
     two, others, _ = train(monkeypatch, layers, at_once)
-    assert source.count("tools.both(") * 8 == len(ran) > 0
+    assert source.count("def second") * 8 == len(ran) > 0
     assert one == two
     for a, b in zip(weights, others, strict=True):
         np.testing.assert_array_equal(a, b)
@@ -87,4 +87,4 @@ def test_what_is_small_stays_in_one_thread(monkeypatch):
         return [keras.Input((20,)), keras.layers.Dense(4, activation="softmax")]
 
     source = train(monkeypatch, small, threads.in_turn)[2]
-    assert "tools.both(" not in source
+    assert "def second" not in source

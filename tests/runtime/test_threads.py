@@ -55,6 +55,29 @@ def test_the_error_of_a_job_is_raised_after_all_have_ended(bad):
     assert ended == before and bad not in ended
 
 
+@pytest.mark.parametrize("quick", ["both", "in_turn"])
+def test_the_quicker_way_is_kept(monkeypatch, quick):
+    ran = []
+
+    def way(name):
+        def run(first, second):
+            ran.append(name)
+            time.sleep(0 if name == quick else 0.002)
+            first(), second()
+
+        return run
+
+    seen = []
+    monkeypatch.setattr(threads, "both", way("both"))
+    monkeypatch.setattr(threads, "in_turn", way("in_turn"))
+    pair = threads.Both(lambda: seen.append(1), lambda: seen.append(2))
+    for _ in range(pair.EVERY):
+        pair()
+    assert set(ran[: 2 * pair.TRIALS]) == {"both", "in_turn"}
+    assert set(ran[2 * pair.TRIALS :]) == {quick}
+    assert seen == [1, 2] * pair.EVERY
+
+
 def test_calls_from_several_threads():
     counts = [0] * 4
 
