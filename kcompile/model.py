@@ -223,6 +223,7 @@ class Model(Trainer):
 
     summary = later.method("kcompile.model_summary", "print_summary")
     dump_ir = later.method("kcompile.dump", "dump_ir")
+    compile_report = later.method("kcompile.compile_report", "compile_report")
     export = later.method("kcompile.export", "export")
     save = later.method("kcompile.saving.archive", "save_model")
     save_weights = later.method("kcompile.saving.archive", "save_weights")
