@@ -245,7 +245,8 @@ def _operand(
     if _run(em, v, inner) < RUN and outer and em.extent(outer[-1]) > _run(em, v, inner):
         inner, outer = outer, inner
     t = em.scratch([*batch, *outer, *inner], v.slot.dtype)
-    em.copy(t, v, [*batch, *outer, *inner])
+    with em.ahead([v]):
+        em.copy(t, v, [*batch, *outer, *inner])
     made = merged(t, groups, em.extent)
     assert made is not None
     return made

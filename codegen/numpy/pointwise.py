@@ -11,6 +11,7 @@ from typing import Any
 
 from codegen.loops import Axis, E
 from codegen.numpy.emit import Emitter
+from codegen.numpy.stretch import filled, stretched
 from codegen.numpy.views import Const, Operand, Tile, View, aligned
 
 UNARY = {
@@ -57,9 +58,13 @@ def pointwise(em: Emitter, e: E, out: View, args: Sequence[Tile], axes: Sequence
     if e.op in UNARY:
         em.map(f"{UNARY[e.op]}({{1}}, {{0}})", out, args, axes)
     elif e.op in ("maximum", "minimum"):
-        em.map(f"{e.op}({{1}}, {{2}}, out={{0}})", out, args, axes)
+        if all(em.extent(a) for a in axes):
+            ops = filled(stretched(em, aligned([out, *args], axes, em.extent)))
+            em.call(f"{e.op}({{1}}, {{2}}, out={{0}})", ops, [0], same=True)
     elif e.op in BINARY:
-        em.map(f"{BINARY[e.op]}({{1}}, {{2}}, {{0}})", out, args, axes)
+        if all(em.extent(a) for a in axes):
+            ops = stretched(em, aligned([out, *args], axes, em.extent))
+            em.call(f"{BINARY[e.op]}({{1}}, {{2}}, {{0}})", ops, [0], same=True)
     elif e.op == "rsqrt":
         em.map("sqrt({1}, {0})", out, args, axes)
         em.map("reciprocal({1}, {0})", out, [out], axes)

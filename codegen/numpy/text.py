@@ -212,6 +212,7 @@ _IMPORTS = {
     *NUMPY_NAMES.values(),
     "copyto",
     "matmul",
+    "full",
     "ones",
     "arange",
     "array",
