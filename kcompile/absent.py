@@ -82,8 +82,11 @@ _ARGUMENTS: dict[str, str] = {
 }
 
 
-def of(module: str) -> Callable[[str], NoReturn]:
-    """The `__getattr__` of a public namespace: an AttributeError that says what to write instead."""
+def of(module: str, later: Iterable[str] = ()) -> Callable[[str], NoReturn]:
+    """The `__getattr__` of a public namespace: an AttributeError that says what to write instead.
+
+    later: names that are not in the module yet.
+    """
     short = module.partition(".")[2]
 
     def __getattr__(name: str) -> NoReturn:
@@ -93,7 +96,7 @@ def of(module: str) -> Callable[[str], NoReturn]:
             if short != "datasets"
             else dict(held)
         )
-        raise missing(module, name, names, _NAMES.get(f"{short}.{name}"))
+        raise missing(module, name, [*names, *later], _NAMES.get(f"{short}.{name}"))
 
     return __getattr__
 
