@@ -44,9 +44,9 @@ class _Builder:
         for node in self.body.nodes:
             self.spaces.tie(node, [self.extents(node, k) for k in range(len(node.inputs))])
         for node in self.body.nodes:
-            for v in node.outs:
-                if not self.spaces.distinct(v):
-                    raise Mismatch(f"two axes of {v!r} are one")
+            given = [self.extents(node, k) for k in range(len(node.inputs))]
+            if not self.spaces.apart(node, given) or not all(map(self.spaces.distinct, node.outs)):
+                raise Mismatch(f"two axes of {node!r} are one")
         for node in self.body.nodes:
             args = [self.operand(node, k) for k in range(len(node.inputs))]
             self.known[node.outs[0]] = self.expression(node, args)
@@ -208,11 +208,11 @@ class _Builder:
                 repeats *= a.size
         own = tuple(a for a in over if a in x.axes)
         out = E("red", (x,), (fn, own), x.dtype, union_axes((x,), own)) if own else x
-        if repeats > 1 and fn in ("sum", "prod"):
-            op = "mul" if fn == "sum" else "power"
-            value: Any = float(repeats) if x.dtype.startswith(("f", "b")) else repeats
-            out = E(op, (out, E("const", (), (value,), x.dtype, ())), (), x.dtype, out.axes)
-        return out
+        return (
+            repeated(out, repeats, "mul" if fn == "sum" else "power")
+            if fn in ("sum", "prod")
+            else out
+        )
 
     def reindexed(self, node: Node, x: E, axes: tuple[Axis, ...]) -> E:
         """slice, flip, unfold: the operand at affine positions."""
@@ -286,14 +286,17 @@ class _Builder:
                 folds.append((self.single(result[i]), wo, wt, stride, dilation, low))
                 over = [a for a in over if a is not wo and a is not wt]
         operands = [at(v, es, 0) if es else v for v, es in zip((x, y), env, strict=True)]
-        summed = tuple(a for a in over if a.size > 1)
+        have = union_axes(operands)
+        summed = tuple(a for a in over if a.size > 1 and a in have)
+        repeats = math.prod(a.size for a in over if a not in have)
         axes = union_axes(operands, summed)
         dtype = node.outs[0].dtype
         product = E("dot", tuple(operands), (precision, summed), dtype, axes)
         if not folds:
-            return product
+            return repeated(product, repeats)
         kept = tuple(a for a in axes if all(a is not w[1] and a is not w[2] for w in folds))
-        return E("fold", (product,), tuple(folds), dtype, (*kept, *(w[0] for w in folds)))
+        folded = E("fold", (product,), tuple(folds), dtype, (*kept, *(w[0] for w in folds)))
+        return repeated(folded, repeats)
 
     # -- order ------------------------------------------------------------------------------------
 
@@ -338,6 +341,14 @@ def _size(shape: tuple[int, ...]) -> int:
     for d in shape:
         n *= d
     return n
+
+
+def repeated(x: E, times: int, op: str = "mul") -> E:
+    """`x` times (or to the power of) a number of repetitions."""
+    if times == 1:
+        return x
+    value: Any = float(times) if x.dtype.startswith(("f", "b")) else times
+    return E(op, (x, E("const", (), (value,), x.dtype, ())), (), x.dtype, x.axes)
 
 
 def first_extreme(iota: E, where: E) -> E | None:

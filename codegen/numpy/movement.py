@@ -196,7 +196,7 @@ def fold(em: Emitter, e: E, out: View, x: View, axes: Sequence[Axis]) -> None:
             step = dst.pop(i, 0)
             at_dst += step * (stride * first + offset)
             dst[n] = step * stride
-            order[order.index(i)] = n
+            order = [n if a is i else a for a in order]  # an extent of 1 is in no order
         if empty:
             continue
         here = View(out.slot, at_dst, dst, out.loops, out.alternate)
