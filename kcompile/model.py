@@ -20,7 +20,7 @@ from kcompile.network import Network, rebuild
 from kcompile.tensor import KerasTensor
 from kcompile.trace import leaves, map_structure
 from kcompile.trainer import Trainer
-from kcompile.variable import unique_name
+from kcompile.variable import in_scope, unique_name
 
 _APART = frozenset(
     {
@@ -200,7 +200,8 @@ class Model(Trainer):
             self.autocast = kept
 
     def _path_in(self, path: str) -> str:
-        return f"{path}/{self.name}" if path else ""
+        # the model that is trained is no part of its layers' paths; a model inside another is
+        return super()._path_in(path) if path or in_scope() else ""
 
     def build(self, input_shape: Any = None) -> None:
         """Make the weights of a subclassed model for inputs of this shape."""

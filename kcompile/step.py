@@ -141,8 +141,9 @@ class StepFunction:
             return []
         wrt = [trace.initial(v) for v in variables]
         optimizer = model.optimizer
-        scaled = optimizer.scale_loss(loss)
-        found = gradients([trace.value(scaled)], wrt)
+        with at("loss"):
+            scaled = optimizer.scale_loss(loss)
+            found = gradients([trace.value(scaled)], wrt)
         with at("optimizer"):
             grads = [
                 ops.zeros(v.shape, dtype=v.dtype) if g is None else Tensor(g)

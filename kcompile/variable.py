@@ -64,6 +64,11 @@ def name_scope(name: str, owner: object = None) -> Iterator[None]:
         _owners.pop()
 
 
+def in_scope() -> bool:
+    """Whether a scope is open: whether a layer is being called or built."""
+    return bool(_scopes)
+
+
 @contextmanager
 def autocast(dtype: str | None) -> Iterator[None]:
     """Float variables read inside are cast to `dtype` (None: left as they are)."""
