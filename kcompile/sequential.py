@@ -89,7 +89,6 @@ class Sequential(Model):
                 "pass name=",
             )
         self._stack.append(layer)
-        self._built_shape = None
 
     def pop(self, rebuild: bool = True) -> Layer:
         """Take the top layer off. Raises KCValueError KC206 when there is none."""
