@@ -378,12 +378,24 @@ def renamed(x: E, names: Mapping[Axis, Axis]) -> E:
     return at(x, list(forms.items()), None)
 
 
+def within(x: E, a: Axis, f: Aff) -> bool:
+    """Whether a load tells by its buffer's bounds where `f` leaves the axis `a`, if it ever does.
+
+    It does not for an axis of size 1, which is in no index, nor for a stretch of a longer axis.
+    """
+    if f.inside(a.size):
+        return True
+    buf, idx, _ = x.attr
+    whole = [k for k, i in enumerate(idx) if i == axis_aff(a) and buf.shape[k] == a.size]
+    return (
+        len(whole) == sum(isinstance(i, Aff) and any(b is a for b, _ in i.terms) for i in idx) > 0
+    )
+
+
 def at(x: E, env: Sequence[tuple[Axis, Aff]], fill: Any, axes: tuple[Axis, ...] | None = None) -> E:
     """`x` with axes replaced by affine forms; a load takes the forms into its index."""
     where = dict(env)
-    # an axis of size 1 is in no index: its position is 0, and only the fill can tell
-    lone = [(a, f) for a, f in env if a.size == 1]
-    if x.op == "load" and x.attr[2] is None and not x.args and all(f.inside(1) for _, f in lone):
+    if x.op == "load" and x.attr[2] is None and not x.args and all(within(x, *e) for e in env):
         buf, idx, _ = x.attr
         moved = tuple(i.subst(where) for i in idx)
         outside = any(not i.inside(n) for i, n in zip(moved, buf.shape, strict=True))
