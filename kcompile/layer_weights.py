@@ -7,6 +7,7 @@ Refuses to hold calls, losses and configs (`kcompile.layer`).
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
+from types import BuiltinFunctionType, FunctionType
 from typing import Any
 
 import numpy as np
@@ -31,6 +32,8 @@ _HIDDEN = frozenset(
         "_compile_arguments",
     }
 )
+# attributes of these types hold nothing
+_PLAIN = frozenset({type(None), bool, int, float, str, bytes, FunctionType, BuiltinFunctionType, np.ndarray, np.dtype})  # fmt: skip
 
 
 class Weighted(Operation):
@@ -65,7 +68,7 @@ class Weighted(Operation):
             raise self._no_super()
         seen: set[int] = set()
         for name, value in self.__dict__.items():
-            if name in _HIDDEN:
+            if type(value) in _PLAIN or name in _HIDDEN:
                 continue
             for found in _things(value):
                 if id(found) not in seen:
@@ -82,14 +85,14 @@ class Weighted(Operation):
 
     def _flatten_layers(self, include_self: bool = True, recursive: bool = True) -> list[Any]:
         found: dict[int, Any] = {id(self): self} if include_self else {}
-        todo = list(self._layers)
+        todo = self._layers[::-1]
         while todo:
-            layer = todo.pop(0)
+            layer = todo.pop()
             if id(layer) in found:
                 continue
             found[id(layer)] = layer
             if recursive:
-                todo = layer._layers + todo
+                todo += layer._layers[::-1]
         return list(found.values())
 
     def _own_variables(self) -> list[Variable]:
