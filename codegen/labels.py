@@ -41,5 +41,5 @@ def _relabel(program: Program, rename: Callable[[str], str]) -> Program:
     return replace(
         program,
         kernels=tuple(replace(k, at=tuple(map(rename, k.at))) for k in program.kernels),
-        buffers=tuple(replace(b, path=rename(b.path)) for b in program.buffers),
+        buffers=tuple(replace(b, path=rename(b.path)) if b.path else b for b in program.buffers),
     )

@@ -38,7 +38,7 @@ unless said otherwise; nothing is allocated but what is said.
 from __future__ import annotations
 
 import json
-from dataclasses import asdict, dataclass, field
+from dataclasses import dataclass, field
 from typing import Any
 
 VERSION = 1
@@ -123,7 +123,11 @@ class Program:
 
     def to_json(self) -> str:
         """The program as JSON text; `from_json` reads it back."""
-        return json.dumps(asdict(self), separators=(",", ":"), sort_keys=True)
+        own = vars(self) | {
+            "kernels": [vars(k) for k in self.kernels],
+            "buffers": [vars(b) for b in self.buffers],
+        }
+        return json.dumps(own, separators=(",", ":"), sort_keys=True)
 
     @staticmethod
     def from_json(text: str) -> Program:
