@@ -15,6 +15,7 @@ import kcompile.report as report
 from codegen.pipeline import TARGETS, generate
 from codegen.program import Program
 from ir.bind import bind
+from ir.dims import Dim
 from ir.graph import Graph, Value
 from ir.passes.fuse import fuse
 from ir.pipeline import optimise
@@ -56,8 +57,20 @@ def dump_ir(
 def program_of(
     model: Any, kind: str | None = None, batch_size: int = 32, target: str = "numpy"
 ) -> Program:
-    """The program of a step of the model, made anew. kind, errors: as for `dump_ir`."""
-    return generate(_graph(model, "simplified", _kind(model, kind), batch_size, target), target)
+    """The program of a step of the model, made anew. kind, errors: as for `dump_ir`.
+
+    Raises KCValueError KC305 besides for a model with an axis of unknown extent.
+    """
+    graph = _graph(model, "simplified", _kind(model, kind), batch_size, target)
+    free = [
+        f"{v.name}: {v.type}" for v in graph.inputs if any(isinstance(d, Dim) for d in v.type.shape)
+    ]
+    if free:
+        raise KCValueError(
+            "KC305", f"stage='kernels' for inputs {', '.join(free)}", "kernels are made for known extents",
+            "name the extents in Input(shape=...), or look at stage='fused'",
+        )  # fmt: skip
+    return generate(graph, target)
 
 
 def _kind(model: Any, kind: str | None) -> str:

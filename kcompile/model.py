@@ -13,9 +13,11 @@ from typing import Any
 
 import kcompile.later as later
 import kcompile.serialization as serialization
+from ir.graph import here
 from kcompile.errors import KCAttributeError, KCTypeError, KCValueError
 from kcompile.input_layer import InputLayer
 from kcompile.layer import Layer
+from kcompile.layer_call import is_array_like, map_shapes
 from kcompile.network import Network, rebuild
 from kcompile.tensor import KerasTensor
 from kcompile.trace import leaves, map_structure
@@ -212,13 +214,18 @@ class Model(Trainer):
             and type(self).call is not Model.call
         ):
             self.built = True
-            symbols = (
-                [KerasTensor(s, self.compute_dtype) for s in input_shape]
-                if isinstance(input_shape, list)
-                else KerasTensor(input_shape, self.compute_dtype)
-            )
+            symbols = map_shapes(lambda s: KerasTensor(s, self.compute_dtype), input_shape)
             self.compute_output_spec(symbols)
         self.built = True
+
+    def _build_for(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
+        if self._network is None and args:
+            self.__dict__["_called_with"] = map_structure(_symbol, args[0])
+        if self._network is None and type(self).build is Model.build:
+            self._parent_path = here() if self._parent_path is None else self._parent_path
+            self.built = True  # the layers build themselves as `call` calls them
+        else:
+            super()._build_for(args, kwargs)
 
     # what other modules do with a model
 
@@ -302,3 +309,14 @@ def clone_model(model: Any, **kwargs: Any) -> Any:
 
 
 __all__ = ["Functional", "InputLayer", "Model", "clone_model", "model_from_json"]
+
+
+def _symbol(x: Any) -> Any:
+    """A symbol like a tensor that a model was called on, for any batch size."""
+    if not is_array_like(x):
+        return x
+    dtype = str(getattr(x.dtype, "name", x.dtype))
+    return KerasTensor((None, *x.shape[1:]), _NARROW.get(dtype, dtype), name="input")
+
+
+_NARROW = {"float64": "float32", "int64": "int32"}

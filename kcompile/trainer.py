@@ -7,6 +7,7 @@ Refuses to hold the loops (`kcompile.fit`), steps (`kcompile.step`) and the stru
 from __future__ import annotations
 
 import inspect
+import warnings
 from typing import Any
 
 import kcompile.absent as absent
@@ -50,7 +51,11 @@ class Trainer(Layer):
         auto_scale_loss: bool = True,
         **kwargs: Any,
     ) -> None:
-        """Choose optimizer, loss and metrics. Raises KCValueError KC302, KCTypeError KC107."""
+        """Choose optimizer, loss and metrics.
+
+        Every step is compiled and runs by itself: run_eagerly=True and steps_per_execution > 1 warn that they
+        change nothing; jit_compile is taken whatever it is. Raises KCValueError KC302, KCTypeError KC107.
+        """
         if kwargs:
             raise absent.unexpected("compile", kwargs, _COMPILE)
         names = self.output_names
@@ -61,6 +66,12 @@ class Trainer(Layer):
         if metrics is not None or weighted_metrics is not None:
             compile_metrics = CompileMetrics(metrics, weighted_metrics, output_names=names)
         self.optimizer = optimizers.get(optimizer)
+        if run_eagerly or steps_per_execution != 1:
+            warnings.warn(
+                f"compile(run_eagerly={run_eagerly!r}, steps_per_execution={steps_per_execution!r}) changes nothing: "
+                "every step is compiled and runs by itself. To see values inside a layer, call the layer on arrays.",
+                stacklevel=2,
+            )
         half = (
             auto_scale_loss
             and self.optimizer is not None

@@ -50,6 +50,13 @@ def test_every_stage_and_format(stage: str) -> None:
     assert ("fused" in {n["op"] for n in found["nodes"]}) == (stage == "fused")
 
 
+def test_kernels_need_known_extents() -> None:
+    m = Sequential([Input((None, 3)), layers.GlobalAveragePooling1D(), layers.Dense(1)])
+    assert "T" in m.dump_ir("fused")
+    with pytest.raises(KCValueError, match=r"f32\[32, T, 3\]"):
+        m.dump_ir("kernels")
+
+
 def test_kinds_and_batch_size() -> None:
     m = small()
     assert "predict_step" in m.dump_ir("traced", kind="predict")
