@@ -224,12 +224,24 @@ class _Renderer:
     def running_best(
         self, fn: str, out: View, x: View, axes: Sequence[Axis], over: Sequence[Axis]
     ) -> None:
-        """out = x reduced over a few positions, one call each."""
-        name = _COMBINE[fn]
-        taps = [v for (v,) in contract.positions(self.em, over, [x])]
-        self.em.map(f"{name}({{1}}, {{2}}, out={{0}})", out, taps[:2], axes)
+        """out = x reduced over a few positions, one call each.
+
+        Windows side by side are reduced over their rows first: those calls run along whole rows of x.
+        """
+        em, name = self.em, _COMBINE[fn]
+        wide = [a for a in over if em.extent(a) > 1]
+        tap = min(wide, key=lambda a: abs(x.strides.get(a, 0)))
+        beside = x.strides.get(tap, 0) * em.extent(tap)
+        row = next((a for a in axes if em.extent(a) > 1 and x.strides.get(a) == beside), None)
+        if len(wide) > 1 and row is not None:
+            kept = sorted([*axes, tap], key=lambda a: -abs(x.strides.get(a, 0)))
+            part = em.scratch(kept, x.slot.dtype)
+            self.running_best(fn, part, x, kept, [a for a in wide if a is not tap])
+            x, wide = part, [tap]
+        taps = [v for (v,) in contract.positions(em, wide, [x])]
+        em.map(f"{name}({{1}}, {{2}}, out={{0}})", out, taps[:2], axes)
         for v in taps[2:]:
-            self.em.map(f"{name}({{0}}, {{1}}, out={{0}})", out, [v], axes)
+            em.map(f"{name}({{0}}, {{1}}, out={{0}})", out, [v], axes)
 
     def first(self, e: E, out: View, axes: list[Axis]) -> None:
         """out = whether a position is the first to hold the extreme: equal to it, and none before is."""
@@ -238,13 +250,10 @@ class _Renderer:
         kept = [a for a in axes if a not in over]
         best, taken = em.scratch(kept, e.args[0].dtype), em.scratch(kept, "bool")
         pairs = contract.positions(em, over, [x, out])
-        name = _COMBINE[fn]
         if len(pairs) == 1:
             em.map("{0}.fill({1})", out, [Const(True, "bool")], axes)
             return
-        em.map(f"{name}({{1}}, {{2}}, out={{0}})", best, [pairs[0][0], pairs[1][0]], kept)
-        for v, _ in pairs[2:]:
-            em.map(f"{name}({{0}}, {{1}}, out={{0}})", best, [v], kept)
+        self.running_best(fn, best, x, kept, over)
         for k, (v, hit) in enumerate(pairs):
             em.map("equal({1}, {2}, {0})", hit, [v, best], kept)
             if k == 1:
