@@ -7,10 +7,12 @@ from typing import Any
 import numpy as np
 import pytest
 
+from codegen.numpy.pointwise import BINARY, OTHERS, UNARY
 from codegen.pipeline import generate
 from codegen.program import Program
 from ir.graph import Graph, Role
 from ir.interpret import interpret
+from ir.passes.fold import POINTWISE
 from runtime.executable import Executable
 from runtime.store import StateStore
 from tests.ops.cases import TYPED, Case, graph_for
@@ -41,3 +43,9 @@ def check(graph: Graph, arrays: Any, times: int = 2) -> Program:
 def test_a_case_of_the_table(c: Case, dtype: str) -> None:
     graph, arrays = graph_for(c, dtype)
     check(graph, arrays)
+
+
+def test_pointwise_ops_are_the_same_everywhere() -> None:
+    """What the passes take for pointwise is what the renderer spells pointwise."""
+    spelled = {*UNARY, *BINARY, *OTHERS} - {"uniform"}  # random bits as numbers: no op of the table
+    assert spelled == POINTWISE - {"stop_gradient"}

@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 import pytest
 
+import ir.ops
 from ir.grad import gradients
 from ir.graph import Value, graph_of
 from ir.interpret import interpret
@@ -88,6 +89,11 @@ NO_SLOPE = {"full", "iota", "size", "random_uniform", "random_normal", "stop_gra
 
 def test_every_op_has_a_case() -> None:
     assert set(TABLE) - {c.op.name for c in CASES} == set()
+
+
+def test_every_op_is_exported() -> None:
+    exported = {op.name for op in vars(ir.ops).values() if isinstance(op, Op)}
+    assert exported == set(TABLE)
 
 
 def test_every_differentiable_op_has_a_gradient_case() -> None:
