@@ -17,7 +17,7 @@ CODES: dict[str, str] = {
     "KC106": "an operation needs values that are not known while tracing",
     "KC107": "an operation was given an argument it does not take",
     "KC108": "a variable was assigned a value of another shape or where assigning is impossible",
-    "KC109": "an operation is not available",
+    "KC109": "a name, an operation or a method is not available",
     # layers and models
     "KC201": "a layer was called on inputs it does not take",
     "KC202": "a layer is not built, or was built for another shape",
