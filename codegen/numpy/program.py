@@ -16,6 +16,7 @@ from codegen.memory import lives, plan
 from codegen.numpy.emit import Emitter
 from codegen.numpy.parallel import split
 from codegen.numpy.render import render
+from codegen.numpy.states import crossed, in_step, states_last
 from codegen.numpy.text import Source
 from codegen.numpy.views import Call, Shaped, Slot, View
 from codegen.program import Buffer, Kernel, Program
@@ -34,6 +35,7 @@ class Writer:
         self.em, self.depth = em, depth
         self.bufs: dict[Value, Buf] = {}
         self.kernels: list[tuple[int, Kernel]] = []
+        self.late: list[tuple[Value, View]] = []  # next states to be copied when all is done
 
     def buf(self, v: Value, place: View) -> Buf:
         """Say where a value is."""
@@ -63,7 +65,13 @@ class Writer:
         ins = [self.bufs[v] for v in node.inputs]
         outs = [self.buf(v, self.place(v, targets)) for v in node.outs]
         region = region_of(body, ins, outs, _folds(body))
-        schedule = row_blocks(region, BLOCKS) if not self.depth else Schedule()
+        for k in crossed(self.em, region):
+            v, place = node.outs[k], self.em.places[outs[k]]
+            self.late.append((v, place))
+            self.em.places[outs[k]] = whole(Slot(v.dtype, tuple(int(d) for d in v.shape)))
+        states_last(self.em, region)
+        blocks = not self.depth and in_step(self.em, region)
+        schedule = row_blocks(region, BLOCKS) if blocks else Schedule()
         render(self.em, region, schedule)
         return schedule
 
@@ -238,15 +246,16 @@ def numpy_program(graph: Graph, key: str) -> Program:
             last_read[root.get(v, v)] = k
     made_at = {v: k for k, n in enumerate(graph.nodes) for v in n.outs}
     targets: dict[Value, View] = {}
-    late: list[tuple[Value, View]] = []
+    late = writer.late
     read_after = {root.get(v, v) for v in graph.outputs[states:]}
     for old, new in zip(graph.inputs[:states], graph.outputs[:states], strict=True):
         if new is old:
             continue
         place = em.places[writer.bufs[old]]
-        free = (
-            last_read.get(old, -1) <= made_at.get(new, -1) and new not in given and new not in root
-        )
+        made = made_at.get(new, -1)
+        # a kernel may read what it overwrites (see `states`), a loop over time may not
+        read = made - 1 if made >= 0 and graph.nodes[made].op.name == "scan" else made
+        free = last_read.get(old, -1) <= read and new not in given and new not in root
         others = [v for v, r in root.items() if r is old and v in graph.outputs]
         if (
             free

@@ -1,7 +1,6 @@
-"""The statement tree of a region as NumPy calls: every axis a tile, but for blocks of rows.
-
-Each value is computed into the buffer it is stored to, where there is one, else into scratch. Refuses
-to hold the spelling of single ops (`pointwise`, `contract`, `movement`) and the memory plan.
+"""The statement tree of a region as NumPy calls: every axis a tile, but for blocks of rows. Values go
+into the buffer they are stored to, or scratch. Refuses to hold the spelling of ops (`pointwise`,
+`contract`, `movement`) and the memory plan.
 """
 
 from __future__ import annotations
@@ -13,6 +12,7 @@ from codegen.loops import Axis, E, Region, Schedule, Store
 from codegen.lower import Acc, For, Init, Let, Put, Stmt, lower, reduced
 from codegen.numpy import contract, indexing, movement, pointwise
 from codegen.numpy.emit import Emitter
+from codegen.numpy.states import at_place
 from codegen.numpy.views import Const, Extra, Shaped, Tile, View, aligned, exact, merged
 
 FLATTEN = ("load", "at", "const")  # views and constants: nothing is computed
@@ -102,10 +102,10 @@ class _Renderer:
         if later or any(self.touches(t.value, slot) for t in self.region.stores):
             return False
         reads = [a for x in readers for a in x.args if self.touches(a, slot)]
-        if self.em.blocks and not all(_at_place(a, s) for a in reads):
+        if self.em.blocks and not all(at_place(a, s) for a in reads):
             return False
         mine = [a for a in e.args if self.touches(a, slot)]
-        return not mine or (e.op in _ONE_CALL and all(_at_place(a, s) for a in mine))
+        return not mine or (e.op in _ONE_CALL and all(at_place(a, s) for a in mine))
 
     def touches(self, e: E, slot: object) -> bool:
         """Whether e is the memory of `slot` itself, seen through a load."""
@@ -378,11 +378,6 @@ class _Renderer:
 
 _ONE_CALL = frozenset(set(pointwise.UNARY) | set(pointwise.BINARY) | {"rsqrt", "sigmoid", "cast"})
 _COMBINE = {"sum": "add", "max": "maximum", "min": "minimum", "prod": "multiply"}
-
-
-def _at_place(a: E, s: Store) -> bool:
-    """Whether a read is at the very place the store writes."""
-    return a.op == "load" and not a.args and repr(a.attr[1]) == repr(s.idx)
 
 
 def _unit(fn: str, dtype: str) -> float | int:
