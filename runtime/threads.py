@@ -127,19 +127,16 @@ class Both:
     """Two functions to be called again and again: at once or in turn, whichever was quicker lately.
 
     On a busy machine, or where the scheduler puts both threads on one core, a second thread costs time.
-    So once in `EVERY` calls both ways are tried `TRIALS` times.
+    So a few calls every `SECONDS` seconds try both ways; the second thread must be clearly better.
     """
 
-    EVERY, TRIALS = 400, 4
+    SECONDS, TRIALS, BETTER = 0.3, 3, 0.9
 
     def __init__(self, first: Job, second: Job):
         self.first, self.second = first, second
         self.way: Callable[[Job, Job], None] = in_turn
         self.left = 0  # calls until the next trial; below 0: trials made
-        self._reset()
-
-    def _reset(self) -> None:
-        self.quickest = [1e9, 1e9]  # seconds, in turn and at once
+        self.times: tuple[list[float], list[float]] = [], []  # seconds, in turn and at once
 
     def __call__(self) -> None:
         self.left -= 1
@@ -150,11 +147,13 @@ class Both:
         k = self.left & 1
         start = perf_counter()
         ways[k](self.first, self.second)
-        self.quickest[k] = min(self.quickest[k], perf_counter() - start)
+        self.times[k].append(perf_counter() - start)
         if self.left <= -2 * self.TRIALS:
-            self.way = ways[self.quickest[1] < self.quickest[0]]
-            self.left = self.EVERY
-            self._reset()
+            alone, together = (sorted(t)[self.TRIALS // 2] for t in self.times)
+            self.way = ways[together < self.BETTER * alone]
+            self.left = max(10 * self.TRIALS, min(1000, int(self.SECONDS / max(alone, 1e-6))))
+            for t in self.times:
+                t.clear()
 
 
 def _taken(task: _Task) -> bool:
