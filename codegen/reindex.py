@@ -28,9 +28,9 @@ def within(x: E, a: Axis, f: Aff) -> bool:
     if f.inside(a.size):
         return True
     buf, idx, _ = x.attr
-    whole = [k for k, i in enumerate(idx) if i == axis_aff(a) and buf.shape[k] == a.size]
-    return (
-        len(whole) == sum(isinstance(i, Aff) and any(b is a for b, _ in i.terms) for i in idx) > 0
+    at_it = [(i, n) for i, n in zip(idx, buf.shape, strict=True) if a in dict(i.terms)]
+    return bool(at_it) and all(
+        i.terms == ((a, 1),) and i.const == 0 and n == a.size for i, n in at_it
     )
 
 

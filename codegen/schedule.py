@@ -26,7 +26,7 @@ class Blocks:
     bytes: int = 64 * 1024
     cache: int = 1280 * 1024
     least: int = 192 * 1024
-    window: int = 512 * 1024
+    window: int = 1024 * 1024
 
 
 def size_of(e: E) -> int:

@@ -7,6 +7,7 @@ from collections.abc import Callable
 import numpy as np
 import pytest
 
+from codegen.program import Program
 from ir.grad import gradients
 from ir.graph import Value, graph_of
 from ir.ops import add, broadcast, contract, full, maximum, mul
@@ -22,8 +23,12 @@ def _inputs(*shapes: tuple[int, ...]) -> tuple[list[Value], list[np.ndarray]]:
     return values, [RNG.standard_normal(s, dtype=np.float32) for s in shapes]
 
 
+def _compiled(inputs: list[Value], outputs: list[Value], arrays: list[np.ndarray]) -> Program:
+    return check(optimise(graph_of("step", inputs, outputs)), arrays)
+
+
 def _program(inputs: list[Value], outputs: list[Value], arrays: list[np.ndarray]) -> str:
-    return check(optimise(graph_of("step", inputs, outputs)), arrays).source
+    return _compiled(inputs, outputs, arrays).source
 
 
 CONVOLUTIONS = {
@@ -62,6 +67,20 @@ def test_both_axes_are_padded_in_one_copy() -> None:
     y = contract(x, w, spec="nijc,abcf->nhwf", windows=windows, out=(8, 8))
     source = _program([x, w], [y], arrays)
     assert source.count("copyto(") == 2  # into the padded image, and into columns
+
+
+def test_a_padded_convolution_and_its_gradients_run_in_blocks() -> None:
+    (x, w, g), arrays = _inputs((16, 32, 32, 16), (3, 3, 16, 16), (16, 32, 32, 16))
+    windows = (("i", "h", "a", 1, 1, 1), ("j", "w", "b", 1, 1, 1))
+    arrays[1] *= np.float32(0.05)
+    arrays[2] *= np.float32(0.001)
+    y = contract(x, w, spec="nijc,abcf->nhwf", windows=windows, out=(32, 32))
+    dx, dw = gradients([y], [x, w], [g])
+    assert dx is not None and dw is not None
+    program = _compiled([x, w, g], [y, dx, dw], arrays)
+    assert len(program.kernels) == 3
+    assert all("tile" in k.schedule for k in program.kernels)
+    assert program.peak_bytes < 40_000_000  # columns of a block, not of the batch
 
 
 @pytest.mark.parametrize("rows", [4096, 4099, 96, 3 * 1009])
