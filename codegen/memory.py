@@ -141,7 +141,7 @@ def _place(calls: Sequence[Call], slots: Sequence[Slot]) -> int:
     for k, at in enumerate(order):
         heir = _heir(calls[at])
         # what died before this call is free; what dies in it is free for its heir alone
-        for last in range(order[k - 1] if k else 0, at):
+        for last in range(order[max(k - 1, 0)], at):
             for slot in ends.pop(last, ()):
                 arena.free(slot.offset, _room(slot))
         for slot in sorted(starts[at], key=lambda s: -s.nbytes):
