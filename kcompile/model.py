@@ -291,9 +291,13 @@ def _functional_arguments(
 
 def model_from_json(json_string: str, custom_objects: Any = None) -> Any:
     """The model that `to_json` wrote, with new weights."""
-    return serialization.deserialize_keras_object(
-        json.loads(json_string), custom_objects=custom_objects
-    )
+    try:
+        config = json.loads(json_string)
+    except json.JSONDecodeError as e:
+        raise KCValueError(
+            "KC402", f"a text that is no JSON: {e}", "it is what to_json wrote", "pass that text"
+        ) from e
+    return serialization.deserialize_keras_object(config, custom_objects=custom_objects)
 
 
 def clone_model(model: Any, **kwargs: Any) -> Any:
@@ -305,6 +309,8 @@ def clone_model(model: Any, **kwargs: Any) -> Any:
             "a clone has the config of its model",
             "drop the argument",
         )
+    if not isinstance(model, Model):
+        raise KCTypeError("KC209", f"clone_model({model!r})", "a model is cloned", "pass a model")
     return type(model).from_config(model.get_config())
 
 

@@ -34,6 +34,11 @@ class Network:
     def __init__(self, inputs: Any, outputs: Any):
         self.inputs, self.outputs = inputs, outputs
         self.flat_inputs, self.flat_outputs = leaves(inputs), leaves(outputs)
+        if not self.flat_outputs:
+            raise KCValueError(
+                "KC205", f"outputs={outputs!r}", "a functional model has an output",
+                "pass what the layers returned",
+            )  # fmt: skip
         for t in self.flat_inputs + self.flat_outputs:
             if not isinstance(t, KerasTensor):
                 raise KCValueError(

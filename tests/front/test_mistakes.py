@@ -21,6 +21,12 @@ def mlp(loss: Any = "sparse_categorical_crossentropy", metrics: Any = None) -> A
     return m
 
 
+def unoptimized() -> Any:
+    m = stack(layers.Dense(3))
+    m.compile(None, "mse")
+    return m
+
+
 def stack(*more: Any) -> Any:
     return keras.Sequential([keras.Input((8,)), *more])
 
@@ -80,7 +86,10 @@ MISTAKES: dict[str, tuple[type[Exception], str]] = {
         "a function",
     ),
     "mlp().set_weights(3)": (ValueError, "list of arrays"),
-    "mlp().save('/nonexistent/x.keras')": (OSError, "no folder '/nonexistent'"),
+    "mlp().save('/dev/null/x.keras')": (OSError, "no folder '/dev/null'"),
+    "mlp().fit(X, Y, validation_split=0.5, validation_batch_size=0)": (ValueError, "validation_batch_size"),
+    "layers.LSTM(3)(keras.Input((4, 3)), initial_state=[keras.Input((2,))] * 2)": (ValueError, "in the layer 'lstm"),
+    "stack(layers.Softmax(axis=7))": (IndexError, "axis=7|axis 7"),
     "keras.utils.to_categorical(['a'])": (ValueError, "integers"),
     # losses and metrics that do not fit
     "mlp('mse').fit(X, Y)": (ValueError, r"the loss of the output 'dense"),
@@ -93,6 +102,13 @@ MISTAKES: dict[str, tuple[type[Exception], str]] = {
     "stack(layers.Conv2D(3, 3, name='c'))": (ValueError, r"in the layer 'c' \(Conv2D\), called with"),
     "stack(layers.Lambda(lambda x: None, name='l'))": (TypeError, "'l' returned None"),
     "stack(layers.Lambda(lambda x: np.sin(x), name='l'))": (TypeError, "kcompile.ops"),
+    "layers.MultiHeadAttention(2, 3)(keras.Input((4, 3)))": (ValueError, r"layer\(x, x\)"),
+    "keras.Model(keras.Input((3,)), None)": (ValueError, "has an output"),
+    "layers.Layer().add_weight(shape=(None, 3))": (ValueError, "known"),
+    "keras.models.clone_model(3)": (TypeError, "a model is cloned"),
+    "keras.models.model_from_json('nojson')": (ValueError, "to_json"),
+    "mlp().fit(X, Y, initial_epoch='x')": (ValueError, "initial_epoch"),
+    "unoptimized().fit(X, Y)": (ValueError, "needs an optimizer"),
     "np.exp(keras.Input((3,)))": (TypeError, "kcompile.ops"),
 }  # fmt: skip
 
