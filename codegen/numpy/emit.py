@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 
-from codegen.loops import Aff, Axis, Buf
+from codegen.loops import Aff, Axis, Buf, axis_aff
 from codegen.numpy.views import (
     Call,
     Const,
@@ -125,6 +125,23 @@ class Emitter:
             first = self.view(buf, idx)
             self.places[buf] = saved
         return View(base.slot, offset, strides, loops, base.alternate, first)
+
+    def standing(self, buf: Buf) -> View:
+        """The place of a whole buffer; a carry is copied (see `settled`)."""
+        place = self.places[buf]
+        if place.first is None:
+            return place
+        whole = [Axis(f"w{k}", n) for k, n in enumerate(buf.shape)]
+        start = self.view(buf, [axis_aff(a) for a in whole])
+        return View(self.settled(start, whole).slot, 0, {})
+
+    def settled(self, x: View, axes: Sequence[Axis]) -> View:
+        """A carry, which is elsewhere in the first pass of its loop, copied to where it can be walked."""
+        if x.first is None:
+            return x
+        out = self.scratch(axes, x.slot.dtype)
+        self.copy(out, x, axes)
+        return out
 
     def call(
         self, text: str, args: Sequence[Operand], writes: Sequence[int], same: bool = False

@@ -40,7 +40,7 @@ def gathered(em: Emitter, e: E, args: Sequence[Tile], axes: Sequence[Axis]) -> V
     plain = [(k, i) for k, i in enumerate(idx) if isinstance(i, Aff)]
     own = list(args[0].strides) if isinstance(args[0], View) else []
     shared = [a for _, i in plain for a, _ in i.terms if a in own]
-    table = em.places[buf]
+    table = em.standing(buf)
     if not shared and all(a not in em.blocks for _, i in plain for a, _ in i.terms):
         before = [a for k, i in plain if k < where for a in _ordered(i)]
         after = [a for k, i in plain if k > where for a in _ordered(i)]

@@ -30,7 +30,7 @@ def load(em: Emitter, e: E, args: Sequence[Tile], axes: Sequence[Axis]) -> View:
 
 
 def _dims_view(em: Emitter, buf: Buf, idx: Sequence[Aff]) -> tuple[View, list[Axis], list[int]]:
-    place = em.places[buf]
+    place = em.standing(buf)
     axes, strides, low = [], {}, []
     loops, offset = dict(place.loops), place.offset
     for k, (form, n, step) in enumerate(zip(idx, buf.shape, buf.strides, strict=True)):
@@ -107,6 +107,8 @@ def at(em: Emitter, e: E, x: Tile, axes: Sequence[Axis]) -> Tile:
     if isinstance(x, Const) and e.attr[1] is None:
         return x
     env, fill = dict(e.attr[0]), e.attr[1]
+    if isinstance(x, View):
+        x = em.settled(x, list(x.strides))
     if isinstance(x, Const):
         own = list(env)
         t = em.scratch(own, x.dtype)

@@ -47,7 +47,10 @@ class Writer:
     def node(self, node: Node, targets: dict[Value, View]) -> None:
         """Emit one node; `targets`: where its results must be, if that is given."""
         if node.op.name in ("reshape", "stop_gradient"):
-            self.buf(node.outs[0], self.em.places[self.bufs[node.inputs[0]]])
+            (v,), place = node.outs, self.em.places[self.bufs[node.inputs[0]]]
+            if v in targets:
+                copy_value(self.em, v, targets[v], _buf_at(self.em, v, place))
+            self.buf(v, targets.get(v, place))
             return
         start = len(self.em.calls)
         if node.op.name == "scan":

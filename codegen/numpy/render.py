@@ -295,6 +295,7 @@ class _Renderer:
     def running(self, e: E, out: View, axes: list[Axis]) -> None:
         em, (fn, axis, reverse, exclusive) = self.em, e.attr
         x = self.solid(e.args[0])
+        x = em.settled(x, list(x.strides))
         x = View(
             x.slot, x.offset, {**x.strides, axis: x.strides.get(axis, 0)}, x.loops, x.alternate
         )
@@ -309,7 +310,7 @@ class _Renderer:
         sign = -1 if reverse else 1
         lead = tuple(em.extent(a) for a in own)
         if exclusive:
-            first = View(out.slot, oo, {a: out.strides[a] for a in own}, out.loops)
+            first = View(out.slot, oo, {a: out.strides[a] for a in own}, out.loops, out.alternate)
             em.map("{0}.fill({1})", first, [Const(_unit(fn, e.dtype), e.dtype)], own)
             oo += sign * so
         src = Shaped(
@@ -318,14 +319,11 @@ class _Renderer:
             (*lead, n),
             (*(x.strides.get(a, 0) for a in own), sign * sx),
             tuple(x.loops.items()),
+            "",
+            x.alternate,
         )
-        dst = Shaped(
-            out.slot,
-            oo,
-            (*lead, n),
-            (*(out.strides[a] for a in own), sign * so),
-            tuple(out.loops.items()),
-        )
+        dst = Shaped(out.slot, oo, (*lead, n), (*(out.strides[a] for a in own), sign * so),
+                     tuple(out.loops.items()), "", out.alternate)  # fmt: skip
         em.call(
             f"{'add' if fn == 'sum' else 'multiply'}.accumulate({{1}}, {len(own)}, None, {{0}})",
             [dst, src],

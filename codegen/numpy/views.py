@@ -169,6 +169,14 @@ class Call:
 Extents: TypeAlias = Callable[[Axis], int]
 
 
+def spanned(v: View, axes: Sequence[Axis], extent: Extents) -> Shaped:
+    """The view with its axes in the given order, repeated along missing ones."""
+    shape = tuple(map(extent, axes))
+    strides = tuple(v.strides.get(a, 0) for a in axes)
+    first = spanned(v.first, axes, extent) if v.first is not None else None
+    return Shaped(v.slot, v.offset, shape, strides, tuple(v.loops.items()), "", v.alternate, first)
+
+
 def shaped(v: View, axes: Sequence[Axis], extent: Extents) -> Shaped:
     """The view with its axes in the given order (missing ones have extent 1)."""
     shape = tuple(extent(a) if a in v.strides else 1 for a in axes)
