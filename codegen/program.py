@@ -116,11 +116,6 @@ class Program:
         """Bytes the program needs at once: the arena, the states and the data."""
         return self.arena_bytes + sum(b.nbytes for b in self.buffers if b.offset < 0)
 
-    @property
-    def by_name(self) -> dict[str, Buffer]:
-        """Buffers by name."""
-        return {b.name: b for b in self.buffers}
-
     def to_json(self) -> str:
         """The program as JSON text; `from_json` reads it back."""
         own = vars(self) | {

@@ -15,8 +15,6 @@ from codegen.numpy.emit import Emitter
 from codegen.numpy.states import at_place
 from codegen.numpy.views import Const, Extra, Shaped, Tile, View, aligned, exact, merged
 
-FLATTEN = ("load", "at", "const")  # views and constants: nothing is computed
-
 
 def render(em: Emitter, region: Region, schedule: Schedule) -> None:
     """Emit the calls of one region."""

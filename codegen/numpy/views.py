@@ -6,7 +6,7 @@ hold what is computed and how text is printed.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Any, TypeAlias
 
@@ -252,7 +252,3 @@ def contiguous(axes: Sequence[Axis], extent: Extents) -> tuple[dict[Axis, int], 
         strides[a] = step
         step *= extent(a)
     return strides, step
-
-
-def same_layout(a: Mapping[Axis, int], b: Mapping[Axis, int]) -> bool:
-    return a == b
