@@ -15,7 +15,8 @@ from ir.graph import Graph
 
 def without_names(program: Program, graph: Graph) -> Program:
     """`program` with each path replaced by its number in `graph`, the step graph it came from."""
-    number = {path: f"#{i}" for i, path in enumerate(_labels(graph))}
+    # the first of equal paths: a state's may be a layer's too, and must come back as the state's
+    number = {path: f"#{i}" for i, path in reversed(list(enumerate(_labels(graph))))}
     return _relabel(program, lambda path: number.get(path, path))
 
 
