@@ -265,11 +265,11 @@ class Drawer:
             self.apply(Step(Spec("Flatten", {}), [i]))
             i = len(self.tensors) - 1
         units = c.between(1, 4) if kind == "any" else c.between(2, 5) if kind == "classes" else 1
-        if not self.apply(Step(Spec("Dense", {"units": units, "activation": act}), [i])):
+        # a name of its own: Keras sorts results by name, and automatic ones count differently
+        top = {"units": units, "activation": act, "name": f"out{len(self.model.heads)}"}
+        if not self.apply(Step(Spec("Dense", top), [i])):
             self.apply(Step(Spec("Flatten", {}), [i]))
-            self.apply(
-                Step(Spec("Dense", {"units": units, "activation": act}), [len(self.tensors) - 1])
-            )
+            self.apply(Step(Spec("Dense", top), [len(self.tensors) - 1]))
         rank = len(self.tensors[-1].shape)
         kw = dict(loss[1])
         if c.chance(5) and loss[0] not in ("Dice", "Tversky"):
