@@ -118,7 +118,7 @@ def fit(
             seen = tally.samples, tally.seconds  # of training: what the epoch's line shows
             found = _evaluate(model, validation, validation_steps, callbacks, tally)
             tally.samples, tally.seconds = seen
-            logs.update({f"val_{k}": v for k, v in found.items()})
+            logs = dict(sorted({**logs, **{f"val_{k}": v for k, v in found.items()}}.items()))
         callbacks.on_epoch_end(epoch, logs)
         if model.stop_training:
             break

@@ -254,3 +254,13 @@ def test_metric_objects_of_several_outputs_are_reported_once() -> None:
         return model
 
     both(make, X, [NUMBERS, NUMBERS])
+
+
+def test_the_history_is_in_the_order_of_keras() -> None:
+    x, y = np.ones((4, 2), "float32"), np.zeros((4, 1), "float32")
+    keys = []
+    for k in (kcompile, keras):
+        m = k.Sequential([k.Input((2,)), k.layers.Dense(1)])
+        m.compile("sgd", "mse", weighted_metrics=["mae", "mse"], metrics=["mae"])
+        keys.append(list(m.fit(x, y, validation_data=(x, y), verbose=0).history))
+    assert keys[0] == keys[1]
