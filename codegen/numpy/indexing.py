@@ -136,8 +136,8 @@ def scatter(em: Emitter, e: E, out: View, idx: Tile, x: Tile, axes: Sequence[Axi
         flat = merged(x, [order, kept], em.extent)
         if (
             flat is None
-            or flat.strides[0] not in (0, flat.shape[1])
-            or flat.strides[1] not in (0, 1)
+            or (flat.shape[0] > 1 and flat.strides[0] != flat.shape[1])
+            or (flat.shape[1] > 1 and flat.strides[1] != 1)
             or x.loops
         ):
             em.copy(t, x, [*order, *kept])

@@ -8,7 +8,7 @@ import pytest
 from codegen.pipeline import generate
 from ir.graph import Role, Value, graph_of
 from ir.interpret import interpret
-from ir.ops import add, broadcast, contract, full, mul, reduce_sum
+from ir.ops import add, broadcast, contract, full, mul, reduce_sum, scatter_add
 from ir.types import Type
 from runtime.executable import Executable
 from runtime.store import StateStore
@@ -54,7 +54,21 @@ def repeated_along_the_sum():
     return [x, y], contract(wide, y, spec="abd,ae->eba")
 
 
-@pytest.mark.parametrize("build", [repeated_for_both_axes, repeated_along_the_sum])
+def repeated_rows_scattered():
+    """What is added at indices is the same all over, or all along a row."""
+    x, row = values((3,), (3,))
+    idx = full(value=1, shape=(3,), dtype="i32")
+    rows = broadcast(row, shape=(4, 5, 3), axes=(2,))
+    same = broadcast(full(value=0.5, shape=(3,), dtype="f32"), shape=(4, 5, 3), axes=(2,))
+    return [x, row], add(
+        scatter_add(idx, rows, axis=2, extent=3), scatter_add(idx, same, axis=2, extent=3)
+    )
+
+
+BUILDS = [repeated_for_both_axes, repeated_along_the_sum, repeated_rows_scattered]
+
+
+@pytest.mark.parametrize("build", BUILDS)
 def test_repeated_operands(build, rng):
     inputs, result = build()
     graph = graph_of("step", inputs, [result], [Role("data", f"x{k}") for k in range(len(inputs))])
