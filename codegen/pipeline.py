@@ -5,7 +5,6 @@ Refuses to optimise: passes run before (`kcompile.compile`); what is not fused o
 
 from __future__ import annotations
 
-import gc
 import hashlib
 
 from codegen.numpy.profit import profit as numpy_profit
@@ -18,6 +17,7 @@ from ir.key import key
 from ir.ops.fused import fused
 from ir.passes.decompose import decompose
 from ir.passes.fuse import fuse
+from ir.pipeline import collector_paused
 
 TARGETS = {
     "numpy": (numpy_profit, numpy_program),
@@ -39,13 +39,8 @@ def generate(graph: Graph, target: str = "numpy") -> Program:
                 f"input {v.name!r} of {graph.name!r} is {v.type}; bind its dimensions first"
             )
     profit, program = TARGETS[target]
-    enabled = gc.isenabled()
-    gc.disable()
-    try:
+    with collector_paused():
         digest = hashlib.sha256(f"{key(graph)} {target} {VERSION}".encode()).hexdigest()
         if not any(n.op is fused for n in graph.nodes):
             graph = fuse(decompose(graph), profit)
         return program(graph, digest)
-    finally:
-        if enabled:
-            gc.enable()

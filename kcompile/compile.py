@@ -12,12 +12,13 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from codegen.labels import with_names, without_names
-from codegen.pipeline import generate
+from codegen.pipeline import TARGETS, generate
 from codegen.program import Program
 from ir.bind import bind
 from ir.graph import Graph
 from ir.key import key as graph_key
 from ir.pipeline import collector_paused, optimise
+from kcompile.errors import KCValueError
 from kcompile.variable import Variable
 from runtime import cache
 from runtime.executable import Executable
@@ -28,8 +29,20 @@ log = logging.getLogger("kcompile.compile")
 
 
 def target() -> str:
-    """What programs are made for: "numpy", or "reference" (no code, see `runtime.reference`)."""
-    return os.environ.get("KCOMPILE_TARGET", "numpy")
+    """What programs are made for: "numpy", or "reference" (no code, see `runtime.reference`).
+
+    From KCOMPILE_TARGET in the environment. Raises KCValueError KC502 for another.
+    """
+    wanted = os.environ.get("KCOMPILE_TARGET", "numpy")
+    known = (*TARGETS, "reference")
+    if wanted not in known:
+        raise KCValueError(
+            "KC502",
+            f"KCOMPILE_TARGET={wanted!r}",
+            "there is no such target",
+            f"use one of {', '.join(known)}",
+        )
+    return wanted
 
 
 @dataclass(frozen=True)

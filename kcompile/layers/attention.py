@@ -1,7 +1,9 @@
 """`MultiHeadAttention`, and `GroupedQueryAttention`, in which heads share keys and values.
 
 Without dropout and without returned scores the heads become the composite behind
-`ops.dot_product_attention`. Refuses to hold the softmax and the projections themselves.
+`ops.dot_product_attention`. With a dropout rate a mask goes to `Softmax`, also when predicting: there a
+row that the mask closes wholly attends to nothing, in the composite to all alike, as in Keras. Refuses
+to hold the softmax and the projections themselves.
 """
 
 from __future__ import annotations
@@ -123,6 +125,13 @@ class MultiHeadAttention(Layer):
         return self._dense(name, shape, f"{free}k,kxy->{free}xy", output, "xy", **more)
 
     def build(self, query_shape: Any, value_shape: Any, key_shape: Any = None) -> None:
+        if value_shape is None:
+            refuse(
+                f"{owner(self)} was called on one tensor, the query",
+                "Attention is from a query to a value",
+                "Call it as layer(query, value); for self-attention layer(x, x), in a functional model",
+                code="KC201",
+            )
         key_shape = value_shape if key_shape is None else key_shape
         if tuple(value_shape[1:-1]) != tuple(key_shape[1:-1]):
             refuse(
@@ -207,7 +216,8 @@ class MultiHeadAttention(Layer):
             between = -len(self._attention_axes) * 2 - 1
             for _ in range(len(q.shape) + len(self._attention_axes) - 1 - len(mask.shape)):
                 mask = ops.expand_dims(mask, between)
-        if len(q.shape) == 4 and not scores_wanted and not (training and self._dropout > 0):
+        softmax = scores_wanted or (self._dropout > 0 and (training or mask is not None))
+        if len(q.shape) == 4 and not softmax:
             return ops.dot_product_attention(q, k, v, mask=mask, scale=scale), None
         scores = self._softmax(ops.einsum(self._scores_equation, k, q * scale), mask=mask)
         weights = self._dropout_layer(scores, training=training) if self._dropout > 0 else scores
