@@ -43,7 +43,7 @@ def report(program: Program, target: str = "sm_90") -> list[Usage]:
 
     amd = target.startswith("gfx")
     gpu = GPUTarget("hip", target, 64) if amd else GPUTarget("cuda", int(target[3:]), 32)
-    kernels, types = functions(program), program.by_name
+    kernels, types = functions(program), {b.name: b for b in program.buffers}
     out = []
     for k in program.kernels:
         fn = kernels[k.name]

@@ -39,8 +39,8 @@ def test_an_op_means_what_its_meaning_says(c: Case) -> None:
     try:
         program = generate(graph, "triton")
     except Unsupported as e:
-        assert REFUSED.search(str(e)), e
-        pytest.skip(str(e))
+        assert REFUSED.search(str(e)), e  # refused, and for a reason that is known
+        return
     found = TritonProgram(program, {}).run(*arrays)
     for a, b in zip(found, expected, strict=True):
         assert a.shape == b.shape
