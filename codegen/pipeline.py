@@ -8,6 +8,8 @@ from __future__ import annotations
 import gc
 import hashlib
 
+from codegen.native.profit import profit as native_profit
+from codegen.native.program import native_program
 from codegen.numpy.profit import profit as numpy_profit
 from codegen.numpy.program import numpy_program
 from codegen.program import VERSION, Program
@@ -17,7 +19,7 @@ from ir.ops.fused import fused
 from ir.passes.decompose import decompose
 from ir.passes.fuse import fuse
 
-TARGETS = {"numpy": (numpy_profit, numpy_program)}
+TARGETS = {"numpy": (numpy_profit, numpy_program), "native": (native_profit, native_program)}
 
 
 def generate(graph: Graph, target: str = "numpy") -> Program:

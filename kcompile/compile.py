@@ -5,6 +5,7 @@ The one file that sees every floor. Refuses to hold any of the stages.
 
 from __future__ import annotations
 
+import functools
 import logging
 import os
 import time
@@ -19,7 +20,7 @@ from ir.graph import Graph
 from ir.key import key as graph_key
 from ir.pipeline import collector_paused, optimise
 from kcompile.variable import Variable
-from runtime import cache
+from runtime import cache, native
 from runtime.executable import Executable
 from runtime.reference import Reference
 from runtime.store import StateStore
@@ -28,7 +29,7 @@ log = logging.getLogger("kcompile.compile")
 
 
 def target() -> str:
-    """What programs are made for: "numpy", or "reference" (no code, see `runtime.reference`)."""
+    """What programs are made for: "numpy", "native" (C), or "reference" (no code, see `runtime.reference`)."""
     return os.environ.get("KCOMPILE_TARGET", "numpy")
 
 
@@ -58,11 +59,30 @@ def compile_graph(
             program, cached = None, False
             executable: Executable | Reference = Reference(static, store)
         else:
-            program, cached = _program(static, target())
-            executable = Executable(program, store)
+            program, cached, executable = _executable(static, target(), store)
     seconds = time.perf_counter() - start
     log.info("compiled %s (%s) in %.0f ms", graph.name, reason, seconds * 1e3)
     return Compiled(program, executable, reason, seconds, cached)
+
+
+def _executable(
+    static: Graph, target: str, store: StateStore
+) -> tuple[Program, bool, Executable]:
+    """A program, whether it came from the disk, and its executable. Without C, it is made for NumPy."""
+    try:
+        if target == "native":
+            native.compiler()
+        program, cached = _program(static, target)
+        return program, cached, Executable(program, store)
+    except native.NativeError as e:
+        _say_once(str(e))
+    program, cached = _program(static, "numpy")
+    return program, cached, Executable(program, store)
+
+
+@functools.cache
+def _say_once(why: str) -> None:
+    log.warning("NumPy runs the model, several times slower than C would: %s", why)
 
 
 def _program(static: Graph, target: str) -> tuple[Program, bool]:
