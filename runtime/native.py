@@ -25,8 +25,6 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-
 from runtime import cache
 from runtime.memory import Array
 
@@ -107,7 +105,6 @@ def _load(key: str, source: str, command: tuple[str, ...]) -> Any:
                 _compile(source, target, command)
                 found = _open(target)
         _loaded[key] = found
-        _connect(found)
     return found
 
 
@@ -169,25 +166,6 @@ def _compile(source: str, target: Path, command: tuple[str, ...], flags: Sequenc
     if done.returncode:
         first = "\n".join(done.stderr.splitlines()[:8])
         raise NativeError(f"the C compiler {shlex.join(command)} failed:\n{first}")
-
-
-@functools.cache
-def _blas() -> tuple[Any, Any]:
-    """Addresses of cblas_sgemm and cblas_dgemm (64-bit sizes) in NumPy's own library, or None."""
-    for path in (Path(np.__file__).parent.parent / "numpy.libs").glob("*openblas*"):
-        found = ctypes.CDLL(str(path))
-        for prefix in ("scipy_", ""):
-            names = [f"{prefix}cblas_{t}gemm64_" for t in "sd"]
-            if all(hasattr(found, n) for n in names):
-                s, d = (ctypes.cast(getattr(found, n), ctypes.c_void_p).value for n in names)
-                return s, d
-    return None, None
-
-
-def _connect(found: Any) -> None:
-    found.setup.argtypes = [ctypes.c_void_p, ctypes.c_void_p]
-    found.setup.restype = None
-    found.setup(*_blas())
 
 
 def bind(found: Any, names: Sequence[str], buffers: Sequence[Array]) -> list[Callable[[], Any]]:

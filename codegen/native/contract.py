@@ -93,7 +93,7 @@ def product(region: Region, places: Callable[[Buf], Any]) -> Kernel | None:
             return None
         raise Unprintable("a product into columns apart")
     om = n if m == 1 else om
-    body.append("  " * depth + f"matmul_{e.dtype}({m}, {n}, {k}, {left}, {xm}, {xk}, {right}, {yk}, {yn}, {out}, {om});")
+    body.append("  " * depth + f"gemm_{e.dtype}({m}, {n}, {k}, {left}, {xm}, {xk}, {right}, {yk}, {yn}, {out}, {om});")
     return Kernel(body, names, {po}, {"product": [m, n, k], "batch": [a.size for a in batch]})
 
 

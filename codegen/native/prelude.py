@@ -30,7 +30,7 @@ typedef i32 mask; typedef vi32 vmask;
 
 // lanes beyond n are zero when loaded and left alone when stored
 #define MEMORY(T) \
-  INLINE v##T splat_##T(T x) { v##T r; for (int k = 0; k < W; k++) r[k] = x; return r; } \
+  INLINE v##T splat_##T(T x) { return x - (v##T){0}; } \
   INLINE v##T ldw_##T(const T *p) { v##T r; memcpy(&r, p, sizeof r); return r; } \
   INLINE void stw_##T(T *p, v##T x) { memcpy(p, &x, sizeof x); } \
   INLINE v##T ldg_##T(const T *p, long s, int n) { v##T r = {0}; for (int k = 0; k < n; k++) r[k] = p[k * s]; return r; } \
@@ -194,37 +194,86 @@ INLINE f32 uniform_f32(u32 w) { return uniform_vf32(splat_u32(w))[0]; }
 INLINE i64 clip(i64 x, i64 n) { return x < 0 ? 0 : x >= n ? n - 1 : x; }
 
 // Philox 4x32-10 (Salmon et al., SC 2011): words 0 .. n-1 of the counters 0, 1, 2, ... under one key
+#if W == 16
+INLINE vu32 high_words(vu32 a, u32 m) {
+  __m512i x = (__m512i)a, k = _mm512_set1_epi32(m);
+  __m512i even = _mm512_mul_epu32(x, k), odd = _mm512_mul_epu32(_mm512_srli_epi64(x, 32), k);
+  return (vu32)_mm512_mask_blend_epi32(0xAAAA, _mm512_srli_epi64(even, 32), odd);
+}
+INLINE void four_words(u32 *out, vu32 a, vu32 b, vu32 c, vu32 d) {
+  __m512i low = _mm512_set_epi32(23, 7, 22, 6, 21, 5, 20, 4, 19, 3, 18, 2, 17, 1, 16, 0);
+  __m512i high = _mm512_set_epi32(31, 15, 30, 14, 29, 13, 28, 12, 27, 11, 26, 10, 25, 9, 24, 8);
+  __m512i l = _mm512_set_epi64(11, 3, 10, 2, 9, 1, 8, 0), h = _mm512_set_epi64(15, 7, 14, 6, 13, 5, 12, 4);
+  __m512i p = _mm512_permutex2var_epi32((__m512i)a, low, (__m512i)b), q = _mm512_permutex2var_epi32((__m512i)c, low, (__m512i)d);
+  __m512i r = _mm512_permutex2var_epi32((__m512i)a, high, (__m512i)b), s = _mm512_permutex2var_epi32((__m512i)c, high, (__m512i)d);
+  _mm512_storeu_si512(out, _mm512_permutex2var_epi64(p, l, q)); _mm512_storeu_si512(out + 16, _mm512_permutex2var_epi64(p, h, q));
+  _mm512_storeu_si512(out + 32, _mm512_permutex2var_epi64(r, l, s)); _mm512_storeu_si512(out + 48, _mm512_permutex2var_epi64(r, h, s));
+}
+#else
+INLINE vu32 high_words(vu32 a, u32 m) { vu32 r; for (int k = 0; k < W; k++) r[k] = (u64)a[k] * m >> 32; return r; }
+INLINE void four_words(u32 *out, vu32 a, vu32 b, vu32 c, vu32 d) {
+  for (int k = 0; k < W; k++) { out[4 * k] = a[k]; out[4 * k + 1] = b[k]; out[4 * k + 2] = c[k]; out[4 * k + 3] = d[k]; }
+}
+#endif
 static __attribute__((unused)) void philox(u32 k0, u32 k1, u32 *out, long n) {
   for (long at = 0; at < n; at += 4 * W) {
     vu32 a, b = {0}, c = {0}, d = {0};
     for (int k = 0; k < W; k++) a[k] = (u32)(at / 4 + k);
     u32 x = k0, y = k1;
     for (int round = 0; round < 10; round++) {
-      vu64 p = __builtin_convertvector(a, vu64) * 0xD2511F53ull, q = __builtin_convertvector(c, vu64) * 0xCD9E8D57ull;
-      vu32 na = __builtin_convertvector(q >> 32, vu32) ^ b ^ x, nc = __builtin_convertvector(p >> 32, vu32) ^ d ^ y;
-      b = __builtin_convertvector(q, vu32); d = __builtin_convertvector(p, vu32); a = na; c = nc;
+      vu32 na = high_words(c, 0xCD9E8D57u) ^ b ^ x, nc = high_words(a, 0xD2511F53u) ^ d ^ y;
+      b = c * 0xCD9E8D57u; d = a * 0xD2511F53u; a = na; c = nc;
       x += 0x9E3779B9u; y += 0xBB67AE85u;
     }
-    u32 words[4 * W];
-    for (int k = 0; k < W; k++) { words[4 * k] = a[k]; words[4 * k + 1] = b[k]; words[4 * k + 2] = c[k]; words[4 * k + 3] = d[k]; }
-    memcpy(out + at, words, sizeof(u32) * (n - at < 4 * W ? n - at : 4 * W));
+    if (n - at >= 4 * W) four_words(out + at, a, b, c, d);
+    else { u32 words[4 * W]; four_words(words, a, b, c, d); memcpy(out + at, words, sizeof(u32) * (n - at)); }
   }
 }
 
 // C[m, n] = sum over k of A[m, k] * B[k, n]; strides in elements, C's columns next to each other.
-// B goes panel by panel into scratch, PANEL rows at a time; MR rows of C are kept in registers.
+// B goes panel by panel into scratch, PANEL rows at a time; eight rows of C by two vectors are kept in registers.
 #define PANEL 256
-#define GEMM(T, MR) \
-INLINE void tile_##T(int mr, long k, const T *a, long am, long ak, const T *b, T *c, long cm, int n0, int n1, int add) { \
-  v##T s[MR][2]; \
-  for (int i = 0; i < mr; i++) { s[i][0] = (v##T){0}; s[i][1] = (v##T){0}; } \
-  for (long p = 0; p < k; p++) { \
-    v##T b0 = ldw_##T(b + p * 2 * W), b1 = ldw_##T(b + p * 2 * W + W); \
-    _Pragma("GCC unroll 16") for (int i = 0; i < mr; i++) { v##T x = splat_##T(a[i * am + p * ak]); s[i][0] += x * b0; s[i][1] += x * b1; } } \
-  _Pragma("GCC unroll 16") for (int i = 0; i < mr; i++) { \
-    T *r = c + i * cm; \
-    if (add) { s[i][0] += ld_##T(r, n0); if (n1) s[i][1] += ld_##T(r + W, n1); } \
-    st_##T(r, s[i][0], n0); if (n1) st_##T(r + W, s[i][1], n1); } } \
+#define GEMM(T) \
+INLINE void tile8_##T(long k, const T *a, long am, long ak, const T *b, T *c, long cm, int n0, int n1, int add) { \
+  const T *a0 = a + 0 * am; v##T x0 = {0}, y0 = {0}; const T *a1 = a + 1 * am; v##T x1 = {0}, y1 = {0}; \
+  const T *a2 = a + 2 * am; v##T x2 = {0}, y2 = {0}; const T *a3 = a + 3 * am; v##T x3 = {0}, y3 = {0}; \
+  const T *a4 = a + 4 * am; v##T x4 = {0}, y4 = {0}; const T *a5 = a + 5 * am; v##T x5 = {0}, y5 = {0}; \
+  const T *a6 = a + 6 * am; v##T x6 = {0}, y6 = {0}; const T *a7 = a + 7 * am; v##T x7 = {0}, y7 = {0}; \
+  for (long p = 0; p < k; p++, b += 2 * W) { v##T b0 = ldw_##T(b), b1 = ldw_##T(b + W), t; \
+  t = splat_##T(*a0); x0 += t * b0; y0 += t * b1; a0 += ak; t = splat_##T(*a1); x1 += t * b0; y1 += t * b1; a1 += ak; \
+  t = splat_##T(*a2); x2 += t * b0; y2 += t * b1; a2 += ak; t = splat_##T(*a3); x3 += t * b0; y3 += t * b1; a3 += ak; \
+  t = splat_##T(*a4); x4 += t * b0; y4 += t * b1; a4 += ak; t = splat_##T(*a5); x5 += t * b0; y5 += t * b1; a5 += ak; \
+  t = splat_##T(*a6); x6 += t * b0; y6 += t * b1; a6 += ak; t = splat_##T(*a7); x7 += t * b0; y7 += t * b1; a7 += ak; } \
+  if (add) { x0 += ld_##T(c + 0 * cm, n0); if (n1) y0 += ld_##T(c + 0 * cm + W, n1); x1 += ld_##T(c + 1 * cm, n0); \
+  if (n1) y1 += ld_##T(c + 1 * cm + W, n1); x2 += ld_##T(c + 2 * cm, n0); if (n1) y2 += ld_##T(c + 2 * cm + W, n1); \
+  x3 += ld_##T(c + 3 * cm, n0); if (n1) y3 += ld_##T(c + 3 * cm + W, n1); x4 += ld_##T(c + 4 * cm, n0); \
+  if (n1) y4 += ld_##T(c + 4 * cm + W, n1); x5 += ld_##T(c + 5 * cm, n0); if (n1) y5 += ld_##T(c + 5 * cm + W, n1); \
+  x6 += ld_##T(c + 6 * cm, n0); if (n1) y6 += ld_##T(c + 6 * cm + W, n1); x7 += ld_##T(c + 7 * cm, n0); \
+  if (n1) y7 += ld_##T(c + 7 * cm + W, n1); } \
+  st_##T(c + 0 * cm, x0, n0); if (n1) st_##T(c + 0 * cm + W, y0, n1); st_##T(c + 1 * cm, x1, n0); \
+  if (n1) st_##T(c + 1 * cm + W, y1, n1); st_##T(c + 2 * cm, x2, n0); if (n1) st_##T(c + 2 * cm + W, y2, n1); \
+  st_##T(c + 3 * cm, x3, n0); if (n1) st_##T(c + 3 * cm + W, y3, n1); st_##T(c + 4 * cm, x4, n0); \
+  if (n1) st_##T(c + 4 * cm + W, y4, n1); st_##T(c + 5 * cm, x5, n0); if (n1) st_##T(c + 5 * cm + W, y5, n1); \
+  st_##T(c + 6 * cm, x6, n0); if (n1) st_##T(c + 6 * cm + W, y6, n1); st_##T(c + 7 * cm, x7, n0); \
+  if (n1) st_##T(c + 7 * cm + W, y7, n1); } \
+INLINE void tile4_##T(long k, const T *a, long am, long ak, const T *b, T *c, long cm, int n0, int n1, int add) { \
+  const T *a0 = a + 0 * am; v##T x0 = {0}, y0 = {0}; const T *a1 = a + 1 * am; v##T x1 = {0}, y1 = {0}; \
+  const T *a2 = a + 2 * am; v##T x2 = {0}, y2 = {0}; const T *a3 = a + 3 * am; v##T x3 = {0}, y3 = {0}; \
+  for (long p = 0; p < k; p++, b += 2 * W) { v##T b0 = ldw_##T(b), b1 = ldw_##T(b + W), t; \
+  t = splat_##T(*a0); x0 += t * b0; y0 += t * b1; a0 += ak; t = splat_##T(*a1); x1 += t * b0; y1 += t * b1; a1 += ak; \
+  t = splat_##T(*a2); x2 += t * b0; y2 += t * b1; a2 += ak; t = splat_##T(*a3); x3 += t * b0; y3 += t * b1; a3 += ak; } \
+  if (add) { x0 += ld_##T(c + 0 * cm, n0); if (n1) y0 += ld_##T(c + 0 * cm + W, n1); x1 += ld_##T(c + 1 * cm, n0); \
+  if (n1) y1 += ld_##T(c + 1 * cm + W, n1); x2 += ld_##T(c + 2 * cm, n0); if (n1) y2 += ld_##T(c + 2 * cm + W, n1); \
+  x3 += ld_##T(c + 3 * cm, n0); if (n1) y3 += ld_##T(c + 3 * cm + W, n1); } \
+  st_##T(c + 0 * cm, x0, n0); if (n1) st_##T(c + 0 * cm + W, y0, n1); st_##T(c + 1 * cm, x1, n0); \
+  if (n1) st_##T(c + 1 * cm + W, y1, n1); st_##T(c + 2 * cm, x2, n0); if (n1) st_##T(c + 2 * cm + W, y2, n1); \
+  st_##T(c + 3 * cm, x3, n0); if (n1) st_##T(c + 3 * cm + W, y3, n1); } \
+INLINE void tile1_##T(long k, const T *a, long am, long ak, const T *b, T *c, long cm, int n0, int n1, int add) { \
+  const T *a0 = a + 0 * am; v##T x0 = {0}, y0 = {0}; \
+  for (long p = 0; p < k; p++, b += 2 * W) { v##T b0 = ldw_##T(b), b1 = ldw_##T(b + W), t; \
+  t = splat_##T(*a0); x0 += t * b0; y0 += t * b1; a0 += ak; } \
+  if (add) { x0 += ld_##T(c + 0 * cm, n0); if (n1) y0 += ld_##T(c + 0 * cm + W, n1); } \
+  st_##T(c + 0 * cm, x0, n0); if (n1) st_##T(c + 0 * cm + W, y0, n1); } \
 static __attribute__((unused)) void gemm_##T(long m, long n, long k, const T *a, long am, long ak, const T *b, long bk, long bn, T *c, long cm) { \
   T pack[PANEL * 2 * W] __attribute__((aligned(64))); \
   for (long j = 0; j < n; j += 2 * W) { \
@@ -235,27 +284,9 @@ static __attribute__((unused)) void gemm_##T(long m, long n, long k, const T *a,
         stw_##T(pack + p * 2 * W + W, n1 ? ld_##T(from + p * bk + W, n1) : (v##T){0}); } \
       else for (long p = 0; p < h; p++) for (long t = 0; t < 2 * W; t++) pack[p * 2 * W + t] = t < w ? from[p * bk + t * bn] : 0; \
       long i = 0; const T *at = a + q * ak; T *to = c + j; \
-      for (; i + MR <= m; i += MR) tile_##T(MR, h, at + i * am, am, ak, pack, to + i * cm, cm, n0, n1, q > 0); \
-      if (i + MR / 2 <= m) { tile_##T(MR / 2, h, at + i * am, am, ak, pack, to + i * cm, cm, n0, n1, q > 0); i += MR / 2; } \
-      for (; i < m; i++) tile_##T(1, h, at + i * am, am, ak, pack, to + i * cm, cm, n0, n1, q > 0); } } \
+      for (; i + 8 <= m; i += 8) tile8_##T(h, at + i * am, am, ak, pack, to + i * cm, cm, n0, n1, q > 0); \
+      for (; i + 4 <= m; i += 4) tile4_##T(h, at + i * am, am, ak, pack, to + i * cm, cm, n0, n1, q > 0); \
+      for (; i < m; i++) tile1_##T(h, at + i * am, am, ak, pack, to + i * cm, cm, n0, n1, q > 0); } } \
   if (k == 0) for (long i = 0; i < m; i++) for (long j = 0; j < n; j++) c[i * cm + j] = 0; }
-#if W == 16
-#define ROWS 8
-#else
-#define ROWS 4
-#endif
-GEMM(f32, ROWS) GEMM(f64, 4)
-// BLAS, where the runtime found one and the product is large enough for its packing; else our own
-#define BLAS_FROM 400000L
-#define MATMUL(T, NAME) \
-typedef void (*blas_##T##_t)(int, int, int, i64, i64, i64, T, const T *, i64, const T *, i64, T, T *, i64); \
-static blas_##T##_t blas_##T; \
-INLINE void matmul_##T(long m, long n, long k, const T *a, long am, long ak, const T *b, long bk, long bn, T *c, long cm) { \
-  int at = ak == 1 || k == 1 ? 111 : am == 1 || m == 1 ? 112 : 0, bt = bn == 1 || n == 1 ? 111 : bk == 1 || k == 1 ? 112 : 0; \
-  if (blas_##T && at && bt && m * n * k >= BLAS_FROM) { \
-    long la = at == 111 ? am : ak, lb = bt == 111 ? bk : bn, wa = at == 111 ? k : m, wb = bt == 111 ? n : k; \
-    blas_##T(101, at, bt, m, n, k, 1, a, la < wa ? wa : la, b, lb < wb ? wb : lb, 0, c, cm); \
-  } else gemm_##T(m, n, k, a, am, ak, b, bk, bn, c, cm); }
-MATMUL(f32, sgemm) MATMUL(f64, dgemm)
-void setup(void *sgemm, void *dgemm) { blas_f32 = (blas_f32_t)sgemm; blas_f64 = (blas_f64_t)dgemm; }
+GEMM(f32) GEMM(f64)
 """

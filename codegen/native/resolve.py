@@ -13,6 +13,7 @@ Refuses to hold text, and what a loop nest cannot say: `Unprintable`.
 
 from __future__ import annotations
 
+import itertools
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -20,6 +21,7 @@ from typing import Any
 
 from codegen.loops import Aff, Axis, Buf, E, Region, Store, axis_aff, union_axes
 
+TAPS = 36  # of a window added up one by one, not in a loop
 SMALL_DOT = 1 << 20  # multiplications up to which a product is a plain sum in a loop
 LANES = ("bool", "i8", "i16", "i32", "i64", "u8", "u16", "u32", "u64", "f32", "f64")
 
@@ -71,10 +73,44 @@ def substituted(f: Aff, env: Mapping[Axis, Aff]) -> Aff:
         if a in env:
             out = out + env[a] * c
         elif isinstance(a, Quotient):
-            out = out + Aff(((Quotient(substituted(a.form, env), a.div, a.size), c),))
+            form = substituted(a.form, env)
+            out = out + (_quotient(form, a.div, a.size) * c)
         else:
             out = out + Aff(((a, c),))
     return out
+
+
+def _quotient(f: Aff, div: int, size: int) -> Aff:
+    """f / div as a form, affine where it divides."""
+    if all(c % div == 0 for _, c in f.terms) and f.const % div == 0:
+        return Aff(((a, c // div) for a, c in f.terms), f.const // div)
+    return axis_aff(Quotient(f, div, size))
+
+
+def simpler(g: Guard) -> Guard:
+    """A guard without its divisor where that always divides."""
+    if g.div > 1 and all(c % g.div == 0 for _, c in g.form.terms) and g.form.const % g.div == 0:
+        return Guard(_quotient(g.form, g.div, g.size), 1, g.size)
+    return g
+
+
+def _known(f: Aff) -> bool:
+    return not any(isinstance(a, Quotient) for a, _ in f.terms)
+
+
+def inside(g: Guard) -> bool:
+    """Whether an undivided guard always holds."""
+    return _known(g.form) and g.form.inside(g.size)
+
+
+def never(g: Guard) -> bool:
+    """Whether a guard cannot hold."""
+    if not _known(g.form):
+        return False
+    if all(c % g.div == 0 for _, c in g.form.terms) and g.form.const % g.div:
+        return True
+    low, high = g.form.interval()
+    return high < 0 or low >= g.div * g.size
 
 
 class Resolver:
@@ -97,7 +133,51 @@ class Resolver:
             if s.buf.dtype not in LANES:
                 raise Unprintable(f"{s.buf.dtype} has no lanes")
             stores.append(Store(s.buf, (flat_form(s.buf, s.idx),), self.known[s.value]))
+        for e in region.nodes():
+            if e.op == "concat":
+                stores = self.parted(stores, *e.attr)
+            elif e.op == "fold":
+                for new, _, _, stride, *_ in e.attr:
+                    stores = self.by_residue(stores, new, stride)
         return merge_axes(Region(stores))
+
+    def parted(self, stores: list[Store], axis: Axis, parts: Sequence[tuple[Axis, int]]) -> list[Store]:
+        """Stores along an axis of parts, part by part, so that no lane has to ask which part it is in."""
+        nodes = Region(stores).nodes()
+        if axis.size < 2 or any(e.op == "red" and axis in e.attr[1] for e in nodes):
+            return stores
+        fresh: dict[int, Axis] = {}
+        out: list[Store] = []
+        for s in stores:
+            if axis not in real_axes(s.idx[0]):
+                out.append(s)
+                continue
+            for own, start in parts:
+                if not own.size:
+                    continue
+                here = fresh.setdefault(own.size, Axis("c", own.size))
+                env = {axis: Aff(((here, 1),), start)}
+                out.append(Store(s.buf, (substituted(s.idx[0], env),), self.moved(s.value, env, {})))
+        return out
+
+    def by_residue(self, stores: list[Store], axis: Axis, stride: int) -> list[Store]:
+        """Stores along `axis` for each residue by a stride: what was divided by the stride is then affine."""
+        nodes = Region(stores).nodes()
+        if stride < 2 or axis.size < 2 or any(e.op == "red" and axis in e.attr[1] for e in nodes):
+            return stores
+        whole, rest = divmod(axis.size, stride)
+        q = Axis("q", whole)
+        forms = [Aff(((q, stride),), r) for r in range(stride if whole else 0)]
+        forms += [Aff((), whole * stride + r) for r in range(rest)]
+        out: list[Store] = []
+        for s in stores:
+            if axis not in real_axes(s.idx[0]):
+                out.append(s)
+                continue
+            for f in forms:
+                form = substituted(s.idx[0], {axis: f})
+                out.append(Store(s.buf, (form,), self.moved(s.value, {axis: f}, {})))
+        return out
 
     # -- making -----------------------------------------------------------------------------------
 
@@ -119,13 +199,22 @@ class Resolver:
         self, buf: Buf, flat: Aff, fill: Any, guards: Sequence[Guard], idx: E | None = None,
         clip: tuple[int, int] | None = None,
     ) -> E:  # fmt: skip
-        guards = tuple({(form_key(g.form), g.div, g.size): g for g in guards}.values())
+        guards = tuple({(form_key(g.form), g.div, g.size): g for g in map(simpler, guards)}.values())
         axes = [*real_axes(flat), *(a for g in guards for a in real_axes(g.form))]
         args = () if idx is None else (idx,)
         fill = 0 if fill is None and guards else fill
+        if any(never(g) for g in guards):
+            return self.const(fill, buf.dtype)
+        guards = tuple(g for g in guards if g.div != 1 or not inside(g))
         return self.make("load", args, (buf, flat, fill, guards, clip), buf.dtype, [*axes, *union_axes(args)])
 
     def pointwise(self, op: str, args: Sequence[E], attr: tuple[Any, ...], dtype: str) -> E:
+        if op == "select" and args[0].op == "const":
+            return args[1] if args[0].attr[0] else args[2]
+        if op == "add" and args[0].op == "const" and args[0].attr[0] == 0:
+            return args[1]
+        if op == "add" and args[1].op == "const" and args[1].attr[0] == 0:
+            return args[0]
         return self.make(op, args, attr, dtype, union_axes(args))
 
     def red(self, fn: str, x: E, over: Sequence[Axis]) -> E:
@@ -138,9 +227,11 @@ class Resolver:
 
     def inside(self, guards: Sequence[Guard]) -> E | None:
         """Whether guards hold; None where they always do."""
-        real = tuple(g for g in guards if g.div != 1 or not g.form.inside(g.size))
+        real = tuple(g for g in map(simpler, guards) if g.div != 1 or not inside(g))
         if not real:
             return None
+        if any(never(g) for g in real):
+            return self.const(False, "bool")
         return self.make("inside", (), (real,), "bool", [a for g in real for a in real_axes(g.form)])
 
     def guarded(self, x: E, guards: Sequence[Guard], fill: Any) -> E:
@@ -189,7 +280,16 @@ class Resolver:
             cut = [(o, Aff(((new, 1), (t, -dilation)), low), stride) for new, o, t, stride, dilation, low in e.attr]
             if args[0].op in ("red", "dot"):
                 raise Unprintable("the input gradient of a convolution")
-            return self.red("sum", self.spread(args[0], cut, 0), [t for _, _, t, *_ in e.attr])
+            taps = [t for _, _, t, *_ in e.attr]
+            if math.prod(t.size for t in taps) > TAPS:
+                return self.red("sum", self.spread(args[0], cut, 0), taps)
+            total = self.const(0, e.dtype)
+            for at in itertools.product(*(range(t.size) for t in taps)):
+                here = {t: Aff((), k) for t, k in zip(taps, at, strict=True)}
+                moved = [(o, substituted(f, here), step) for o, f, step in cut]
+                tap = self.spread(self.moved(args[0], here, {}), moved, 0)
+                total = self.pointwise("add", (total, tap), (), e.dtype)
+            return total
         if op == "dot":
             _, over = e.attr
             n = math.prod(a.size for a in union_axes(args))
@@ -241,7 +341,7 @@ class Resolver:
         guards: dict[Axis, Guard] = {}
         for old, form, step in cut:
             guards[old] = Guard(form, step, old.size)
-            env[old] = form if step == 1 else axis_aff(Quotient(form, step, old.size))
+            env[old] = _quotient(form, step, old.size)
         return self.guarded(self.moved(x, env, guards), list(guards.values()), fill)
 
     def moved(self, x: E, env: Mapping[Axis, Aff], guards: Mapping[Axis, Guard]) -> E:
