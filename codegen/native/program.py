@@ -205,7 +205,7 @@ class NativeSource(Source):
         body = f"({', '.join(params)}) {{\n" + "\n".join(kernel.body) + "\n}\n"
         name = self.functions.get(body)
         if name is None:
-            name = self.functions[body] = f"f{len(self.functions)}"
+            name = self.functions[body] = f"k{len(self.functions)}"
             self.texts.append(f"static void {name}{body}")
         self.of_call[call.at] = list(self.functions).index(body)
         return name
