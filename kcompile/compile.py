@@ -65,9 +65,7 @@ def compile_graph(
     return Compiled(program, executable, reason, seconds, cached)
 
 
-def _executable(
-    static: Graph, target: str, store: StateStore
-) -> tuple[Program, bool, Executable]:
+def _executable(static: Graph, target: str, store: StateStore) -> tuple[Program, bool, Executable]:
     """A program, whether it came from the disk, and its executable. Without C, it is made for NumPy."""
     try:
         if target == "native":

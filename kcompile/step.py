@@ -54,7 +54,9 @@ class StepFunction:
         self._compiled: dict[Any, Compiled] = {}
         self.log: list[Compiled] = []  # every compile, in order
 
-    def executable(self, x: Any, y: Any = None, sample_weight: Any = None) -> Executable | Reference:
+    def executable(
+        self, x: Any, y: Any = None, sample_weight: Any = None
+    ) -> Executable | Reference:
         """The step for a batch like this one: nested structures whose leaves have shape and dtype.
 
         Its `data` are the leaves of x, y, sample_weight in this order. Compiles when it must.

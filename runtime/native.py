@@ -48,7 +48,9 @@ def compiler() -> tuple[str, ...]:
     if wanted:
         command = shlex.split(wanted)
         if not command or shutil.which(command[0]) is None:
-            raise NativeError(f"the C compiler {wanted!r} (from CC) is not there; unset CC or install it")
+            raise NativeError(
+                f"the C compiler {wanted!r} (from CC) is not there; unset CC or install it"
+            )
         return tuple(command)
     for name in ("cc", "gcc", "clang"):
         found = shutil.which(name)
@@ -61,7 +63,9 @@ def compiler() -> tuple[str, ...]:
 def version(command: tuple[str, ...]) -> str:
     """What the compiler says it is. Raises NativeError when it cannot be run."""
     try:
-        done = subprocess.run([*command, "--version"], capture_output=True, text=True, timeout=30, check=True)
+        done = subprocess.run(
+            [*command, "--version"], capture_output=True, text=True, timeout=30, check=True
+        )
     except (OSError, subprocess.SubprocessError) as e:
         raise NativeError(f"the C compiler {shlex.join(command)} does not run: {e}") from e
     return done.stdout
@@ -122,7 +126,11 @@ def _cached(directory: Path, key: str) -> Path | None:
         handle = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC)
         with os.fdopen(handle, "rb") as f:
             found = os.fstat(f.fileno())
-            mine = stat.S_ISREG(found.st_mode) and found.st_uid == os.geteuid() and not found.st_mode & 0o022
+            mine = (
+                stat.S_ISREG(found.st_mode)
+                and found.st_uid == os.geteuid()
+                and not found.st_mode & 0o022
+            )
             body = f.read() if mine else b""
         digest = (directory / f"{key}.sum").read_text().strip()
     except FileNotFoundError:
@@ -132,7 +140,9 @@ def _cached(directory: Path, key: str) -> Path | None:
         return None
     if mine and digest == hashlib.sha256(body).hexdigest():
         return path
-    log.warning("dropped the cached object %s: it is not what was written; it is compiled again", path)
+    log.warning(
+        "dropped the cached object %s: it is not what was written; it is compiled again", path
+    )
     for p in (path, directory / f"{key}.sum"):
         with contextlib.suppress(OSError):
             p.unlink()
@@ -154,12 +164,17 @@ def _keep(directory: Path, key: str, source: str, command: tuple[str, ...]) -> P
     return path
 
 
-def _compile(source: str, target: Path, command: tuple[str, ...], flags: Sequence[str] = FLAGS) -> None:
+def _compile(
+    source: str, target: Path, command: tuple[str, ...], flags: Sequence[str] = FLAGS
+) -> None:
     text = target.with_suffix(".c")
     text.write_text(source)
     try:
         done = subprocess.run(
-            [*command, *flags, str(text), "-o", str(target), "-lm"], capture_output=True, text=True, timeout=SECONDS
+            [*command, *flags, str(text), "-o", str(target), "-lm"],
+            capture_output=True,
+            text=True,
+            timeout=SECONDS,
         )
     except (OSError, subprocess.SubprocessError) as e:
         raise NativeError(f"the C compiler {shlex.join(command)} failed: {e}") from e

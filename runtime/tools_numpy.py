@@ -78,7 +78,9 @@ class Tools:
         np.clip(out, np.float32(-1), np.float32(1), out=out)
 
     @staticmethod
-    def native(source: str, names: Sequence[str], buffers: Sequence[Array]) -> list[Callable[[], Any]]:
+    def native(
+        source: str, names: Sequence[str], buffers: Sequence[Array]
+    ) -> list[Callable[[], Any]]:
         """The functions `names` of a C source, bound to the addresses of `buffers`."""
         return native.bind(native.library(source), names, buffers)
 

@@ -9,7 +9,9 @@ from __future__ import annotations
 from ir.graph import Node, Value
 from ir.passes.fuse import CLONED, Group
 
-ALONE = frozenset({"contract", "scatter_add", "scatter_along", "sort", "argsort", "cumsum", "cumprod"})
+ALONE = frozenset(
+    {"contract", "scatter_add", "scatter_along", "sort", "argsort", "cumsum", "cumprod"}
+)
 WRITERS = frozenset({"concat", "pad"})
 SMALL = 64 * 1024  # bytes: what fits the cache anyway may be grouped freely
 
@@ -27,10 +29,12 @@ def profit(node: Node, group: Group) -> str:
             if theirs is not None and theirs != mine:
                 return "sums over rows and sums within rows want other loops"
     reads_sum = any(
-        v in group.env and group.env[v].node is not None and _lead(group.env[v].node) for v in _through(node)
+        v in group.env and group.env[v].node is not None and _lead(group.env[v].node)
+        for v in _through(node)
     )
-    size, theirs_size = _work(node), max(
-        (_bytes(v) for n in group.nodes if n.op.name not in CLONED for v in n.outs), default=0
+    size, theirs_size = (
+        _work(node),
+        max((_bytes(v) for n in group.nodes if n.op.name not in CLONED for v in n.outs), default=0),
     )
     if max(size, theirs_size) <= SMALL:
         return ""
@@ -50,9 +54,9 @@ def _bytes(v: Value) -> int:
     return size if isinstance(size, int) else 1 << 30
 
 
-def _lead(n: Node) -> bool | None:
+def _lead(n: Node | None) -> bool | None:
     """Whether a reduction sums over the leading axis and keeps another; None where `n` is none."""
-    if not n.op.name.startswith(("reduce", "arg")):
+    if n is None or not n.op.name.startswith(("reduce", "arg")):
         return None
     axes = n.attrs[0] if isinstance(n.attrs[0], tuple) else (n.attrs[0],)
     shape = n.inputs[0].shape

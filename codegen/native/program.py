@@ -142,7 +142,13 @@ class NativeWriter(Writer):
 def _key(v: View) -> Any:
     first = None if v.first is None else _key(v.first)
     loops = tuple((id(lp), step) for lp, step in v.loops.items())
-    return (v.slot, v.offset, loops, None if v.alternate is None else (id(v.alternate[0]), v.alternate[1]), first)
+    return (
+        v.slot,
+        v.offset,
+        loops,
+        None if v.alternate is None else (id(v.alternate[0]), v.alternate[1]),
+        first,
+    )
 
 
 def _shaped(v: View) -> Shaped:
@@ -218,7 +224,9 @@ class NativeSource(Source):
         self.texts_of_segments.append(f"void {name}(char **b) {{\n" + "\n".join(lines) + "\n}\n")
         return name
 
-    def _statements(self, at: int, end: int, loop: Loop | None, open_: list[Loop], lines: list[str], depth: int) -> None:
+    def _statements(
+        self, at: int, end: int, loop: Loop | None, open_: list[Loop], lines: list[str], depth: int
+    ) -> None:
         pad = "  " * depth
         while at < end:
             call = self.every[at]
@@ -246,7 +254,9 @@ class NativeSource(Source):
         if a.alternate is not None:
             lp, step = a.alternate
             text += f" + {abs(step)}L * ((t{open_.index(lp)} + {1 if step < 0 else 0}) % 2)"
-        text = f"({element(a.slot.dtype)} *)b[{self.table[a.slot]}] + {text}".replace(" + 0 +", " +").removesuffix(" + 0")
+        text = f"({element(a.slot.dtype)} *)b[{self.table[a.slot]}] + {text}".replace(
+            " + 0 +", " +"
+        ).removesuffix(" + 0")
         if a.first is not None:
             t = open_.index(a.alternate[0] if a.alternate is not None else a.loops[0][0])
             return f"t{t} == 0 ? {self._address(a.first, open_)} : {text}"
@@ -278,7 +288,9 @@ class NativeSource(Source):
         lines = [*out[:at], *head, *out[at:]]
         shift = len(head)
         self.lines = [
-            starts[self.of_call[k]] + at if k in self.of_call else self.lines[self.new_at[k]] + shift + 1
+            starts[self.of_call[k]] + at
+            if k in self.of_call
+            else self.lines[self.new_at[k]] + shift + 1
             for k in range(len(self.every))
         ]
         return "\n".join(lines) + "\n"

@@ -14,7 +14,8 @@ from typing import Any
 
 from codegen.loops import Aff, Axis, Buf, E, Group, Region, Schedule, Store
 from codegen.lower import Acc, Fin, For, Init, Let, Put, Stmt, lower
-from codegen.native.resolve import Guard, Quotient, Resolver, Unprintable, form_key, real_axes
+from codegen.native.forms import Guard, Quotient, form_key, real_axes
+from codegen.native.resolve import Resolver, Unprintable
 from codegen.native.table import COMPARE, FUNCTIONS, INFIX, LOGIC, spelled
 
 _FLOATS = ("f32", "f64")
@@ -45,7 +46,11 @@ def literal(value: Any, dtype: str) -> str:
     if dtype == "bool":
         return "-1" if value else "0"
     if dtype not in _FLOATS:
-        return f"(({dtype}){int(value)}{'ull' if dtype.startswith('u') else 'll'})" if -(2**63) < int(value) else "((i64)1 << 63)"
+        return (
+            f"(({dtype}){int(value)}{'ull' if dtype.startswith('u') else 'll'})"
+            if int(value) > -(2**63)
+            else "((i64)1 << 63)"
+        )
     x = float(value)
     if dtype == "f32":
         try:
@@ -99,21 +104,36 @@ class _Renderer:
             raise Unprintable(str(e)) from e
         self._streams()
         self.block(tree, 1)
-        notes = {"loops": [a.size for a in order], "lanes": self.vars.get(self.vector) if self.vector else None}
+        notes = {
+            "loops": [a.size for a in order],
+            "lanes": self.vars.get(self.vector) if self.vector else None,
+        }
         return Kernel(self.lines, self.bufs, self.written, notes)
 
     # -- schedule ---------------------------------------------------------------------------------
 
     def _accesses(self) -> list[tuple[Aff, int]]:
-        found = [(e.attr[1], math.prod(a.size for a in e.axes)) for e in self.nodes if e.op == "load"]
-        return found + [(s.idx[0], 2 * math.prod(a.size for a in real_axes(s.idx[0]))) for s in self.region.stores]
+        found = [
+            (e.attr[1], math.prod(a.size for a in e.axes)) for e in self.nodes if e.op == "load"
+        ]
+        return found + [
+            (s.idx[0], 2 * math.prod(a.size for a in real_axes(s.idx[0])))
+            for s in self.region.stores
+        ]
 
     def _vector(self, axes: Sequence[Axis]) -> Axis | None:
         """The axis for the lanes: the one along which most of the memory is contiguous."""
         best: tuple[float, Axis] | None = None
         guarded = {a for e in self.nodes if e.op in ("load", "inside")
                    for g in (e.attr[3] if e.op == "load" else e.attr[0]) for a in real_axes(g.form)}  # fmt: skip
-        divided = {a for e in self.nodes for f in _all_forms(e) for q, _ in f.terms if isinstance(q, Quotient) for a in real_axes(q.form)}
+        divided = {
+            a
+            for e in self.nodes
+            for f in _all_forms(e)
+            for q, _ in f.terms
+            if isinstance(q, Quotient)
+            for a in real_axes(q.form)
+        }
         for a in axes:
             if a.size < 2:
                 continue
@@ -317,7 +337,11 @@ class _Renderer:
         out = []
         for g in guards:
             f = f"({self.form(g.form, lane_offset)})"
-            low, high = (g.form.interval() if not any(isinstance(a, Quotient) for a, _ in g.form.terms) else (-1, 1 << 62))
+            low, high = (
+                g.form.interval()
+                if not any(isinstance(a, Quotient) for a, _ in g.form.terms)
+                else (-1, 1 << 62)
+            )
             if low < 0:
                 out.append(f"{f} >= 0")
             if high >= g.div * g.size:
@@ -390,16 +414,17 @@ class _Renderer:
         if not self.is_wide(e):
             return f"({t})({self.form(f)})"
         if any(isinstance(a, Quotient) and self.vector in real_axes(a.form) for a, _ in f.terms):
-            return f"({{ v{t} r; for (int k = 0; k < W; k++) r[k] = ({t})({self.form(f, 'k')}); r; }})"
+            return (
+                f"({{ v{t} r; for (int k = 0; k < W; k++) r[k] = ({t})({self.form(f, 'k')}); r; }})"
+            )
         return f"__builtin_convertvector(ramp({self.form(f)}, {dict(f.terms)[self.vector]}), v{t})"
 
     def loaded(self, e: E) -> str:
         buf, flat, fill, guards, clip = e.attr
         key = self.places(buf)
         flat_key = (form_key(flat), bool(e.args))
-        for k, form in self.puts:
-            if k == key:
-                raise Aliased
+        if any(k == key for k, _ in self.puts):
+            raise Aliased
         self.reads.append((key, form_key(flat) if not e.args else flat_key))
         p, t = f"p{self.param(buf)}", lane(buf.dtype)
         kind = "u8" if buf.dtype == "bool" else t
@@ -426,7 +451,11 @@ class _Renderer:
             return f"({{ v{t} r = splat_{t}({empty}); for (int k = 0; k < {self.lanes}; k++) r[k] = {text}; r; }})"
         at = f"{p} + {self.form(flat)}{idx.format(self.name(e.args[0])) if e.args else ''}"
         step = dict(flat.terms).get(self.vector, 0)
-        text = f"ld_{kind}({at}, {self.lanes})" if step == 1 else f"ldg_{kind}({at}, {step}, {self.lanes})"
+        text = (
+            f"ld_{kind}({at}, {self.lanes})"
+            if step == 1
+            else f"ldg_{kind}({at}, {step}, {self.lanes})"
+        )
         text = f"tomask({text})" if buf.dtype == "bool" else text
         return f"({self.test(guards)}) ? {text} : splat_{t}({empty})" if guards else text
 

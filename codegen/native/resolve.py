@@ -16,10 +16,20 @@ from __future__ import annotations
 import itertools
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from typing import Any
 
 from codegen.loops import Aff, Axis, Buf, E, Region, Store, axis_aff, union_axes
+from codegen.native.forms import (
+    Guard,
+    form_key,
+    inside,
+    never,
+    quotient,
+    real_axes,
+    simpler,
+    substituted,
+)
+from codegen.native.merge import merge_axes
 
 TAPS = 36  # of a window added up one by one, not in a loop
 SMALL_DOT = 1 << 20  # multiplications up to which a product is a plain sum in a loop
@@ -28,89 +38,6 @@ LANES = ("bool", "i8", "i16", "i32", "i64", "u8", "u16", "u32", "u64", "f32", "f
 
 class Unprintable(Exception):
     """The region has something that C loops of this renderer cannot say."""
-
-
-class Quotient(Axis):
-    """`form / div` as an axis of an affine form; only meant where its guard holds."""
-
-    __slots__ = ("form", "div")
-
-    def __init__(self, form: Aff, div: int, size: int):
-        super().__init__("q", size)
-        self.form, self.div = form, div
-
-
-@dataclass(frozen=True)
-class Guard:
-    """form >= 0, divisible by `div`, and form / div < size."""
-
-    form: Aff
-    div: int
-    size: int
-
-
-def form_key(f: Aff) -> tuple[Any, ...]:
-    """Equal for equal forms."""
-    return (f.const, frozenset((_axis_key(a), c) for a, c in f.terms))
-
-
-def _axis_key(a: Axis) -> Any:
-    return (form_key(a.form), a.div, a.size) if isinstance(a, Quotient) else a
-
-
-def real_axes(f: Aff) -> list[Axis]:
-    """The axes a form moves with."""
-    out: list[Axis] = []
-    for a, _ in f.terms:
-        out += real_axes(a.form) if isinstance(a, Quotient) else [a]
-    return list(dict.fromkeys(out))
-
-
-def substituted(f: Aff, env: Mapping[Axis, Aff]) -> Aff:
-    """A form with axes replaced, inside quotients too."""
-    out = Aff((), f.const)
-    for a, c in f.terms:
-        if a in env:
-            out = out + env[a] * c
-        elif isinstance(a, Quotient):
-            form = substituted(a.form, env)
-            out = out + (_quotient(form, a.div, a.size) * c)
-        else:
-            out = out + Aff(((a, c),))
-    return out
-
-
-def _quotient(f: Aff, div: int, size: int) -> Aff:
-    """f / div as a form, affine where it divides."""
-    if all(c % div == 0 for _, c in f.terms) and f.const % div == 0:
-        return Aff(((a, c // div) for a, c in f.terms), f.const // div)
-    return axis_aff(Quotient(f, div, size))
-
-
-def simpler(g: Guard) -> Guard:
-    """A guard without its divisor where that always divides."""
-    if g.div > 1 and all(c % g.div == 0 for _, c in g.form.terms) and g.form.const % g.div == 0:
-        return Guard(_quotient(g.form, g.div, g.size), 1, g.size)
-    return g
-
-
-def _known(f: Aff) -> bool:
-    return not any(isinstance(a, Quotient) for a, _ in f.terms)
-
-
-def inside(g: Guard) -> bool:
-    """Whether an undivided guard always holds."""
-    return _known(g.form) and g.form.inside(g.size)
-
-
-def never(g: Guard) -> bool:
-    """Whether a guard cannot hold."""
-    if not _known(g.form):
-        return False
-    if all(c % g.div == 0 for _, c in g.form.terms) and g.form.const % g.div:
-        return True
-    low, high = g.form.interval()
-    return high < 0 or low >= g.div * g.size
 
 
 class Resolver:
@@ -141,7 +68,9 @@ class Resolver:
                     stores = self.by_residue(stores, new, stride)
         return merge_axes(Region(stores))
 
-    def parted(self, stores: list[Store], axis: Axis, parts: Sequence[tuple[Axis, int]]) -> list[Store]:
+    def parted(
+        self, stores: list[Store], axis: Axis, parts: Sequence[tuple[Axis, int]]
+    ) -> list[Store]:
         """Stores along an axis of parts, part by part, so that no lane has to ask which part it is in."""
         nodes = Region(stores).nodes()
         if axis.size < 2 or any(e.op == "red" and axis in e.attr[1] for e in nodes):
@@ -157,7 +86,9 @@ class Resolver:
                     continue
                 here = fresh.setdefault(own.size, Axis("c", own.size))
                 env = {axis: Aff(((here, 1),), start)}
-                out.append(Store(s.buf, (substituted(s.idx[0], env),), self.moved(s.value, env, {})))
+                out.append(
+                    Store(s.buf, (substituted(s.idx[0], env),), self.moved(s.value, env, {}))
+                )
         return out
 
     def by_residue(self, stores: list[Store], axis: Axis, stride: int) -> list[Store]:
@@ -181,7 +112,9 @@ class Resolver:
 
     # -- making -----------------------------------------------------------------------------------
 
-    def make(self, op: str, args: Sequence[E], attr: tuple[Any, ...], dtype: str, axes: Sequence[Axis]) -> E:
+    def make(
+        self, op: str, args: Sequence[E], attr: tuple[Any, ...], dtype: str, axes: Sequence[Axis]
+    ) -> E:
         """An expression, the same for the same content."""
         key = (op, tuple(map(id, args)), _content(op, attr), dtype)
         found = self.made.get(key)
@@ -199,14 +132,18 @@ class Resolver:
         self, buf: Buf, flat: Aff, fill: Any, guards: Sequence[Guard], idx: E | None = None,
         clip: tuple[int, int] | None = None,
     ) -> E:  # fmt: skip
-        guards = tuple({(form_key(g.form), g.div, g.size): g for g in map(simpler, guards)}.values())
+        guards = tuple(
+            {(form_key(g.form), g.div, g.size): g for g in map(simpler, guards)}.values()
+        )
         axes = [*real_axes(flat), *(a for g in guards for a in real_axes(g.form))]
         args = () if idx is None else (idx,)
         fill = 0 if fill is None and guards else fill
         if any(never(g) for g in guards):
             return self.const(fill, buf.dtype)
         guards = tuple(g for g in guards if g.div != 1 or not inside(g))
-        return self.make("load", args, (buf, flat, fill, guards, clip), buf.dtype, [*axes, *union_axes(args)])
+        return self.make(
+            "load", args, (buf, flat, fill, guards, clip), buf.dtype, [*axes, *union_axes(args)]
+        )
 
     def pointwise(self, op: str, args: Sequence[E], attr: tuple[Any, ...], dtype: str) -> E:
         if op == "select" and args[0].op == "const":
@@ -232,11 +169,17 @@ class Resolver:
             return None
         if any(never(g) for g in real):
             return self.const(False, "bool")
-        return self.make("inside", (), (real,), "bool", [a for g in real for a in real_axes(g.form)])
+        return self.make(
+            "inside", (), (real,), "bool", [a for g in real for a in real_axes(g.form)]
+        )
 
     def guarded(self, x: E, guards: Sequence[Guard], fill: Any) -> E:
         test = self.inside(guards)
-        return x if test is None else self.pointwise("select", (test, x, self.const(fill, x.dtype)), (), x.dtype)
+        return (
+            x
+            if test is None
+            else self.pointwise("select", (test, x, self.const(fill, x.dtype)), (), x.dtype)
+        )
 
     # -- opening ----------------------------------------------------------------------------------
 
@@ -257,7 +200,12 @@ class Resolver:
             fn, over = e.attr
             fresh = {a: Axis("f", a.size) for a in over}
             moved = self.moved(args[0], {a: axis_aff(b) for a, b in fresh.items()}, {})
-            return self.pointwise("eq", (self.iota(_line(over), "i32"), self.position(moved, fn, tuple(fresh.values()))), (), "bool")
+            return self.pointwise(
+                "eq",
+                (self.iota(_line(over), "i32"), self.position(moved, fn, tuple(fresh.values()))),
+                (),
+                "bool",
+            )
         if op == "at":
             env, fill = e.attr
             guards = {a: Guard(f, 1, a.size) for a, f in env if not f.inside(a.size)}
@@ -265,29 +213,42 @@ class Resolver:
             return self.guarded(x, list(guards.values()), 0 if fill is None else fill)
         if op == "spread":
             cut, fill = e.attr
-            return self.spread(args[0], [(old, Aff(((new, 1),), -low), step) for new, old, low, step in cut], fill)
+            return self.spread(
+                args[0], [(old, Aff(((new, 1),), -low), step) for new, old, low, step in cut], fill
+            )
         if op == "concat":
             axis, parts = e.attr
             out = None
             for x, (own, start) in reversed(list(zip(args, parts, strict=True))):
                 guard = Guard(Aff(((axis, 1),), -start), 1, own.size)
                 part = self.moved(x, {own: guard.form}, {own: guard})
-                test = self.inside([Guard(axis_aff(axis), 1, start + own.size)]) if axis.size > 1 else None
-                out = part if out is None or test is None else self.pointwise("select", (test, part, out), (), e.dtype)
+                test = (
+                    self.inside([Guard(axis_aff(axis), 1, start + own.size)])
+                    if axis.size > 1
+                    else None
+                )
+                out = (
+                    part
+                    if out is None or test is None
+                    else self.pointwise("select", (test, part, out), (), e.dtype)
+                )
             assert out is not None
             return out
         if op == "fold":
-            cut = [(o, Aff(((new, 1), (t, -dilation)), low), stride) for new, o, t, stride, dilation, low in e.attr]
+            wins = [
+                (o, Aff(((new, 1), (t, -dilation)), low), stride)
+                for new, o, t, stride, dilation, low in e.attr
+            ]
             if args[0].op in ("red", "dot"):
                 raise Unprintable("the input gradient of a convolution")
             taps = [t for _, _, t, *_ in e.attr]
             if math.prod(t.size for t in taps) > TAPS:
-                return self.red("sum", self.spread(args[0], cut, 0), taps)
+                return self.red("sum", self.spread(args[0], wins, 0), taps)
             total = self.const(0, e.dtype)
             for at in itertools.product(*(range(t.size) for t in taps)):
                 here = {t: Aff((), k) for t, k in zip(taps, at, strict=True)}
-                moved = [(o, substituted(f, here), step) for o, f, step in cut]
-                tap = self.spread(self.moved(args[0], here, {}), moved, 0)
+                shifted = [(o, substituted(f, here), step) for o, f, step in wins]
+                tap = self.spread(self.moved(args[0], here, {}), shifted, 0)
                 total = self.pointwise("add", (total, tap), (), e.dtype)
             return total
         if op == "dot":
@@ -341,7 +302,7 @@ class Resolver:
         guards: dict[Axis, Guard] = {}
         for old, form, step in cut:
             guards[old] = Guard(form, step, old.size)
-            env[old] = _quotient(form, step, old.size)
+            env[old] = quotient(form, step, old.size)
         return self.guarded(self.moved(x, env, guards), list(guards.values()), fill)
 
     def moved(self, x: E, env: Mapping[Axis, Aff], guards: Mapping[Axis, Guard]) -> E:
@@ -368,7 +329,9 @@ class Resolver:
             if e.op == "iota":
                 return self.iota(substituted(e.attr[0], env), e.dtype)
             if e.op == "inside":
-                test = self.inside([Guard(substituted(g.form, env), g.div, g.size) for g in e.attr[0]])
+                test = self.inside(
+                    [Guard(substituted(g.form, env), g.div, g.size) for g in e.attr[0]]
+                )
                 return self.const(True, "bool") if test is None else test
             if e.op == "load":
                 buf, flat, fill, own, clip = e.attr
@@ -388,7 +351,13 @@ def _content(op: str, attr: tuple[Any, ...]) -> Any:
         return tuple((form_key(g.form), g.div, g.size) for g in attr[0])
     if op == "load":
         buf, flat, fill, guards, clip = attr
-        return (buf, form_key(flat), repr(fill), tuple((form_key(g.form), g.div, g.size) for g in guards), clip)
+        return (
+            buf,
+            form_key(flat),
+            repr(fill),
+            tuple((form_key(g.form), g.div, g.size) for g in guards),
+            clip,
+        )
     if op == "red":
         return attr
     return repr(attr)
@@ -410,80 +379,3 @@ def flat_form(buf: Buf, idx: Sequence[Any]) -> Aff:
         if isinstance(i, Aff):
             out = out + i * step
     return out
-
-
-# -- axes that go together ------------------------------------------------------------------------
-
-
-def merge_axes(region: Region) -> Region:
-    """The region with axes that every form walks as one made one."""
-    while True:
-        nodes = region.nodes()
-        axes = list(dict.fromkeys(a for e in nodes for a in e.axes))
-        axes += [a for s in region.stores for a in real_axes(s.idx[0]) if a not in axes]
-        pair = next(
-            ((a, b) for a in axes for b in axes if a is not b and _together(region, nodes, a, b)), None
-        )
-        if pair is None:
-            return region
-        region = _merged(region, *pair)
-
-
-def _forms(e: E) -> list[Aff]:
-    if e.op == "load":
-        return [e.attr[1], *(g.form for g in e.attr[3])]
-    if e.op == "inside":
-        return [g.form for g in e.attr[0]]
-    return [e.attr[0]] if e.op == "iota" else []
-
-
-def _together(region: Region, nodes: Sequence[E], a: Axis, b: Axis) -> bool:
-    """Whether a and b are always a * size(b) + b."""
-    for e in nodes:
-        if (a in e.axes) != (b in e.axes):
-            return False
-        if e.op == "red" and (a in e.attr[1]) != (b in e.attr[1]):
-            return False
-        for f in _forms(e):
-            if not _in_line(f, a, b):
-                return False
-    return all(_in_line(s.idx[0], a, b) for s in region.stores)
-
-
-def _in_line(f: Aff, a: Axis, b: Axis) -> bool:
-    ca = cb = 0
-    for x, c in f.terms:
-        if isinstance(x, Quotient):
-            if a in real_axes(x.form) or b in real_axes(x.form):
-                return False
-        elif x is a:
-            ca = c
-        elif x is b:
-            cb = c
-    return ca == cb * b.size
-
-
-def _merged(region: Region, a: Axis, b: Axis) -> Region:
-    m = Axis("m", a.size * b.size)
-    memo: dict[E, E] = {}
-
-    def form(f: Aff) -> Aff:
-        return Aff([(m if x is b else x, c) for x, c in f.terms if x is not a], f.const)
-
-    def guard(g: Guard) -> Guard:
-        return Guard(form(g.form), g.div, g.size)
-
-    for e in region.nodes():
-        attr = e.attr
-        if e.op == "load":
-            buf, flat, fill, guards, clip = attr
-            attr = (buf, form(flat), fill, tuple(map(guard, guards)), clip)
-        elif e.op == "inside":
-            attr = (tuple(map(guard, attr[0])),)
-        elif e.op == "iota":
-            attr = (form(attr[0]),)
-        elif e.op == "red":
-            attr = (attr[0], tuple(m if x is b else x for x in attr[1] if x is not a))
-        axes = tuple(m if x is b else x for x in e.axes if x is not a)
-        memo[e] = E(e.op, tuple(memo[x] for x in e.args), attr, e.dtype, axes)
-    return Region([Store(s.buf, (form(s.idx[0]),), memo[s.value]) for s in region.stores])

@@ -22,7 +22,12 @@ def scattered(region: Region, places: Callable[[Buf], Any]) -> Kernel | None:
     e = store.value
     idx, x = e.args
     new, over = e.attr
-    if any(v.op != "load" or v.args or v.attr[2] is not None for v in (idx, x)) or e.dtype not in ("f32", "f64", "i32", "i64"):
+    if any(v.op != "load" or v.args or v.attr[2] is not None for v in (idx, x)) or e.dtype not in (
+        "f32",
+        "f64",
+        "i32",
+        "i64",
+    ):
         raise Unprintable("a scatter of what is computed")
     if idx.dtype not in ("i32", "i64", "u8", "u16", "u32"):
         raise Unprintable(f"indices in {idx.dtype}")
@@ -33,7 +38,9 @@ def scattered(region: Region, places: Callable[[Buf], Any]) -> Kernel | None:
     order = [a for a in over if a.size > 1]
     inner = dict(fx.terms)
     out = dict(fo.terms)
-    last = next((a for a in kept if inner.get(a) == 1 and out.get(a) == 1 and a not in idx.axes), None)
+    last = next(
+        (a for a in kept if inner.get(a) == 1 and out.get(a) == 1 and a not in idx.axes), None
+    )
     loops = [*order, *(a for a in kept if a is not last)]
     if any(a.size == 0 for a in e.axes) or any(a.size == 0 for a in over):
         raise Unprintable("nothing to add")
@@ -52,7 +59,9 @@ def scattered(region: Region, places: Callable[[Buf], Any]) -> Kernel | None:
         body.append("  " * (k + 1) + f"for (long i{k} = 0; i{k} < {a.size}; i{k}++) {{")
     pad = "  " * (len(loops) + 1)
     body.append(f"{pad}const {t} *from = p1 + {form(fx, None)};")
-    body.append(f"{pad}{t} *to = p2 + {step}L * clip(p0[{form(fi, None)}], {new.size}) + {form(fo, new)};")
+    body.append(
+        f"{pad}{t} *to = p2 + {step}L * clip(p0[{form(fi, None)}], {new.size}) + {form(fo, new)};"
+    )
     if last is None:
         body.append(f"{pad}*to += *from;")
     else:

@@ -304,7 +304,12 @@ def _copy_late(em: Emitter, writer: Writer, late: list[tuple[Value, View]]) -> N
 
 
 def _assemble(
-    graph: Graph, writer: Writer, results: list[Slot], key: str, target: str, printer: Callable[..., Source]
+    graph: Graph,
+    writer: Writer,
+    results: list[Slot],
+    key: str,
+    target: str,
+    printer: Callable[..., Source],
 ) -> Program:
     em = writer.em
     used = lives(em.calls, em.all_loops)

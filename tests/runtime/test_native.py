@@ -34,7 +34,9 @@ def _fresh(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Any:
 
 
 def run(n: int) -> None:
-    graph = parse(f'def f(x: f32[{n}] = data("x")) -> (f32[{n}],):\n    y: f32[{n}] = exp(x)\n    return y,\n')
+    graph = parse(
+        f'def f(x: f32[{n}] = data("x")) -> (f32[{n}],):\n    y: f32[{n}] = exp(x)\n    return y,\n'
+    )
     (y,) = Executable(generate(graph, "native"), StateStore()).run(np.zeros(n, np.float32))
     assert (y == 1).all()
 
@@ -72,7 +74,9 @@ def test_a_damaged_object_is_compiled_again(how: str) -> None:
     assert native._cached(path.parent, path.stem) == path
 
 
-def test_a_cache_that_cannot_be_written_is_passed_over(monkeypatch: pytest.MonkeyPatch, caplog: Any) -> None:
+def test_a_cache_that_cannot_be_written_is_passed_over(
+    monkeypatch: pytest.MonkeyPatch, caplog: Any
+) -> None:
     def full(*args: Any) -> Path:
         raise OSError(28, "No space left on device")
 
