@@ -5,7 +5,8 @@
 
 Prints medians: the import alone; with what a model needs, NumPy included, which the import leaves to the
 first use; and from the start of a process that trains an MLP to
-the end of its first step, with an empty cache of programs ("cold") and a filled one ("warm").
+the end of its first step, with an empty cache of programs ("cold") and a filled one ("warm"). Python's
+own cache of bytecode is filled, as it is after an installation; "no bytecode" is without it.
 """
 
 import argparse
@@ -39,10 +40,12 @@ print(process_age())
 """.format(here=str(ROOT / "benchmarks"))
 
 
-def seconds(code, cache):
+def seconds(code, cache, bytecode=None):
     env = os.environ | {
         "KCOMPILE_CACHE": cache,
         "PYTHONPATH": os.pathsep.join([str(ROOT), os.environ.get("PYTHONPATH", "")]),
+        "PYTHONDONTWRITEBYTECODE": "" if bytecode else "1",
+        "PYTHONPYCACHEPREFIX": bytecode or "",
     }
     done = subprocess.run([sys.executable, "-c", code], env=env, capture_output=True, text=True)
     if done.returncode:
@@ -56,13 +59,14 @@ def main():
     )
     p.add_argument("--rounds", type=int, default=7)
     rounds = range(p.parse_args().rounds)
-    with tempfile.TemporaryDirectory() as cache:
-        seconds(FIRST_STEP, cache)
+    with tempfile.TemporaryDirectory() as cache, tempfile.TemporaryDirectory() as code:
+        seconds(FIRST_STEP, cache, code)
         rows = {
-            "import kcompile": [seconds(IMPORT.format(more=""), cache) for _ in rounds],
-            "import all of it": [seconds(IMPORT.format(more=ALL), cache) for _ in rounds],
-            "first step, warm": [seconds(FIRST_STEP, cache) for _ in rounds],
-            "first step, cold": [seconds(FIRST_STEP, "off") for _ in rounds],
+            "import kcompile": [seconds(IMPORT.format(more=""), cache, code) for _ in rounds],
+            "import all of it": [seconds(IMPORT.format(more=ALL), cache, code) for _ in rounds],
+            "first step, warm": [seconds(FIRST_STEP, cache, code) for _ in rounds],
+            "first step, cold": [seconds(FIRST_STEP, "off", code) for _ in rounds],
+            "cold, no bytecode": [seconds(FIRST_STEP, "off") for _ in rounds],
         }
     for name, found in rows.items():
         print(f"{name:18} {statistics.median(found):.3f} s  ({min(found):.3f} to {max(found):.3f})")

@@ -15,7 +15,8 @@ from ir.graph import Graph
 
 def without_names(program: Program, graph: Graph) -> Program:
     """`program` with each path replaced by its number in `graph`, the step graph it came from."""
-    number = {path: f"#{i}" for i, path in enumerate(_labels(graph))}
+    # the first of equal paths: a state's may be a layer's too, and must come back as the state's
+    number = {path: f"#{i}" for i, path in reversed(list(enumerate(_labels(graph))))}
     return _relabel(program, lambda path: number.get(path, path))
 
 
@@ -41,5 +42,5 @@ def _relabel(program: Program, rename: Callable[[str], str]) -> Program:
     return replace(
         program,
         kernels=tuple(replace(k, at=tuple(map(rename, k.at))) for k in program.kernels),
-        buffers=tuple(replace(b, path=rename(b.path)) for b in program.buffers),
+        buffers=tuple(replace(b, path=rename(b.path)) if b.path else b for b in program.buffers),
     )

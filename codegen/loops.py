@@ -28,8 +28,9 @@ The expressions (`E.op`, what `args` are, what `attr` holds):
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import cached_property
 from typing import Any, TypeAlias
 
 
@@ -177,11 +178,11 @@ class Store:
 class Region:
     """Stores that are computed together. `order`: every axis, in the order in which values are laid out."""
 
-    stores: list[Store]
+    stores: Sequence[Store]
     order: tuple[Axis, ...] = ()
 
-    def nodes(self) -> list[E]:
-        """Every expression once, operands first."""
+    @cached_property
+    def _nodes(self) -> list[E]:
         seen: set[E] = set()
         out: list[E] = []
         for s in self.stores:
@@ -195,6 +196,10 @@ class Region:
                     todo.append((e, True))
                     todo.extend((a, False) for a in reversed(e.args) if a not in seen)
         return out
+
+    def nodes(self) -> Sequence[E]:
+        """Every expression once, operands first; found once, so the stores must not change."""
+        return self._nodes
 
 
 @dataclass(frozen=True)

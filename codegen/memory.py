@@ -6,10 +6,11 @@ an operand that dies there, when both are laid out alike. Refuses to hold what t
 
 from __future__ import annotations
 
-from bisect import insort
+from bisect import bisect_left
 from collections.abc import Sequence
+from dataclasses import dataclass
 
-from codegen.numpy.views import Call, Loop, Shaped, Slot
+from codegen.numpy.views import Call, Loop, Section, Shaped, Slot
 
 ALIGN = 64
 
@@ -41,7 +42,47 @@ def lives(calls: Sequence[Call], loops: Sequence[Loop]) -> list[Slot]:
         for slot in touched:
             if slot.first < first or slot.last > last or slot in carried:
                 slot.first, slot.last = min(slot.first, first), max(slot.last, last)
+    for part in _parts(calls, list(slots)):
+        for slot in part.shared:
+            slot.first, slot.last = min(slot.first, part.first), max(slot.last, part.last)
     return list(slots)
+
+
+@dataclass(eq=False)
+class _Part:
+    """One part of a section. first, last: the calls of the whole section. own: slots that live in this
+    part alone; shared: the other slots that the section touches."""
+
+    first: int
+    last: int
+    own: list[Slot]
+    shared: list[Slot]
+
+
+def _parts(calls: Sequence[Call], slots: Sequence[Slot]) -> list[_Part]:
+    spans: dict[tuple[Section, int], list[int]] = {}
+    for call in calls:
+        if call.section is not None:
+            spans.setdefault(call.section, [call.at, call.at])[1] = call.at
+    whole: dict[Section, list[int]] = {}
+    for (section, _), (first, last) in spans.items():
+        whole.setdefault(section, [first, last])[1] = last
+    found = []
+    for (section, _), (first, last) in spans.items():
+        touched = dict.fromkeys(
+            s
+            for c in calls[first : last + 1]
+            for a in c.args
+            if isinstance(a, Shaped)
+            for s in a.slots
+        )
+        own: list[Slot] = []
+        shared: list[Slot] = []
+        for s in touched:
+            mine = s.role == "temp" and s.first >= first and s.last <= last
+            (own if mine else shared).append(s)
+        found.append(_Part(whole[section][0], whole[section][1], own, shared))
+    return found
 
 
 def _carried(calls: Sequence[Call]) -> set[Slot]:
@@ -68,41 +109,90 @@ def _carried(calls: Sequence[Call]) -> set[Slot]:
 
 
 def plan(calls: Sequence[Call], slots: Sequence[Slot]) -> int:
-    """Give every temp and result slot its offset in bytes; returns the size of the arena."""
+    """Give every temp and result slot its offset in bytes; returns the size of the arena.
+
+    Parts of a section run at the same time: what lives in one alone has a pool of its own.
+    """
+    pools: list[tuple[Slot, list[Slot]]] = []
+    for part in _parts(calls, slots):
+        pool = Slot("u8", (_place(calls, part.own),))
+        pool.first, pool.last = part.first, part.last
+        pools.append((pool, part.own))
+    pooled = {s for _, own in pools for s in own}
+    size = _place(calls, [*(s for s in slots if s not in pooled), *(p for p, _ in pools)])
+    for pool, own in pools:
+        for slot in own:
+            slot.offset += pool.offset
+    return size
+
+
+def _place(calls: Sequence[Call], slots: Sequence[Slot]) -> int:
+    """`plan` for slots whose lives are what their calls say."""
     end = len(calls)
-    live: list[tuple[int, int, Slot]] = []  # offset, end of the stretch, owner now
     starts: dict[int, list[Slot]] = {}
     for slot in slots:
         if slot.role == "result":
             slot.last = end
         if slot.role in ("temp", "result"):
             starts.setdefault(slot.first, []).append(slot)
-    size = 0
-    for at in sorted(starts):
+    arena = _Arena()
+    ends: dict[int, list[Slot]] = {}  # what is placed, by last use
+    order = sorted(starts)
+    for k, at in enumerate(order):
         heir = _heir(calls[at])
         # what died before this call is free; what dies in it is free for its heir alone
-        live = [x for x in live if x[2].last >= at]
+        for last in range(order[max(k - 1, 0)], at):
+            for slot in ends.pop(last, ()):
+                arena.free(slot.offset, _room(slot))
         for slot in sorted(starts[at], key=lambda s: -s.nbytes):
-            if heir is not None and heir[0] is slot:
-                k = next((k for k, x in enumerate(live) if x[2] is heir[1]), None)
-                if k is not None:
-                    offset, stop, _ = live.pop(k)
-                    slot.offset = offset
-                    insort(live, (offset, stop, slot), key=lambda x: x[0])
-                    continue
-            need = -(-max(slot.nbytes, 1) // ALIGN) * ALIGN
-            best, best_gap, cursor = -1, 1 << 62, 0
-            for offset, stop, _ in live:
-                gap = offset - cursor
-                if need <= gap < best_gap:
-                    best, best_gap = cursor, gap
-                cursor = max(cursor, stop)
-            if best < 0:
-                best = cursor
-            slot.offset = best
-            insort(live, (best, best + need, slot), key=lambda x: x[0])
-            size = max(size, best + need)
-    return size
+            if heir is not None and heir[0] is slot and heir[1] in ends.get(at, ()):
+                ends[at].remove(heir[1])
+                slot.offset = heir[1].offset
+            else:
+                slot.offset = arena.take(_room(slot))
+            ends.setdefault(slot.last, []).append(slot)
+    return arena.size
+
+
+def _room(slot: Slot) -> int:
+    return -(-max(slot.nbytes, 1) // ALIGN) * ALIGN
+
+
+class _Arena:
+    """What is free in one stretch of memory: gaps between what is taken, and all beyond `top`."""
+
+    def __init__(self) -> None:
+        self.size = self.top = 0
+        self.gaps: list[tuple[int, int]] = []  # (start, stop) in order, apart from each other
+
+    def take(self, need: int) -> int:
+        """The start of the smallest gap of `need` bytes, the lowest of several; else the top."""
+        fit = min(
+            ((stop - start, start) for start, stop in self.gaps if stop - start >= need),
+            default=None,
+        )
+        if fit is None:
+            start, self.top = self.top, self.top + need
+            self.size = max(self.size, self.top)
+            return start
+        gap, start = fit
+        k = bisect_left(self.gaps, (start,))
+        self.gaps[k : k + 1] = [(start + need, start + gap)] if gap > need else []
+        return start
+
+    def free(self, start: int, need: int) -> None:
+        """Give a stretch back."""
+        stop = start + need
+        k = bisect_left(self.gaps, (start,))
+        if k < len(self.gaps) and self.gaps[k][0] == stop:
+            stop = self.gaps.pop(k)[1]
+        if k and self.gaps[k - 1][1] == start:
+            k -= 1
+            start = self.gaps.pop(k)[0]
+        if stop == self.top:
+            self.top = start
+        else:
+            self.gaps.insert(k, (start, stop))
 
 
 def _heir(call: Call) -> tuple[Slot, Slot] | None:

@@ -5,11 +5,12 @@ Refuses to optimise: passes run before (`kcompile.compile`); what is not fused o
 
 from __future__ import annotations
 
-import gc
+import functools
 import hashlib
+import importlib
+from collections.abc import Callable
+from typing import Any
 
-from codegen.native.profit import profit as native_profit
-from codegen.native.program import native_program
 from codegen.numpy.profit import profit as numpy_profit
 from codegen.numpy.program import numpy_program
 from codegen.program import VERSION, Program
@@ -18,8 +19,22 @@ from ir.key import key
 from ir.ops.fused import fused
 from ir.passes.decompose import decompose
 from ir.passes.fuse import fuse
+from ir.pipeline import collector_paused
 
-TARGETS = {"numpy": (numpy_profit, numpy_program), "native": (native_profit, native_program)}
+
+def _later(module: str, name: str) -> Callable[..., Any]:
+    """A function of a target that few programs ask for: its module is imported when it is called."""
+    found = functools.cache(lambda: getattr(importlib.import_module(module), name))
+    return lambda *args: found()(*args)
+
+
+TARGETS: dict[str, tuple[Callable[..., str], Callable[..., Program]]] = {
+    "numpy": (numpy_profit, numpy_program),
+    "native": (
+        _later("codegen.native.profit", "profit"),
+        _later("codegen.native.program", "native_program"),
+    ),
+}
 
 
 def generate(graph: Graph, target: str = "numpy") -> Program:
@@ -36,13 +51,8 @@ def generate(graph: Graph, target: str = "numpy") -> Program:
                 f"input {v.name!r} of {graph.name!r} is {v.type}; bind its dimensions first"
             )
     profit, program = TARGETS[target]
-    enabled = gc.isenabled()
-    gc.disable()
-    try:
+    with collector_paused():
         digest = hashlib.sha256(f"{key(graph)} {target} {VERSION}".encode()).hexdigest()
         if not any(n.op is fused for n in graph.nodes):
             graph = fuse(decompose(graph), profit)
         return program(graph, digest)
-    finally:
-        if enabled:
-            gc.enable()

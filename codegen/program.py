@@ -3,12 +3,13 @@
 Holds source text, the list of kernels in it, buffers with their places in one arena, and which
 buffers are states, data and results. Refuses to hold arrays, functions, or anything of a graph.
 
-**The source.** It defines `build(buffers, tools)` and needs nothing but NumPy:
+**The source.** It defines `build(buffers, tools)` and imports nothing but NumPy:
 
+    VIEWS = ...                    # a table of views: buffer, dtype, offset, shape, strides
+    def step(): ...                # one step; returns None
     def build(buffers, tools):     # once: buffers is a list of ndarrays in the order of Program.buffers
-        ...                        # views are made here
-        def step(): ...            # one step; returns None
-        return step
+        ...                        # views and constants are made here
+        return ...                 # `step`, with these as its globals
 
 `step` reads the data buffers, updates the state buffers in place, writes the result buffers and may
 use every temp buffer. Every buffer is C-contiguous, of the dtype and shape its `Buffer` states. A data buffer
@@ -19,10 +20,11 @@ an arena of `arena_bytes` bytes, itself aligned to 64. Temps may overlap where t
 **The tools**: what the source may ask of the runtime (`runtime.tools_numpy`). All arrays are C-contiguous
 unless said otherwise; nothing is allocated but what is said.
 
+    tools.views(buffers, table)     the views of a table by name, and the buffers as b0, b1, ... (see `runtime.views`)
     tools.threads                   how many threads may run at once (1: everything is serial)
     tools.blas(n)                   let matrix products use n threads from here on; 0: as many as there are
-    tools.run(jobs)                 call each of a list of functions without arguments, at the same time where
-                                    threads allow; returns when all are done; raises the first error
+    tools.both(f, g)                a function that calls two functions without arguments, at the same time where that
+                                    is quicker; it returns when both are done, and raises the first error
     tools.erf(x, out, s, t, u)      out = erf(x) (f32 or f64); s, t: scratch of x's shape and dtype, u: bool or
                                     None (unused); x may be out
     tools.native(C, names, buffers) functions without arguments, one for each name: `void name(char **b)` of the C
@@ -38,7 +40,7 @@ unless said otherwise; nothing is allocated but what is said.
 from __future__ import annotations
 
 import json
-from dataclasses import asdict, dataclass, field
+from dataclasses import dataclass, field
 from typing import Any
 
 VERSION = 1
@@ -116,14 +118,13 @@ class Program:
         """Bytes the program needs at once: the arena, the states and the data."""
         return self.arena_bytes + sum(b.nbytes for b in self.buffers if b.offset < 0)
 
-    @property
-    def by_name(self) -> dict[str, Buffer]:
-        """Buffers by name."""
-        return {b.name: b for b in self.buffers}
-
     def to_json(self) -> str:
         """The program as JSON text; `from_json` reads it back."""
-        return json.dumps(asdict(self), separators=(",", ":"), sort_keys=True)
+        own = vars(self) | {
+            "kernels": [vars(k) for k in self.kernels],
+            "buffers": [vars(b) for b in self.buffers],
+        }
+        return json.dumps(own, separators=(",", ":"), sort_keys=True)
 
     @staticmethod
     def from_json(text: str) -> Program:

@@ -11,6 +11,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from codegen.loops import Aff, Axis, Buf, E, Region, Store, axis_aff, load, union_axes
+from codegen.reindex import at, renamed
 from ir.graph import Graph, Node, Value
 from ir.ops.contract import letters
 from ir.spaces import Extent, Mismatch, Spaces, free_of_axes, labels
@@ -44,9 +45,9 @@ class _Builder:
         for node in self.body.nodes:
             self.spaces.tie(node, [self.extents(node, k) for k in range(len(node.inputs))])
         for node in self.body.nodes:
-            for v in node.outs:
-                if not self.spaces.distinct(v):
-                    raise Mismatch(f"two axes of {v!r} are one")
+            given = [self.extents(node, k) for k in range(len(node.inputs))]
+            if not self.spaces.apart(node, given) or not all(map(self.spaces.distinct, node.outs)):
+                raise Mismatch(f"two axes of {node!r} are one")
         for node in self.body.nodes:
             args = [self.operand(node, k) for k in range(len(node.inputs))]
             self.known[node.outs[0]] = self.expression(node, args)
@@ -208,11 +209,11 @@ class _Builder:
                 repeats *= a.size
         own = tuple(a for a in over if a in x.axes)
         out = E("red", (x,), (fn, own), x.dtype, union_axes((x,), own)) if own else x
-        if repeats > 1 and fn in ("sum", "prod"):
-            op = "mul" if fn == "sum" else "power"
-            value: Any = float(repeats) if x.dtype.startswith(("f", "b")) else repeats
-            out = E(op, (out, E("const", (), (value,), x.dtype, ())), (), x.dtype, out.axes)
-        return out
+        return (
+            repeated(out, repeats, "mul" if fn == "sum" else "power")
+            if fn in ("sum", "prod")
+            else out
+        )
 
     def reindexed(self, node: Node, x: E, axes: tuple[Axis, ...]) -> E:
         """slice, flip, unfold: the operand at affine positions."""
@@ -260,50 +261,69 @@ class _Builder:
                 for a in self.leaves(home[c][1])]  # fmt: skip
         over = list(dict.fromkeys(over))
         folds: list[tuple[Any, ...]] = []
-        operands = [x, y]
+        env: tuple[list[tuple[Axis, Aff]], list[tuple[Axis, Aff]]] = ([], [])
         for i, o, t, stride, dilation, low in windows:
             if i in home:  # forward (o in the result) or weight gradient (t in the result)
                 k, e = home[i]
+                wi = self.single(e)
                 wo = self.single(result[o] if o in result else home[o][1])
                 wt = self.single(result[t] if t in result else home[t][1])
-                env = [(self.single(e), Aff(((wo, stride), (wt, dilation)), -low))]
-                operands[k] = at(operands[k], env, 0)
-                over = [a for a in over if a is not env[0][0]]
+                env[k].append((wi, Aff(((wo, stride), (wt, dilation)), -low)))
+                over = [a for a in over if a is not wi]
                 over += [a for a, c in ((wo, o), (wt, t)) if c in home and a not in over]
             elif stride == 1 and not self.fold_gradients:
                 k, e = home[o]
-                wi, wt = self.single(result[i]), self.single(home[t][1])
-                env = [(self.single(e), Aff(((wi, 1), (wt, -dilation)), low))]
-                operands[k] = at(operands[k], env, 0)
-                over = [a for a in over if a is not env[0][0]]
+                wi, wo, wt = self.single(result[i]), self.single(e), self.single(home[t][1])
+                over = [a for a in over if a is not wo]
+                if wt.size > 1:  # taps backwards, so that a window is read forwards
+                    last, tap = wt.size - 1, Axis(f"{wt.name}r", wt.size)
+                    env[home[t][0]].append((wt, Aff(((tap, -1),), last)))
+                    over = [tap if a is wt else a for a in over]
+                    env[k].append((wo, Aff(((wi, 1), (tap, dilation)), low - dilation * last)))
+                else:
+                    env[k].append((wo, Aff(((wi, 1),), low)))
             else:
                 wo, wt = self.single(home[o][1]), self.single(home[t][1])
                 folds.append((self.single(result[i]), wo, wt, stride, dilation, low))
                 over = [a for a in over if a is not wo and a is not wt]
-        summed = tuple(a for a in over if a.size > 1)
+        operands = [at(v, es, 0) if es else v for v, es in zip((x, y), env, strict=True)]
+        have = union_axes(operands)
+        summed = tuple(a for a in over if a.size > 1 and a in have)
+        repeats = math.prod(a.size for a in over if a not in have)
         axes = union_axes(operands, summed)
         dtype = node.outs[0].dtype
         product = E("dot", tuple(operands), (precision, summed), dtype, axes)
         if not folds:
-            return product
+            return repeated(product, repeats)
         kept = tuple(a for a in axes if all(a is not w[1] and a is not w[2] for w in folds))
-        return E("fold", (product,), tuple(folds), dtype, (*kept, *(w[0] for w in folds)))
+        folded = E("fold", (product,), tuple(folds), dtype, (*kept, *(w[0] for w in folds)))
+        return repeated(folded, repeats)
 
     # -- order ------------------------------------------------------------------------------------
 
     def order(self, region: Region) -> tuple[Axis, ...]:
         """Every axis; those of the largest stores first, as they stand there.
 
-        The taps of what is folded come before all, so that each tap is a stretch of memory.
+        The taps of what is folded come before all, so that each tap is a stretch of memory; those of a product
+        that is folded come before its channels. What is folded stands where the result does.
         """
         seen: dict[Axis, None] = {}
+        beside: dict[Axis, tuple[Axis, ...]] = {}
         for e in region.nodes():
-            if e.op == "fold" and e.args[0].op != "dot":
-                seen.update((w[2], None) for w in e.attr)
+            if e.op == "fold":
+                beside.update((w[0], (w[1],)) for w in e.attr)
+                taps = [w[2] for w in e.attr]
+                if e.args[0].op == "dot":
+                    last = e.attr[-1]
+                    beside[last[0]] = (last[1], *taps)
+                else:
+                    seen.update((t, None) for t in taps)
         for s in sorted(region.stores, key=lambda s: -_size(s.buf.shape)):
             for i in s.idx:
                 for a, _ in sorted(i.terms, key=lambda t: -abs(t[1])):
                     seen.setdefault(a)
+                    for b in beside.get(a, ()):
+                        seen.setdefault(b)
         nodes = region.nodes()
         for e in reversed(nodes):
             if e.op == "load":
@@ -324,6 +344,14 @@ def _size(shape: tuple[int, ...]) -> int:
     return n
 
 
+def repeated(x: E, times: int, op: str = "mul") -> E:
+    """`x` times (or to the power of) a number of repetitions."""
+    if times == 1:
+        return x
+    value: Any = float(times) if x.dtype.startswith(("f", "b")) else times
+    return E(op, (x, E("const", (), (value,), x.dtype, ())), (), x.dtype, x.axes)
+
+
 def first_extreme(iota: E, where: E) -> E | None:
     """`position == argmax(x)` as one expression, where the positions run over the axes of the argmax."""
     if iota.op != "iota" or where.op != "argred":
@@ -340,27 +368,3 @@ def first_extreme(iota: E, where: E) -> E | None:
         return None
     moved = renamed(x, dict(zip(over, here, strict=True)))
     return E("first", (moved,), (fn, tuple(here)), "bool", moved.axes)
-
-
-def renamed(x: E, names: Mapping[Axis, Axis]) -> E:
-    """`x` over other axes of the same extents."""
-    forms = {a: axis_aff(b) for a, b in names.items()}
-    if x.op == "load" and not x.args:
-        buf, idx, fill = x.attr
-        return load(buf, tuple(i.subst(forms) for i in idx), fill=fill)
-    return at(x, list(forms.items()), None)
-
-
-def at(x: E, env: Sequence[tuple[Axis, Aff]], fill: Any, axes: tuple[Axis, ...] | None = None) -> E:
-    """`x` with axes replaced by affine forms; a load takes the forms into its index."""
-    where = dict(env)
-    # an axis of size 1 is in no index: its position is 0, and only the fill can tell
-    lone = [(a, f) for a, f in env if a.size == 1]
-    if x.op == "load" and x.attr[2] is None and not x.args and all(f.inside(1) for _, f in lone):
-        buf, idx, _ = x.attr
-        moved = tuple(i.subst(where) for i in idx)
-        outside = any(not i.inside(n) for i, n in zip(moved, buf.shape, strict=True))
-        return load(buf, moved, fill=(fill if fill is not None else 0) if outside else None)
-    free = [a for _, f in env for a, _ in f.terms]
-    kept = [a for a in x.axes if a not in where]
-    return E("at", (x,), (tuple(env), fill), x.dtype, tuple(dict.fromkeys([*kept, *free])))

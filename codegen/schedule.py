@@ -6,23 +6,27 @@ statements and spelling.
 
 from __future__ import annotations
 
+import math
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
 
-from codegen.loops import Aff, Axis, E, Group, Region, Schedule
+from codegen.loops import Aff, Axis, Buf, E, Group, Region, Schedule
 from codegen.lower import reduced
 from ir.types import NUMPY
 
 
 @dataclass(frozen=True)
 class Blocks:
-    """What a block should be: at most about `bytes` for the largest value in it; no loop where no value
-    has `least` bytes. window: the same for values that windows make (im2col)."""
+    """What a block should be: about `cache` bytes for all of its operands, and `bytes` for the largest value
+    in it where they are many; no loop where no value has `least` bytes. window: the bytes of the largest
+    of the values that windows make (im2col)."""
 
     bytes: int = 64 * 1024
+    cache: int = 1280 * 1024
     least: int = 192 * 1024
-    window: int = 512 * 1024
+    window: int = 1024 * 1024
 
 
 def size_of(e: E) -> int:
@@ -50,18 +54,18 @@ def row_blocks(region: Region, blocks: Blocks) -> Schedule:
     ):
         return Schedule()
     barred = set(_walked(region.nodes()))
-    largest = max((size_of(e) for e in nodes), default=0)
+    largest = max((size_of(e) for e in everything), default=0)
     for axis in _leading(region):
         if axis in barred or axis.size < 2:
             continue
-        big = [e for e in nodes if size_of(e) * 4 >= largest]
+        big = [e for e in everything if size_of(e) * 4 >= largest]
         if not all(axis in e.axes or axis in reduced(e) for e in big):
             continue
         # a value that is summed over the axis and then read along it would be computed twice
         if _read_again(nodes, axis):
             continue
         along = max(size_of(e) for e in everything if axis in e.axes)
-        room = blocks.window if windowed else blocks.bytes
+        room = blocks.window if windowed else max(blocks.bytes, blocks.cache // _operands(region))
         tile = _divisor(axis.size, max(1, room * axis.size // max(along, 1)))
         if tile >= axis.size:
             continue
@@ -88,7 +92,7 @@ def _leading(region: Region) -> list[Axis]:
     return list(dict.fromkeys(found))
 
 
-def _walked(nodes: list[E]) -> list[Axis]:
+def _walked(nodes: Sequence[E]) -> list[Axis]:
     found: list[Axis] = []
     for e in nodes:
         if e.op == "load":
@@ -129,11 +133,23 @@ def _read_again(nodes: list[E], axis: Axis) -> bool:
     return False
 
 
+def _operands(region: Region) -> int:
+    """How many arrays of the region's size are read and written, and room for two results."""
+    bufs = {e.attr[0] for e in region.nodes() if e.op == "load"} | {s.buf for s in region.stores}
+    sizes: dict[Buf, int] = {b: math.prod(b.shape) for b in bufs}
+    most = max(sizes.values(), default=1)
+    return 2 + sum(n * 4 > most for n in sizes.values())
+
+
 def _divisor(n: int, at_most: int) -> int:
-    """The largest divisor of n that is at most `at_most`, or `at_most` where the divisors are too small."""
+    """The largest divisor of n that is at most `at_most`, or `at_most` where the divisors are too small.
+
+    One that makes an even number of blocks is better: they go to two threads.
+    """
     if at_most >= n:
         return n
-    for d in range(at_most, max(at_most // 2, 0), -1):
-        if n % d == 0:
-            return d
+    for even in (2, 1):
+        for d in range(at_most, max(at_most // 2, 0), -1):
+            if n % (d * even) == 0:
+                return d
     return at_most

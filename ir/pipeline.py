@@ -1,7 +1,8 @@
 """The order of the passes, from a traced graph to one ready for fusion.
 
-`stages` gives every stage by name, for dumps; `optimise` the last. Refuses to hold any pass, and what
-depends on a target (fusion, recomputation), which the compile driver adds.
+`stages` gives every stage by name, for dumps; `optimise` the last. Refuses to hold any pass, and fusion, which
+depends on a target (`codegen.pipeline`). `differentiate`, `precision` and `recompute` are for those who ask for
+them: a traced step has its gradients and dtypes, and on a CPU keeping a value costs less than making it again.
 """
 
 from __future__ import annotations

@@ -151,15 +151,6 @@ def clone(outputs: Sequence[Value], env: Mapping[Value, Value]) -> list[Value]:
     return [known.get(v, v) for v in outputs]
 
 
-def inline(graph: Graph, inputs: Sequence[Value]) -> list[Value]:
-    """The outputs of `graph` computed from `inputs`, every node copied. Raises ValueError on a count."""
-    env = dict(zip(graph.inputs, inputs, strict=True))
-    for node in graph.nodes:
-        copy = with_inputs(node, tuple([env[v] for v in node.inputs]))
-        env.update(zip(node.outs, copy.outs, strict=True))
-    return [env[v] for v in graph.outputs]
-
-
 def has_body(node: Node) -> bool:
     """Whether an attribute of `node` is a graph."""
     return any(isinstance(a, Graph) for a in node.attrs)

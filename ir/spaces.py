@@ -159,6 +159,33 @@ class Spaces:
         seen = [leaf for e in self.dims(v) for leaf in self.leaves(e)]
         return len(seen) == len(set(seen))
 
+    def apart(self, node: Node, inputs: Sequence[Sequence[Extent]]) -> bool:
+        """Whether the axes that a node tells apart are several still: those of each operand (given),
+        and of a contraction or an indexing all; there a window's input and output may be one."""
+        for extents in inputs:
+            if len(extents) > 1:
+                seen = [leaf for e in extents for leaf in self.leaves(e)]
+                if len(seen) != len(set(seen)):
+                    return False
+        if node.op.name not in _APART:
+            return True
+        ins, results, _ = labels(node)
+        outs = [self.dims(v) for v in node.outs]
+        first: dict[Any, Extent] = {}
+        for names, extents in zip([*ins, *results], [*inputs, *outs], strict=True):
+            for name, e in zip(names, extents, strict=True):
+                first.setdefault(name, e)
+        one = {w[1]: w[0] for w in node.attrs[1]} if node.op.name == "contract" else {}
+        owner: dict[Extent, Any] = {}
+        for name, e in first.items():
+            for leaf in self.leaves(e):
+                if owner.setdefault(leaf, one.get(name, name)) != one.get(name, name):
+                    return False
+        return True
+
+
+_APART = frozenset({"contract", "gather", "take_along", "scatter_add", "scatter_along"})
+
 
 def labels(node: Node) -> tuple[Labels, Labels, list[Any]]:
     """Names of the axes of operands and results, equal where they are one axis; and those that are

@@ -44,7 +44,7 @@ def __getattr__(name: str) -> Any:
     if name in _MODULES:
         return importlib.import_module(f"kcompile.{name}")
     if name not in _NAMES:
-        raise AttributeError(f"kcompile has no {name!r}")
+        raise importlib.import_module("kcompile.absent").missing("kcompile", name, __all__)
     found = globals()[name] = getattr(importlib.import_module(_NAMES[name]), name)
     return found
 

@@ -32,12 +32,17 @@ def owner(of: object) -> str:
 def suggest(word: object, known: Iterable[str]) -> str:
     """`did you mean 'relu'?`-style advice for an unknown word, else the list of known ones."""
     names = sorted(known)
-    if isinstance(word, str):
-        given = _folded(word)
-        near = max(names, key=lambda n: (_likeness(given, _folded(n)), n.islower()), default="")
-        if _likeness(given, _folded(near)) > 0.6:
-            return f"did you mean {near!r}? known: {', '.join(names)}"
+    near = closest(word, names) if isinstance(word, str) else None
+    if near is not None:
+        return f"did you mean {near!r}? known: {', '.join(names)}"
     return f"use one of: {', '.join(names)}"
+
+
+def closest(word: str, known: Iterable[str]) -> str | None:
+    """The name in `known` that `word` is likely to mean, or None."""
+    given = _folded(word)
+    near = max(known, key=lambda n: (_likeness(given, _folded(n)), n.islower()), default="")
+    return near if _likeness(given, _folded(near)) > 0.6 else None
 
 
 def _folded(word: str) -> str:
@@ -138,10 +143,16 @@ def gone(of: object, kwargs: dict[str, Any], **new: str) -> None:
     for old, now in new.items():
         if old in kwargs:
             refuse(
-                f"{owner(of)} was given {old}={kwargs[old]!r}",
+                f"{owner(of)} was given {old}={short(kwargs[old])}",
                 f"Keras 3 has no argument `{old}`",
                 f"Write {now}",
             )
+
+
+def short(value: object) -> str:
+    """`repr(value)`, cut where it is long."""
+    text = " ".join(repr(value).split())
+    return text if len(text) <= 60 else f"{text[:57]}..."
 
 
 def in_rank(of: object, name: str, axis: int, rank: int) -> int:

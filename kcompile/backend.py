@@ -1,5 +1,6 @@
 """`keras.backend`: the public names that are left of it in Keras 3."""
 
+from kcompile.absent import of as _absent
 from kcompile.config import backend as backend
 from kcompile.config import epsilon as epsilon
 from kcompile.config import floatx as floatx
@@ -19,3 +20,5 @@ __all__ = [
     "backend", "clear_session", "epsilon", "floatx", "get_uid", "image_data_format", "is_float_dtype", "is_int_dtype",
     "is_keras_tensor", "result_type", "set_epsilon", "set_floatx", "set_image_data_format", "standardize_dtype",
 ]  # fmt: skip
+
+__getattr__ = _absent(__name__)

@@ -1,27 +1,30 @@
-"""The command line: `kcompile demo`, `kcompile dump`, `kcompile export`.
+"""The command line: `kcompile demo`, `kcompile dump`, `kcompile report`, `kcompile export`.
 
 Each command is a few lines over a function that Python users have too. Refuses to hold logic of its own.
 """
 
 from __future__ import annotations
 
+import json
 import sys
 from typing import Any
 
 import kcompile.config as config
 import kcompile.demo as demo_run
+from kcompile.compile_report import compile_report
 from kcompile.dump import FORMATS, STAGES, dump_ir
 from kcompile.errors import KCError
 from kcompile.export import export as export_model
 from kcompile.export import verify
 from kcompile.saving.loading import load_model
+from kcompile.step import KINDS
 
 
 def main() -> None:
     """The entry point of the `kcompile` command. Errors a user can mend are shown without a traceback."""
     try:
         _commands()()
-    except (KCError, FileNotFoundError) as e:
+    except KCError as e:
         sys.stderr.write(f"kcompile: {e}\n")
         raise SystemExit(1) from None
 
@@ -44,11 +47,22 @@ def _commands() -> Any:
     @click.argument("file", type=click.Path())
     @click.option("--stage", type=click.Choice(STAGES), default="traced", show_default=True)
     @click.option("--format", "form", type=click.Choice(FORMATS), default="text", show_default=True)
-    @click.option("--kind", type=click.Choice(("train", "test", "predict")), default=None,
+    @click.option("--kind", type=click.Choice(KINDS), default=None,
                   help="Which step; train for a compiled model, else predict.")  # fmt: skip
     @click.option("--batch-size", default=32, show_default=True)
     def dump(file: str, stage: str, form: str, kind: str | None, batch_size: int) -> None:
         click.echo(dump_ir(load_model(file), stage, form, kind, batch_size))
+
+    @kcompile.command(help="Print kernels, work and predicted memory of a model's step.")
+    @click.argument("file", type=click.Path())
+    @click.option("--kind", type=click.Choice(KINDS), default=None,
+                  help="Which step; train for a compiled model, else predict.")  # fmt: skip
+    @click.option("--batch-size", default=32, show_default=True)
+    @click.option("--json", "as_json", is_flag=True, help="Print the same as JSON.")
+    def report(file: str, kind: str | None, batch_size: int, as_json: bool) -> None:
+        found = compile_report(load_model(file), kind, batch_size, verbose=not as_json)
+        if as_json:
+            click.echo(json.dumps(found, indent=1))
 
     @kcompile.command(help="Export a .keras file to ONNX and compare both on random data.")
     @click.argument("file", type=click.Path())

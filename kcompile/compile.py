@@ -5,7 +5,6 @@ The one file that sees every floor. Refuses to hold any of the stages.
 
 from __future__ import annotations
 
-import functools
 import logging
 import os
 import time
@@ -13,12 +12,13 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from codegen.labels import with_names, without_names
-from codegen.pipeline import generate
+from codegen.pipeline import TARGETS, generate
 from codegen.program import Program
 from ir.bind import bind
 from ir.graph import Graph
 from ir.key import key as graph_key
 from ir.pipeline import collector_paused, optimise
+from kcompile.errors import KCValueError
 from kcompile.variable import Variable
 from runtime import cache, native
 from runtime.executable import Executable
@@ -29,8 +29,20 @@ log = logging.getLogger("kcompile.compile")
 
 
 def target() -> str:
-    """What programs are made for: "numpy", "native" (C), or "reference" (no code, see `runtime.reference`)."""
-    return os.environ.get("KCOMPILE_TARGET", "numpy")
+    """What programs are made for: "numpy", "native" (C), or "reference" (no code, see `runtime.reference`).
+
+    From KCOMPILE_TARGET in the environment. Raises KCValueError KC502 for another.
+    """
+    wanted = os.environ.get("KCOMPILE_TARGET", "numpy")
+    known = (*TARGETS, "reference")
+    if wanted not in known:
+        raise KCValueError(
+            "KC502",
+            f"KCOMPILE_TARGET={wanted!r}",
+            "there is no such target",
+            f"use one of {', '.join(known)}",
+        )
+    return wanted
 
 
 @dataclass(frozen=True)
@@ -78,9 +90,13 @@ def _executable(static: Graph, target: str, store: StateStore) -> tuple[Program,
     return program, cached, Executable(program, store)
 
 
-@functools.cache
+_without_c: list[str] = []  # why programs were made for NumPy though C was asked for
+
+
 def _say_once(why: str) -> None:
-    log.warning("NumPy runs the model, several times slower than C would: %s", why)
+    level = logging.INFO if _without_c else logging.WARNING
+    log.log(level, "NumPy runs the model, not C as KCOMPILE_TARGET=native asks: %s", why)
+    _without_c.append(why)
 
 
 def _program(static: Graph, target: str) -> tuple[Program, bool]:

@@ -15,6 +15,7 @@ import kcompile.report as report
 from codegen.pipeline import TARGETS, generate
 from codegen.program import Program
 from ir.bind import bind
+from ir.dims import Dim
 from ir.graph import Graph, Value
 from ir.passes.fuse import fuse
 from ir.pipeline import optimise
@@ -22,6 +23,7 @@ from ir.text import dump, named
 from kcompile.errors import KCValueError
 from kcompile.fit.runner import step_function
 from kcompile.specimen import specimen
+from kcompile.step import KINDS
 
 STAGES = ("traced", "differentiated", "simplified", "fused", "kernels")
 FORMATS = ("text", "json", "dot")
@@ -42,20 +44,49 @@ def dump_ir(
     kind: "train", "test" or "predict"; None: train for a compiled model, else predict. batch_size binds
     the batch from "simplified" on. Raises KCValueError KC305 for an unknown stage, format or kind.
     """
-    kind = kind or ("train" if getattr(model, "compiled", False) else "predict")
-    for name, value, allowed in (("stage", stage, STAGES), ("format", format, FORMATS), ("kind", kind, ("train", "test", "predict"))):  # fmt: skip
-        if value not in allowed:
-            raise KCValueError(
-                "KC305",
-                f"{name}={value!r}",
-                f"{name} is one of {', '.join(allowed)}",
-                "pass one of these",
-            )
+    _check("stage", stage, STAGES)
+    _check("format", format, FORMATS)
     if stage == "kernels":
-        program = generate(_graph(model, "fused", kind, batch_size, target), target)
+        program = program_of(model, kind, batch_size, target)
         return {"text": _program_text, "json": _program_json, "dot": _program_dot}[format](program)
+    kind = _kind(model, kind)
     graph = _graph(model, stage, kind, batch_size, target)
     return {"text": _text, "json": _json, "dot": _dot}[format](graph)
+
+
+def program_of(
+    model: Any, kind: str | None = None, batch_size: int = 32, target: str = "numpy"
+) -> Program:
+    """The program of a step of the model, made anew. kind, errors: as for `dump_ir`.
+
+    Raises KCValueError KC305 besides for a model with an axis of unknown extent.
+    """
+    graph = _graph(model, "simplified", _kind(model, kind), batch_size, target)
+    free = [
+        f"{v.name}: {v.type}" for v in graph.inputs if any(isinstance(d, Dim) for d in v.type.shape)
+    ]
+    if free:
+        raise KCValueError(
+            "KC305", f"stage='kernels' for inputs {', '.join(free)}", "kernels are made for known extents",
+            "name the extents in Input(shape=...), or look at stage='fused'",
+        )  # fmt: skip
+    return generate(graph, target)
+
+
+def _kind(model: Any, kind: str | None) -> str:
+    found = kind or ("train" if getattr(model, "compiled", False) else "predict")
+    _check("kind", found, KINDS)
+    return found
+
+
+def _check(name: str, value: str, allowed: tuple[str, ...]) -> None:
+    if value not in allowed:
+        raise KCValueError(
+            "KC305",
+            f"{name}={value!r}",
+            f"{name} is one of {', '.join(allowed)}",
+            "pass one of these",
+        )
 
 
 def _graph(model: Any, stage: str, kind: str, batch_size: int, target: str) -> Graph:
@@ -191,6 +222,8 @@ def _header(program: Program) -> Iterator[str]:
     for k in program.kernels:
         first, last = k.lines
         yield f"{k.name} (lines {first}-{last}): {k.ops}  [{report.shorten(k.at)}]"
+        if k.why:
+            yield f"    not fused: {'; '.join(k.why)}"
 
 
 def _program_json(program: Program) -> str:

@@ -17,11 +17,11 @@ CODES: dict[str, str] = {
     "KC106": "an operation needs values that are not known while tracing",
     "KC107": "an operation was given an argument it does not take",
     "KC108": "a variable was assigned a value of another shape or where assigning is impossible",
-    "KC109": "an operation is not available",
+    "KC109": "a name, an operation or a method is not available",
     # layers and models
     "KC201": "a layer was called on inputs it does not take",
     "KC202": "a layer is not built, or was built for another shape",
-    "KC203": "a layer lacks something it must define",
+    "KC203": "a class lacks something it must define",
     "KC204": "weights do not fit the layer",
     "KC205": "a functional model is not connected",
     "KC206": "a layer or model was put together in a way that cannot work",
@@ -33,20 +33,19 @@ CODES: dict[str, str] = {
     "KC302": "an unknown name of a loss, metric, optimizer or the like",
     "KC303": "data do not fit the model",
     "KC304": "labels or targets do not fit the loss",
-    "KC305": "an argument of fit, evaluate or predict is not valid",
-    "KC306": "a training value is not finite",
+    "KC305": "an argument of fit, evaluate, predict, a callback or a dump is not valid",
+    "KC306": "training did not succeed: a loss is not finite, or a target was missed",
     "KC307": "an optimizer was used in a way that cannot work",
     # files and configs
     "KC401": "a configuration names something that is not known",
-    "KC402": "a file is damaged or not what it should be",
+    "KC402": "a file is missing, damaged, or not what it should be",
     "KC403": "a file does not fit the model",
     "KC404": "an object cannot be saved",
     "KC405": "a file asks for something that is refused for safety",
     "KC406": "a download failed",
     # export and compiler
     "KC501": "the model cannot be exported",
-    "KC502": "the compiler met something it cannot do",
-    "KC503": "a device or package is missing",
+    "KC502": "the compiler was asked for something it does not have",
 }
 
 
@@ -98,6 +97,14 @@ class KCNotImplementedError(KCError, NotImplementedError):
 
 class KCRuntimeError(KCError, RuntimeError):
     """Something done at the wrong time."""
+
+
+class KCKeyError(KCError, KeyError):
+    """A name that a table does not have."""
+
+
+class KCFileNotFoundError(KCError, FileNotFoundError):
+    """A file that is not there."""
 
 
 class KCOSError(KCError, OSError):

@@ -13,11 +13,12 @@ import numpy as np
 import codegen.onnx.export as onnx_export
 from codegen.onnx.errors import ExportError
 from ir.graph import Graph, Role
+from kcompile.callbacks.say import say
 from kcompile.errors import KCNotImplementedError, KCRuntimeError, KCValueError
 from kcompile.fit.loops import predict
 from kcompile.fit.runner import step_function
 from kcompile.saving.atomic import replacing
-from kcompile.specimen import specimen
+from kcompile.specimen import inputs_of, outputs_of, specimen
 from kcompile.trace import leaves
 
 TOLERANCE = 1e-4
@@ -25,6 +26,8 @@ TOLERANCE = 1e-4
 
 def export(model: Any, filepath: Any, format: str = "onnx", verbose: Any = None) -> None:
     """Write the model's prediction to `filepath` as ONNX (opset 20), checked by onnx.checker.
+
+    verbose: whether a line on standard error says so.
 
     Raises KCValueError KC501 for another format, KCNotImplementedError KC501 for what ONNX cannot say.
     """
@@ -36,6 +39,8 @@ def export(model: Any, filepath: Any, format: str = "onnx", verbose: Any = None)
     data = proto.SerializeToString()
     with replacing(os.fspath(filepath)) as f:
         f.write(data)
+    if verbose:
+        say(f"wrote {os.fspath(filepath)}: {len(data):,} bytes")
 
 
 def to_onnx(model: Any) -> Any:
@@ -55,7 +60,7 @@ def to_onnx(model: Any) -> Any:
             graph,
             weights,
             {"model": str(model.name), "generator": "kcompile"},
-            input_names=_names(leaves(model.input), "input"),
+            input_names=_names(leaves(inputs_of(model)), "input"),
             output_names=_names(_outputs(model), "output"),
         )
     except ExportError as e:
@@ -82,7 +87,7 @@ def verify(
     for size in sizes:
         x = _random_inputs(model, size, rng)
         want = leaves(predict(model, x, batch_size=size, verbose=0))
-        names = _names(leaves(model.input), "input")
+        names = _names(leaves(inputs_of(model)), "input")
         got = run(dict(zip(names, leaves(x), strict=True)))
         for a, b in zip(got, want, strict=True):
             if a.shape != b.shape:
@@ -118,7 +123,7 @@ def _engine(path: str) -> tuple[str, Any]:
 
 def _random_inputs(model: Any, size: int, rng: np.random.Generator) -> Any:
     from_names = []
-    for t in leaves(model.input):
+    for t in leaves(inputs_of(model)):
         shape = (size, *(7 if d is None else d for d in t.shape[1:]))
         if t.dtype.startswith(("int", "uint")) or _feeds_embedding(model, t):
             from_names.append(
@@ -131,7 +136,7 @@ def _random_inputs(model: Any, size: int, rng: np.random.Generator) -> Any:
         else:
             from_names.append(rng.standard_normal(shape).astype(t.dtype))
     it = iter(from_names)
-    return _fill(model.input, it)
+    return _fill(inputs_of(model), it)
 
 
 def _fill(structure: Any, it: Any) -> Any:
@@ -176,5 +181,5 @@ def _outputs(model: Any) -> list[Any]:
             self.name = name
 
     names = list(getattr(model, "output_names", None) or [])
-    count = len(leaves(model.output))
+    count = len(leaves(outputs_of(model)))
     return [Named(n) for n in (names if len(names) == count else ["output"] * count)]

@@ -16,6 +16,7 @@ import numpy as np
 import kcompile.config as config
 import kcompile.random as random
 from kcompile.arguments import choice, owner, refuse
+from kcompile.errors import KCNotImplementedError
 from kcompile.lookup import find
 from kcompile.serialization import deserialize_keras_object, serialize_keras_object
 
@@ -37,7 +38,12 @@ class Initializer:
     """A callable (shape, dtype) -> array. Subclasses also give `get_config`."""
 
     def __call__(self, shape: Shape, dtype: Any = None) -> Any:
-        raise NotImplementedError(f"{type(self).__name__} has no __call__(shape, dtype)")
+        raise KCNotImplementedError(
+            "KC203",
+            f"the initializer {type(self).__name__}",
+            "an initializer defines __call__(shape, dtype)",
+            "define it",
+        )
 
     def get_config(self) -> dict[str, Any]:
         return {}

@@ -1,6 +1,7 @@
-"""`Layer`: the call with its build, `training`, masks and losses; and the config.
+"""`Layer`: the call with its build, `training`, masks and losses.
 
-Refuses to hold the tracking of weights (`layer_weights`), concrete layers, and models (`kcompile.model`).
+Refuses to hold the tracking of weights (`layer_weights`), configs (`layer_config`), concrete layers, and models
+(`kcompile.model`).
 """
 
 from __future__ import annotations
@@ -9,12 +10,13 @@ import inspect
 import warnings
 from typing import Any
 
+import kcompile.absent as absent
 import kcompile.ops as ops
 import kcompile.policy as policy
 import kcompile.regularizers as regularizers
 from ir.graph import at, here
 from kcompile.dtypes import is_float
-from kcompile.errors import KCNotImplementedError, KCTypeError, KCValueError
+from kcompile.errors import KCNotImplementedError, KCValueError
 from kcompile.input_spec import InputSpec, check_input
 from kcompile.layer_call import (
     build_arguments,
@@ -30,9 +32,8 @@ from kcompile.layer_call import (
     tensor_arguments,
     training_scope,
 )  # fmt: skip
-from kcompile.layer_weights import Weighted
-from kcompile.operation import Node, infer, snake, symbolic
-from kcompile.serialization import serialize_keras_object
+from kcompile.layer_config import Configured
+from kcompile.operation import UNTRACED, Node, infer, snake, symbolic
 from kcompile.tensor import KerasTensor, Tensor
 from kcompile.trace import leaves, map_structure, run_eagerly
 from kcompile.variable import Variable, active, autocast, current_trace, name_scope, unique_name
@@ -40,7 +41,7 @@ from kcompile.variable import Variable, active, autocast, current_trace, name_sc
 __all__ = ["InputSpec", "Layer", "map_shapes"]
 
 
-class Layer(Weighted):
+class Layer(Configured):
     """A function with weights. Subclasses define `__init__`, `build` (optional) and `call`.
 
     Args:
@@ -57,11 +58,6 @@ class Layer(Weighted):
         super().__init_subclass__(**kwargs)
         if "build" in cls.__dict__:
             cls.build = in_own_scope(cls.__dict__["build"])  # type: ignore[method-assign]
-
-    def __new__(cls, *args: Any, **kwargs: Any) -> Any:
-        made = super().__new__(cls)
-        made.__dict__["_init_arguments"] = (args, kwargs)
-        return made
 
     def __init__(
         self,
@@ -83,16 +79,7 @@ class Layer(Weighted):
             shape = (input_shape,) if isinstance(input_shape, int) else tuple(input_shape)
             self.__dict__["_input_shape_arg"] = shape
         if kwargs:
-            known = {
-                "batch_input_shape": "Input(batch_shape=...) in front of the layer",
-                "weights": "set_weights after building",
-            }
-            hints = [f"instead of {k} use {known[k]}" for k in kwargs if k in known]
-            raise KCTypeError(
-                "KC107", f"{type(self).__name__}({', '.join(f'{k}=...' for k in kwargs)})",
-                "a layer takes activity_regularizer, trainable, dtype, autocast, name and what its class adds",
-                "; ".join(hints) or "drop the argument, or spell it as Keras 3 does",
-            )  # fmt: skip
+            raise absent.unexpected(type(self).__name__, kwargs, absent.parameters(type(self)))
         if name is not None and (not isinstance(name, str) or "/" in name):
             raise KCValueError(
                 "KC207",
@@ -152,8 +139,8 @@ class Layer(Weighted):
         """KerasTensors like what the layer returns for such KerasTensors."""
         try:
             return infer(self._traced_call, args, kwargs)
-        except Exception:
-            if type(self).compute_output_shape is Layer.compute_output_shape:
+        except UNTRACED:
+            if type(self).compute_output_shape.__module__.startswith("kcompile."):
                 raise
             shape = self.compute_output_shape(map_structure(lambda t: tuple(t.shape), args[0]))
             return map_shapes(lambda s: KerasTensor(s, self.compute_dtype), shape)
@@ -183,7 +170,11 @@ class Layer(Weighted):
 
     def _symbolic_call(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
         if not self.built:
-            self._build_for(args, kwargs)
+            try:
+                self._build_for(args, kwargs)
+            except Exception as error:
+                arguments = named_arguments(signature_of(type(self).call), args, kwargs)
+                raise name_failure(error, self, arguments) from error.__cause__
         outputs = self.compute_output_spec(*args, **kwargs)
         Node(self, args, kwargs, outputs)
         return outputs
@@ -334,64 +325,6 @@ class Layer(Weighted):
                 else layer._layer_losses
             )
         return out + [v.regularizer(v) for v in self.trainable_weights if v.regularizer is not None]
-
-    # config
-
-    def get_config(self) -> dict[str, Any]:
-        """What `from_config` needs: name, trainable, dtype, and captured arguments unless overridden.
-
-        Raises KCNotImplementedError KC404 when an argument of `__init__` cannot be written down.
-        """
-        out: dict[str, Any] = {
-            "name": self.name,
-            "trainable": self.trainable,
-            "dtype": policy.serialize(self.dtype_policy),
-        }
-        if self.activity_regularizer is not None:
-            out["activity_regularizer"] = serialize_keras_object(self.activity_regularizer)
-        if type(self).get_config is Layer.get_config:
-            out |= {k: v for k, v in self._captured().items() if k not in out}
-        return out
-
-    def _captured(self) -> dict[str, Any]:
-        args, kwargs = self._init_arguments
-        bound = inspect.signature(type(self).__init__).bind(self, *args, **kwargs)
-        out: dict[str, Any] = {}
-        for name, value in list(bound.arguments.items())[1:]:
-            kind = bound.signature.parameters[name].kind
-            out |= value if kind is inspect.Parameter.VAR_KEYWORD else {name: value}
-        return {k: serialize_keras_object(v) for k, v in out.items()}
-
-    @classmethod
-    def from_config(cls, config: dict[str, Any]) -> Any:
-        """A layer from what `get_config` gave."""
-        return cls(**config)
-
-    def get_build_config(self) -> dict[str, Any] | None:
-        """The shapes it was built for."""
-        if not self._build_shapes:
-            return None
-        names = list(inspect.signature(self.build).parameters)
-        shapes = {n: s for n, s in zip(names, self._build_shapes, strict=False) if s is not None}
-        return (
-            {"input_shape": self._build_shapes[0]} if len(shapes) <= 1 else {"shapes_dict": shapes}
-        )
-
-    def build_from_config(self, config: dict[str, Any]) -> None:
-        """Build for the shapes of `get_build_config`."""
-        if self.built or not config:
-            return
-        named = config.get("shapes_dict")
-        if named is not None:
-            shapes = {k: map_shapes(tuple, v) for k, v in named.items()}
-            self.build(**shapes)
-            names = list(inspect.signature(self.build).parameters)
-            self._build_shapes = tuple(shapes.get(n) for n in names)
-        else:
-            given = [config["input_shape"]] if "input_shape" in config else list(config.values())
-            self.build(*(map_shapes(tuple, s) for s in given))
-            self._build_shapes = tuple(given)
-        self.built = True
 
     def __repr__(self) -> str:
         return f"<{type(self).__name__} name={self.name}, built={self.built}>"

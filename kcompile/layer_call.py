@@ -17,7 +17,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from ir.op import IRError
-from kcompile.errors import KCError, KCValueError
+from kcompile.errors import KCError, KCTypeError, KCValueError
 from kcompile.tensor import KerasTensor, Tensor
 from kcompile.trace import leaves, map_structure
 from kcompile.variable import Variable, active, name_scope
@@ -122,13 +122,17 @@ def in_own_scope(build: Callable[..., None]) -> Callable[..., None]:
 
 
 def build_arguments(build: Callable[..., Any], tensors: dict[str, Any]) -> tuple[Any, ...]:
-    """The shapes that `build` asks for, by position."""
+    """The shapes that `build` asks for, by position. Raises KCTypeError KC201 when there are no tensors."""
+    parameters = inspect.signature(build).parameters
     names = [
-        n
-        for n, p in inspect.signature(build).parameters.items()
-        if p.kind in (p.POSITIONAL_OR_KEYWORD, p.POSITIONAL_ONLY)
+        n for n, p in parameters.items() if p.kind in (p.POSITIONAL_OR_KEYWORD, p.POSITIONAL_ONLY)
     ]
     shapes = {k: map_structure(lambda t: tuple(t.shape), v) for k, v in tensors.items()}
+    if names and not shapes and parameters[names[0]].default is inspect.Parameter.empty:
+        raise KCTypeError(
+            "KC201", "a call without a tensor", "a layer is called on tensors or NumPy arrays",
+            "convert the data first: numpy.asarray(data, dtype='float32')",
+        )  # fmt: skip
     if not names or not shapes:
         return ()
     if len(names) == 1:

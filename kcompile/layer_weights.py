@@ -6,7 +6,8 @@ Refuses to hold calls, losses and configs (`kcompile.layer`).
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
+from types import BuiltinFunctionType, FunctionType
 from typing import Any
 
 import numpy as np
@@ -28,8 +29,11 @@ _HIDDEN = frozenset(
         "_init_arguments",
         "_input_shape_arg",
         "_metrics_held",
+        "_compile_arguments",
     }
 )
+# attributes of these types hold nothing
+_PLAIN = frozenset({type(None), bool, int, float, str, bytes, FunctionType, BuiltinFunctionType, np.ndarray, np.dtype})  # fmt: skip
 
 
 class Weighted(Operation):
@@ -64,7 +68,7 @@ class Weighted(Operation):
             raise self._no_super()
         seen: set[int] = set()
         for name, value in self.__dict__.items():
-            if name in _HIDDEN:
+            if type(value) in _PLAIN or name in _HIDDEN:
                 continue
             for found in _things(value):
                 if id(found) not in seen:
@@ -75,26 +79,30 @@ class Weighted(Operation):
     def _layers(self) -> list[Any]:
         return [x for x in self._held() if isinstance(x, Weighted)]
 
-    @property
-    def _metrics(self) -> list[Any]:
-        return [x for x in self._held() if _is_metric(x)]
-
     def _flatten_layers(self, include_self: bool = True, recursive: bool = True) -> list[Any]:
-        found: dict[int, Any] = {id(self): self} if include_self else {}
-        todo = list(self._layers)
-        while todo:
-            layer = todo.pop(0)
-            if id(layer) in found:
-                continue
-            found[id(layer)] = layer
-            if recursive:
-                todo = layer._layers + todo
-        return list(found.values())
+        found = [layer for layer, _ in self._walk(recursive)]
+        return found if include_self else found[1:]
 
-    def _own_variables(self) -> list[Variable]:
-        own = list(self._own)
-        own += [v for v in self._held() if isinstance(v, Variable) and not any(v is o for o in own)]
-        return own
+    def _walk(self, recursive: bool = True) -> Iterator[tuple[Any, list[Any]]]:
+        """The layer and its sublayers, each once and with what it holds; a layer's own come right after it."""
+        seen = set()
+        todo: list[Any] = [self]
+        while todo:
+            layer = todo.pop()
+            if id(layer) in seen:
+                continue
+            seen.add(id(layer))
+            held = list(layer._held())
+            yield layer, held
+            if recursive or layer is self:
+                todo += [x for x in reversed(held) if isinstance(x, Weighted)]
+
+    def _own_variables(self, held: Iterable[Any] | None = None) -> list[Variable]:
+        own = {id(v): v for v in self._own}
+        for x in self._held() if held is None else held:
+            if isinstance(x, Variable):
+                own.setdefault(id(x), x)
+        return list(own.values())
 
     @property
     def path(self) -> str:
@@ -134,6 +142,11 @@ class Weighted(Operation):
                 "the first argument is the shape",
                 "pass name= by keyword",
             )
+        if isinstance(shape, (tuple, list)) and None in shape:
+            raise KCValueError(
+                "KC209", f"add_weight(shape={tuple(shape)})", "the shape of a weight is known",
+                "give the Input of the model that extent",
+            )  # fmt: skip
         kind = self.dtype_policy.variable_dtype if dtype is None else standardize_dtype(dtype)
         made = Variable(
             initializers.get(initializer or ("glorot_uniform" if is_float(kind) else "zeros")),
@@ -149,19 +162,21 @@ class Weighted(Operation):
     @property
     def weights(self) -> list[Variable]:
         """Own trainable, own non-trainable, then the sublayers'; each once."""
-        own = self._own_variables()
+        held = list(self._held())
+        own = self._own_variables(held)
         out: dict[int, Variable] = {id(v): v for v in own if v.made_trainable}
         out.update((id(v), v) for v in own)
-        for layer in self._layers:
-            out.update((id(v), v) for v in layer.weights if id(v) not in out)
+        for layer in held:
+            if isinstance(layer, Weighted):
+                out.update((id(v), v) for v in layer.weights if id(v) not in out)
         return list(out.values())
 
     @property
     def variables(self) -> list[Variable]:
         """The weights, and the states of random generators."""
         out = {id(v): v for v in self.weights}
-        for layer in self._flatten_layers():
-            for g in layer._held():
+        for _, held in self._walk():
+            for g in held:
                 if isinstance(g, SeedGenerator):
                     out.update((id(v), v) for v in (g.seed, g.step))
         return list(out.values())
@@ -187,7 +202,7 @@ class Weighted(Operation):
     @property
     def metrics(self) -> list[Any]:
         """Metrics held by the layer and its sublayers."""
-        return [m for layer in self._flatten_layers() for m in layer._metrics]
+        return [m for _, held in self._walk() for m in held if _is_metric(m)]
 
     @property
     def metrics_variables(self) -> list[Variable]:
@@ -222,6 +237,11 @@ class Weighted(Operation):
 
     def set_weights(self, weights: Any) -> None:
         """Set all weights, in the order of `weights`. Raises KCValueError KC204 before anything is set."""
+        if not isinstance(weights, Iterable):
+            raise KCValueError(
+                "KC204", f"set_weights({weights!r})", "it takes a list of arrays",
+                "pass what get_weights of an equal layer gives",
+            )  # fmt: skip
         own, given = self.weights, [np.asarray(w) for w in weights]
         if len(own) != len(given):
             raise KCValueError(

@@ -1,11 +1,11 @@
 """From an identifier (a name, a config, a class, a callable) to an object, for the small families.
 
-Initializers, regularizers and constraints share it. Refuses to hold any of their tables.
+Initializers, regularizers and constraints share `find`, losses and metrics `resolve`. Refuses to hold any of their tables.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 
 from kcompile.arguments import refuse, suggest
@@ -36,3 +36,20 @@ def find(
             f"Pass for example {example}",
         )
     return identifier
+
+
+def resolve(identifier: Any, by_name: Mapping[str, Any], deserialize: Callable[[Any], Any]) -> Any:
+    """A name, config, class or callable as an object or function to call; None for anything else.
+
+    A name that is not in the table goes to `deserialize`, which knows registered ones and raises for others.
+    """
+    found = identifier
+    if isinstance(identifier, dict):
+        found = deserialize(identifier)
+    elif isinstance(identifier, str):
+        found = by_name.get(identifier)
+        if found is None:
+            found = deserialize(identifier)
+    if isinstance(found, type):
+        found = found()
+    return found if callable(found) else None

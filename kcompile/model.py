@@ -11,19 +11,18 @@ import json
 from collections.abc import Iterator
 from typing import Any
 
-import kcompile.dump as dumping
-import kcompile.export as exporting
-import kcompile.saving.archive as archive
+import kcompile.later as later
 import kcompile.serialization as serialization
-from kcompile.errors import KCTypeError, KCValueError
+from ir.graph import here
+from kcompile.errors import KCAttributeError, KCTypeError, KCValueError
 from kcompile.input_layer import InputLayer
 from kcompile.layer import Layer
-from kcompile.model_summary import print_summary
+from kcompile.layer_call import is_array_like, map_shapes
 from kcompile.network import Network, rebuild
 from kcompile.tensor import KerasTensor
 from kcompile.trace import leaves, map_structure
 from kcompile.trainer import Trainer
-from kcompile.variable import unique_name
+from kcompile.variable import in_scope, unique_name
 
 _APART = frozenset(
     {
@@ -55,9 +54,8 @@ class Model(Trainer):
     _network: Network | None = None
 
     def __new__(cls, *args: Any, **kwargs: Any) -> Any:
-        made = super().__new__(Functional if cls is Model and _is_functional(args, kwargs) else cls)
-        made.__dict__["_init_arguments"] = (args, kwargs)
-        return made
+        made = Functional if cls is Model and _is_functional(args, kwargs) else cls
+        return super().__new__(made, *args, **kwargs)
 
     def __init__(self, *args: Any, **kwargs: Any):
         network = None
@@ -140,7 +138,7 @@ class Model(Trainer):
 
     def _connected(self, what: str) -> Network:
         if self._network is None:
-            raise _AttributeError(
+            raise KCAttributeError(
                 "KC202",
                 f".{what} of {self.name!r}",
                 "only a functional or built Sequential model has it",
@@ -204,7 +202,8 @@ class Model(Trainer):
             self.autocast = kept
 
     def _path_in(self, path: str) -> str:
-        return f"{path}/{self.name}" if path else ""
+        # the model that is trained is no part of its layers' paths; a model inside another is
+        return super()._path_in(path) if path or in_scope() else ""
 
     def build(self, input_shape: Any = None) -> None:
         """Make the weights of a subclassed model for inputs of this shape."""
@@ -215,22 +214,28 @@ class Model(Trainer):
             and type(self).call is not Model.call
         ):
             self.built = True
-            symbols = (
-                [KerasTensor(s, self.compute_dtype) for s in input_shape]
-                if isinstance(input_shape, list)
-                else KerasTensor(input_shape, self.compute_dtype)
-            )
+            symbols = map_shapes(lambda s: KerasTensor(s, self.compute_dtype), input_shape)
             self.compute_output_spec(symbols)
         self.built = True
 
+    def _build_for(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
+        if self._network is None and args:
+            self.__dict__["_called_with"] = map_structure(_symbol, args[0])
+        if self._network is None and type(self).build is Model.build:
+            self._parent_path = here() if self._parent_path is None else self._parent_path
+            self.built = True  # the layers build themselves as `call` calls them
+        else:
+            super()._build_for(args, kwargs)
+
     # what other modules do with a model
 
-    summary = print_summary
-    dump_ir = dumping.dump_ir
-    export = exporting.export
-    save = archive.save_model
-    save_weights = archive.save_weights
-    load_weights = archive.load_weights
+    summary = later.method("kcompile.model_summary", "print_summary")
+    dump_ir = later.method("kcompile.dump", "dump_ir")
+    compile_report = later.method("kcompile.compile_report", "compile_report")
+    export = later.method("kcompile.export", "export")
+    save = later.method("kcompile.saving.archive", "save_model")
+    save_weights = later.method("kcompile.saving.archive", "save_weights")
+    load_weights = later.method("kcompile.saving.archive", "load_weights")
 
     def to_json(self, **kwargs: Any) -> str:
         """The config as JSON text."""
@@ -267,11 +272,6 @@ class Model(Trainer):
             super().build_from_config(config)
 
 
-class _AttributeError(AttributeError):
-    def __init__(self, *parts: str):
-        super().__init__(f"[{parts[0]}] {parts[1]}\n  rule: {parts[2]}\n  what to do: {parts[3]}")
-
-
 class Functional(Model):
     """A model made of a graph of layers: what `Model(inputs, outputs)` gives."""
 
@@ -291,9 +291,13 @@ def _functional_arguments(
 
 def model_from_json(json_string: str, custom_objects: Any = None) -> Any:
     """The model that `to_json` wrote, with new weights."""
-    return serialization.deserialize_keras_object(
-        json.loads(json_string), custom_objects=custom_objects
-    )
+    try:
+        config = json.loads(json_string)
+    except json.JSONDecodeError as e:
+        raise KCValueError(
+            "KC402", f"a text that is no JSON: {e}", "it is what to_json wrote", "pass that text"
+        ) from e
+    return serialization.deserialize_keras_object(config, custom_objects=custom_objects)
 
 
 def clone_model(model: Any, **kwargs: Any) -> Any:
@@ -305,7 +309,20 @@ def clone_model(model: Any, **kwargs: Any) -> Any:
             "a clone has the config of its model",
             "drop the argument",
         )
+    if not isinstance(model, Model):
+        raise KCTypeError("KC209", f"clone_model({model!r})", "a model is cloned", "pass a model")
     return type(model).from_config(model.get_config())
 
 
 __all__ = ["Functional", "InputLayer", "Model", "clone_model", "model_from_json"]
+
+
+def _symbol(x: Any) -> Any:
+    """A symbol like a tensor that a model was called on, for any batch size."""
+    if not is_array_like(x):
+        return x
+    dtype = str(getattr(x.dtype, "name", x.dtype))
+    return KerasTensor((None, *x.shape[1:]), _NARROW.get(dtype, dtype), name="input")
+
+
+_NARROW = {"float64": "float32", "int64": "int32"}

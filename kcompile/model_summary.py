@@ -6,9 +6,11 @@ Refuses to hold anything that changes the model.
 from __future__ import annotations
 
 import io
+import re
 from collections.abc import Callable
 from typing import Any
 
+from kcompile.errors import KCValueError
 from kcompile.operation import OpCall
 from kcompile.trace import leaves
 
@@ -22,7 +24,12 @@ def print_summary(
     show_trainable: bool = False,
     layer_range: Any = None,
 ) -> None:
-    """Print layers, output shapes and weights as a table, on stdout or line by line to `print_fn`."""
+    """Print layers, output shapes and weights as a table, on stdout, or as one text to `print_fn`.
+
+    layer_range: two patterns; rows go from the first layer whose name matches the first one to the last that
+    matches the second. Columns are as wide as what they hold: `positions` is taken and not needed. Raises
+    KCValueError KC207 for a pattern that no layer's name matches.
+    """
     from rich.console import Console
     from rich.table import Table
 
@@ -38,7 +45,7 @@ def print_summary(
         columns.append("Trainable")
     for c in columns:
         table.add_column(c, justify="right" if c == "Param #" else "left", overflow="fold")
-    for depth, layer in _rows(model, expand_nested):
+    for depth, layer in _between(list(_rows(model, expand_nested)), layer_range):
         name = f"{'  ' * depth}{layer.name} ({_kind(layer)})"
         row = [name, _output_shape(layer), _count(layer)]
         if connected:
@@ -70,6 +77,26 @@ def print_summary(
         out.print(f" Optimizer params: {_amount(extra, model)}")
     if print_fn:
         print_fn(out.file.getvalue())  # type: ignore[attr-defined]
+
+
+def _between(rows: list[tuple[int, Any]], patterns: Any) -> list[tuple[int, Any]]:
+    """The rows from the first whose layer's name matches the first pattern to the last of the second."""
+    if patterns is None:
+        return rows
+    first, last = patterns
+    places = [
+        [i for i, (_, layer) in enumerate(rows) if re.match(p, layer.name)] for p in (first, last)
+    ]
+    for pattern, found in zip(patterns, places, strict=True):
+        if not found:
+            raise KCValueError(
+                "KC207",
+                f"layer_range={patterns!r}",
+                f"no layer's name matches {pattern!r}",
+                f"the names are {', '.join(layer.name for _, layer in rows)}",
+            )
+    low, high = sorted((places[0][0], places[1][-1]))
+    return rows[low : high + 1]
 
 
 def _rows(model: Any, nested: bool, depth: int = 0) -> list[tuple[int, Any]]:

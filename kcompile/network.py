@@ -34,6 +34,11 @@ class Network:
     def __init__(self, inputs: Any, outputs: Any):
         self.inputs, self.outputs = inputs, outputs
         self.flat_inputs, self.flat_outputs = leaves(inputs), leaves(outputs)
+        if not self.flat_outputs:
+            raise KCValueError(
+                "KC205", f"outputs={outputs!r}", "a functional model has an output",
+                "pass what the layers returned",
+            )  # fmt: skip
         for t in self.flat_inputs + self.flat_outputs:
             if not isinstance(t, KerasTensor):
                 raise KCValueError(
@@ -274,15 +279,17 @@ def rebuild(config: Mapping[str, Any]) -> tuple[Any, Any]:
         return [read(v) for v in x] if isinstance(x, (list, tuple)) else x
 
     while waiting:
-        later = []
+        later: list[tuple[Any, Any, Any]] = []
+        blocked: set[str] = set()  # layers with a call that waits: their later calls wait too
         for name, i, call in waiting:
             layer = made[name]
             try:
-                if any((name, j) in [(n, k) for n, k, _ in later] for j in range(i)):
+                if name in blocked:
                     raise LookupError(name)
                 args, kwargs = read(call["args"]), read(call.get("kwargs", {}))
             except LookupError:
                 later.append((name, i, call))
+                blocked.add(name)
                 continue
             if isinstance(layer, OpCall):
                 if (

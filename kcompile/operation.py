@@ -25,6 +25,8 @@ from kcompile.variable import current_trace, unique_name
 
 F = TypeVar("F", bound=Callable[..., Any])
 SPECS: dict[str, OpSpec] = {}  # by Keras class name
+# what tracing raises where a shape cannot be said with names; a mistake of another kind is never taken for that
+UNTRACED = (KCError, IRError, TypeError, ValueError)
 
 
 class OpSpec(NamedTuple):
@@ -58,6 +60,12 @@ class Node:
         self, operation: Any, args: tuple[Any, ...], kwargs: Mapping[str, Any], outputs: Any
     ):
         self.operation, self.args, self.kwargs = operation, args, dict(kwargs)
+        for t in leaves(outputs) or [None]:
+            if not isinstance(t, KerasTensor):
+                raise KCTypeError(
+                    "KC208", f"the layer {operation.name!r} returned {t!r}", "a layer returns tensors",
+                    "return the result from the function or from call()",
+                )  # fmt: skip
         self.outputs = outputs
         self.inputs: list[KerasTensor] = [
             t for t in leaves([args, self.kwargs]) if isinstance(t, KerasTensor)
@@ -74,11 +82,6 @@ class Node:
     @property
     def is_input(self) -> bool:
         return not self.inputs
-
-    @property
-    def parents(self) -> list[Node]:
-        """The nodes that made this one's inputs."""
-        return [node_of(t) for t in self.inputs]
 
 
 def node_of(t: KerasTensor) -> Node:
@@ -250,20 +253,18 @@ def infer(fn: Callable[..., Any], args: tuple[Any, ...], kwargs: Mapping[str, An
     """
     try:
         return map_structure(_as_keras_tensor, _abstract(fn, args, kwargs, None))
-    except (KCError, IRError, TypeError, ValueError) as error:
+    except UNTRACED as error:
         names = list(_names(args)) + list(_names(kwargs.values()))
         if not names:
             raise
         try:
             first = _abstract(fn, args, kwargs, dict.fromkeys(names, 48))
             second = _abstract(fn, args, kwargs, dict.fromkeys(names, 96))
-        except Exception:
+        except UNTRACED:
             raise error from None
         pairs = zip(leaves(first), leaves(second), strict=True)
         types = {
-            id(a): _join(a.value.type, b.value.type, a.value.type.shape)
-            for a, b in pairs
-            if isinstance(a, Tensor)
+            id(a): _join(a.value.type, b.value.type) for a, b in pairs if isinstance(a, Tensor)
         }
         masks = {id(a): _as_mask(a) for a in leaves(first) if isinstance(a, Tensor)}
 
@@ -277,7 +278,7 @@ def infer(fn: Callable[..., Any], args: tuple[Any, ...], kwargs: Mapping[str, An
         return map_structure(answer, first)
 
 
-def _join(a: Type, b: Type, shape: tuple[Any, ...]) -> Type:
+def _join(a: Type, b: Type) -> Type:
     return Type(
         a.dtype, named(d if d == e else None for d, e in zip(a.shape, b.shape, strict=True))
     )

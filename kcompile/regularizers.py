@@ -9,6 +9,7 @@ from typing import Any
 
 import kcompile.ops as ops
 from kcompile.arguments import choice, non_negative, owner, refuse
+from kcompile.errors import KCNotImplementedError
 from kcompile.lookup import find
 from kcompile.serialization import deserialize_keras_object, serialize_keras_object
 
@@ -20,8 +21,11 @@ class Regularizer:
         return 0.0
 
     def get_config(self) -> dict[str, Any]:
-        raise NotImplementedError(
-            f"{type(self).__name__} has no get_config(), so it cannot be saved"
+        raise KCNotImplementedError(
+            "KC404",
+            f"the regularizer {type(self).__name__}",
+            "what is saved has a config",
+            "define get_config()",
         )
 
     @classmethod

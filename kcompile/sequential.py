@@ -5,6 +5,7 @@ Refuses to hold graphs (`kcompile.network`) and training (`kcompile.model`).
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from typing import Any
 
 import kcompile.policy as policy
@@ -34,12 +35,24 @@ class Sequential(Model):
     ):
         super().__init__(trainable=trainable, name=name, **kwargs)
         self._stack: list[Layer] = []
+        if layers is not None and not isinstance(layers, Iterable):
+            raise KCTypeError(
+                "KC206",
+                f"Sequential({layers!r})",
+                "it takes a list of layers",
+                "put the layer into a list",
+            )
         for layer in layers or []:
             self._push(layer)
         self._connect()
 
-    def add(self, layer: Any, rebuild: bool = True) -> None:
+    def add(self, layer: Any, rebuild: bool = True, **others: Any) -> None:
         """Put a layer on top."""
+        if others:
+            raise KCTypeError(
+                "KC107", f"add({layer!r}, {', '.join(f'{k}=...' for k in others)})", "add takes a layer",
+                "give the arguments to the layer itself: model.add(Dense(10, activation='relu'))",
+            )  # fmt: skip
         self._push(layer)
         if rebuild:
             self._connect()
@@ -54,7 +67,9 @@ class Sequential(Model):
         if not isinstance(layer, Layer):
             raise KCTypeError(
                 "KC206", f"{layer!r} of type {type(layer).__name__} added to {self.name!r}", "a Sequential holds layers",
-                "wrap a function in layers.Lambda; for an activation use layers.Activation",
+                "write the class with parentheses"
+                if isinstance(layer, type)
+                else "wrap a function in layers.Lambda; for an activation use layers.Activation",
             )  # fmt: skip
         shape = layer.__dict__.get("_input_shape_arg")
         if not self._stack and shape is not None and not isinstance(layer, InputLayer):
@@ -74,7 +89,6 @@ class Sequential(Model):
                 "pass name=",
             )
         self._stack.append(layer)
-        self._built_shape = None
 
     def pop(self, rebuild: bool = True) -> Layer:
         """Take the top layer off. Raises KCValueError KC206 when there is none."""

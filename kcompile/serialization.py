@@ -361,8 +361,9 @@ def _find(
 
 
 def _unknown(kind: str, name: Any, config: Mapping[str, Any]) -> KCValueError:
+    kerass = str(config.get("module")).startswith("keras.")
     return KCValueError(
-        "KC401", f"the {kind} {name!r} (module {config.get('module')!r})",
+        "KC401", f"the {kind} {name!r} (module {config.get('module')!r})" + kerass * ", which kcompile does not have",
         "a config names classes of this package, registered ones, or custom_objects",
         f"pass custom_objects={{{str(name).rpartition('>')[2]!r}: ...}}, or decorate it with register_keras_serializable",
     )  # fmt: skip

@@ -23,7 +23,7 @@ def specimen(model: Any, kind: str) -> Batch:
     Targets have the shape of the outputs, or that of class numbers under a sparse loss. Raises
     KCValueError KC202 for a model whose inputs are not known yet.
     """
-    inputs = getattr(model, "input", None) if getattr(model, "built", False) else None
+    inputs = inputs_of(model)
     if inputs is None:
         raise KCValueError(
             "KC202", f"the model {model.name!r}, whose inputs are not known", "a model is traced for inputs of known shape",
@@ -39,6 +39,25 @@ def specimen(model: Any, kind: str) -> Batch:
     return batch
 
 
+def inputs_of(model: Any) -> Any:
+    """The model's inputs as symbols: a subclassed model's are like those it was first called with.
+
+    None when they are not known.
+    """
+    if not getattr(model, "built", False):
+        return None
+    found = getattr(model, "input", None)
+    return model.__dict__.get("_called_with") if found is None else found
+
+
+def outputs_of(model: Any) -> Any:
+    """The model's outputs as symbols."""
+    found = getattr(model, "output", None)
+    if found is None:
+        found = model.__dict__.get("_predicted")
+    return model(inputs_of(model), training=False) if found is None else found
+
+
 def _spec(t: KerasTensor, names: dict[Any, int]) -> Spec:
     shape: list[Any] = [1]
     for d in t.shape[1:]:
@@ -51,7 +70,7 @@ def _spec(t: KerasTensor, names: dict[Any, int]) -> Spec:
 
 
 def _targets(model: Any, names: dict[Any, int]) -> Any:
-    outputs = model.output
+    outputs = outputs_of(model)
     loss = getattr(model, "_compile_loss", None)
     given = getattr(loss, "_user_loss", None)
     flat = tree.flatten(outputs)

@@ -7,6 +7,7 @@ use. Refuses to hold epochs and data (`kcompile.fit`), passes and code generatio
 
 from __future__ import annotations
 
+import logging
 import time
 from collections.abc import Sequence
 from typing import Any, NamedTuple
@@ -17,16 +18,18 @@ import kcompile.ops as ops
 from ir.dims import DimLike, dim
 from ir.grad import gradients
 from ir.graph import Graph, at
-from ir.op import IRError
 from ir.ops import size
 from ir.types import Type, type_of
 from kcompile.compile import Compiled, compile_graph
 from kcompile.errors import KCValueError
+from kcompile.operation import UNTRACED
 from kcompile.tensor import Tensor
 from kcompile.trace import Trace, leaves, map_structure
 from kcompile.variable import Variable
 from runtime.executable import Executable
 from runtime.reference import Reference
+
+log = logging.getLogger("kcompile.step")
 
 KINDS = ("train", "test", "predict")
 # what a data set holds against what a program takes: labels and token numbers fit 32 bits
@@ -77,7 +80,10 @@ class StepFunction:
         return self._compiled[_signature((x, y, sample_weight))]
 
     def trace(self, x: Any, y: Any = None, sample_weight: Any = None) -> Traced:
-        """The graph of the step for batches like this one, whatever the batch size if possible."""
+        """The graph of the step for batches like this one, whatever the batch size if possible.
+
+        Where it is not (the log says why), the graph of this size. Raises what the model's code raises.
+        """
         batch = (x, y, sample_weight)
         key = _signature(batch, rows=False)
         found = self._traced.get(key) or self._traced.get(_signature(batch))
@@ -87,10 +93,14 @@ class StepFunction:
             try:
                 found = self._trace(batch, dim("N"), start)
                 self._traced[key] = found
-            except (IRError, TypeError):
+            except UNTRACED as error:
                 # a shape that depends on the batch in a way names cannot say: one trace per size
-                found = self._trace(batch, rows, start)
+                try:
+                    found = self._trace(batch, rows, start)
+                except UNTRACED:
+                    raise error from None
                 self._traced[_signature(batch)] = found
+                log.info("the %s step is traced for each batch size: %s", self.kind, error)
         return found
 
     def _compile(self, key: Any, x: Any, y: Any, sample_weight: Any) -> Compiled:
@@ -131,8 +141,9 @@ class StepFunction:
             return []
         wrt = [trace.initial(v) for v in variables]
         optimizer = model.optimizer
-        scaled = optimizer.scale_loss(loss)
-        found = gradients([trace.value(scaled)], wrt)
+        with at("loss"):
+            scaled = optimizer.scale_loss(loss)
+            found = gradients([trace.value(scaled)], wrt)
         with at("optimizer"):
             grads = [
                 ops.zeros(v.shape, dtype=v.dtype) if g is None else Tensor(g)
@@ -179,7 +190,7 @@ def _rows(batch: Any) -> int:
     sizes = sorted({int(a.shape[0]) for a in leaves(list(batch))})
     if len(sizes) != 1:
         raise KCValueError(
-            "KC301",
+            "KC303",
             f"a batch whose arrays have {', '.join(map(str, sizes))} rows",
             "x, y and sample_weight have the same number of rows",
             "give arrays of equal length",

@@ -34,12 +34,20 @@ def _unary(name: str) -> Callable[[Any], Any]:
     return lambda a: OPERATORS[name](a)
 
 
+# NumPy's functions behind Python's operators, by their names in `OPERATORS`
+_UFUNCS = {
+    "add": "add", "subtract": "subtract", "multiply": "multiply", "divide": "true_divide", "floor_divide": "floor_divide",
+    "remainder": "mod", "power": "power", "matmul": "matmul", "bitwise_and": "logical_and", "bitwise_or": "logical_or",
+    "bitwise_xor": "logical_xor", "less": "less", "less_equal": "less_equal", "greater": "greater",
+    "greater_equal": "greater_equal", "equal": "equal", "not_equal": "not_equal",
+}  # fmt: skip
+
+
 class Operand:
     """Python operators on tensors and variables, spelled through the table `OPERATORS`."""
 
     __slots__ = ()
     __array_priority__ = 1000
-    __array_ufunc__ = None  # `ndarray + tensor` comes to the tensor's operator
 
     __add__, __radd__ = _binary("add"), _swapped("add")
     __sub__, __rsub__ = _binary("subtract"), _swapped("subtract")
@@ -57,6 +65,14 @@ class Operand:
     __ne__ = _binary("not_equal")  # type: ignore[assignment]
     __neg__, __abs__, __invert__ = _unary("negative"), _unary("absolute"), _unary("logical_not")
     __getitem__ = _binary("get_item")
+
+    def __array_ufunc__(self, ufunc: Any, method: str, *inputs: Any, **kwargs: Any) -> Any:
+        """`ndarray + tensor` is the tensor's operator; other NumPy functions need values."""
+        name = _UFUNCS.get(ufunc.__name__)
+        if name is not None and method == "__call__" and not kwargs:
+            return OPERATORS[name](*inputs)
+        values = (np.asarray(x) if isinstance(x, Operand) else x for x in inputs)
+        return getattr(ufunc, method)(*values, **kwargs)
 
     def __round__(self, ndigits: int | None = None) -> Any:
         return OPERATORS["round"](self, ndigits or 0)

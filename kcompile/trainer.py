@@ -6,13 +6,15 @@ Refuses to hold the loops (`kcompile.fit`), steps (`kcompile.step`) and the stru
 
 from __future__ import annotations
 
+import inspect
+import warnings
 from typing import Any
 
+import kcompile.absent as absent
 import kcompile.fit.loops as loops
 import kcompile.ops as ops
 import kcompile.optimizers.registry as optimizers
 import kcompile.serialization as serialization
-from kcompile.errors import KCTypeError
 from kcompile.layer import Layer
 from kcompile.losses.compile_loss import CompileLoss
 from kcompile.metrics.compile_metrics import CompileMetrics
@@ -49,14 +51,13 @@ class Trainer(Layer):
         auto_scale_loss: bool = True,
         **kwargs: Any,
     ) -> None:
-        """Choose optimizer, loss and metrics. Raises KCValueError KC302, KCTypeError KC107."""
+        """Choose optimizer, loss and metrics.
+
+        Every step is compiled and runs by itself: run_eagerly=True and steps_per_execution > 1 warn that they
+        change nothing; jit_compile is taken whatever it is. Raises KCValueError KC302, KCTypeError KC107.
+        """
         if kwargs:
-            raise KCTypeError(
-                "KC107",
-                f"compile({', '.join(kwargs)}=...)",
-                "compile does not take this",
-                "drop the argument",
-            )
+            raise absent.unexpected("compile", kwargs, _COMPILE)
         names = self.output_names
         compile_loss = (
             CompileLoss(loss, loss_weights, output_names=names) if loss is not None else None
@@ -65,6 +66,12 @@ class Trainer(Layer):
         if metrics is not None or weighted_metrics is not None:
             compile_metrics = CompileMetrics(metrics, weighted_metrics, output_names=names)
         self.optimizer = optimizers.get(optimizer)
+        if run_eagerly or steps_per_execution != 1:
+            warnings.warn(
+                f"compile(run_eagerly={run_eagerly!r}, steps_per_execution={steps_per_execution!r}) changes nothing: "
+                "every step is compiled and runs by itself. To see values inside a layer, call the layer on arrays.",
+                stacklevel=2,
+            )
         half = (
             auto_scale_loss
             and self.optimizer is not None
@@ -150,12 +157,15 @@ class Trainer(Layer):
         self.update_metrics(y, y_pred, sample_weight)
         return self.get_metrics_result()
 
-    fit = loops.fit
-    evaluate = loops.evaluate
-    predict = loops.predict
-    train_on_batch = loops.train_on_batch
-    test_on_batch = loops.test_on_batch
-    predict_on_batch = loops.predict_on_batch
+    def __getattr__(self, name: str) -> Any:
+        return absent.of_model(self, name)
+
+    fit = absent.refusing_others(loops.fit)
+    evaluate = absent.refusing_others(loops.evaluate)
+    predict = absent.refusing_others(loops.predict)
+    train_on_batch = absent.refusing_others(loops.train_on_batch)
+    test_on_batch = absent.refusing_others(loops.test_on_batch)
+    predict_on_batch = absent.refusing_others(loops.predict_on_batch)
 
     def get_compile_config(self) -> dict[str, Any] | None:
         """The arguments of compile() as plain data."""
@@ -179,3 +189,6 @@ class Trainer(Layer):
         self.compile(**found)
         if self.optimizer is not None and self.built and self.trainable_variables:
             self.optimizer.build(self.trainable_variables)
+
+
+_COMPILE = tuple(inspect.signature(Trainer.compile).parameters)[1:-1]

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from typing import Any, Protocol
+from typing import Any
 
 import numpy as np
 
@@ -16,15 +16,6 @@ from ir.types import NUMPY
 from kcompile.dtypes import TO_IR, is_float, standardize_dtype
 from kcompile.errors import KCTypeError, KCValueError
 from kcompile.tensor import OPERATORS, Array, KerasTensor, Operand, Tensor
-
-
-class Recorder(Protocol):
-    """What a variable needs of a trace."""
-
-    def read(self, variable: Variable) -> Tensor: ...
-
-    def assign(self, variable: Variable, value: Any) -> None: ...
-
 
 _traces: list[Any] = []
 _scopes: list[str] = []
@@ -62,6 +53,11 @@ def name_scope(name: str, owner: object = None) -> Iterator[None]:
     finally:
         _scopes.pop()
         _owners.pop()
+
+
+def in_scope() -> bool:
+    """Whether a scope is open: whether a layer is being called or built."""
+    return bool(_scopes)
 
 
 @contextmanager

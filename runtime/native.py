@@ -49,14 +49,16 @@ def compiler() -> tuple[str, ...]:
         command = shlex.split(wanted)
         if not command or shutil.which(command[0]) is None:
             raise NativeError(
-                f"the C compiler {wanted!r} (from CC) is not there; unset CC or install it"
+                f"the C compiler {wanted!r} (from KCOMPILE_CC or CC) is not there; unset that or install it"
             )
         return tuple(command)
     for name in ("cc", "gcc", "clang"):
         found = shutil.which(name)
         if found:
             return (found,)
-    raise NativeError("no C compiler (cc, gcc, clang) is on the PATH; install one, or set CC")
+    raise NativeError(
+        "no C compiler (cc, gcc, clang) is on the PATH; install one, or set KCOMPILE_CC"
+    )
 
 
 @functools.cache

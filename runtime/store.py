@@ -6,7 +6,7 @@ update it in place; values are copied in and out. Refuses to know programs, vari
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 
 import numpy as np
 
@@ -73,19 +73,3 @@ class StateStore:
     def nbytes(self) -> int:
         """Bytes of all states."""
         return sum(a.nbytes for a in self._arrays.values())
-
-    def snapshot(self) -> dict[str, Array]:
-        """Copies of all states."""
-        return {path: a.copy() for path, a in self._arrays.items()}
-
-    def restore(self, saved: Mapping[str, Array]) -> None:
-        """Put every state of `saved`, as `snapshot` gave it. Raises like `put`, before any change."""
-        for path, value in saved.items():
-            owned = self._arrays.get(path)
-            if owned is not None and (owned.dtype, owned.shape) != (value.dtype, value.shape):
-                raise ValueError(
-                    f"state {path!r} is {owned.dtype}{list(owned.shape)}; "
-                    f"the saved one is {value.dtype}{list(value.shape)}"
-                )
-        for path, value in saved.items():
-            self.put(path, value)

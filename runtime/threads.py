@@ -1,15 +1,17 @@
-"""Threads for generated code: how many there are, and `run`, which calls a few functions at once.
+"""Threads for generated code: how many there are, and `both`, which calls two functions at once.
 
-NumPy releases the interpreter's lock in its loops, so plain threads suffice. The workers are made at
-the first parallel call and wait on a queue. Refuses to decide what is worth splitting (`codegen`).
+NumPy releases the interpreter's lock in its loops, so a plain thread suffices. It is made at the first call and
+waits on a queue, asleep. On a busy machine nobody waits for it: what it has not begun when the caller is
+done, the caller does itself. Refuses to decide what is worth splitting (`codegen`).
 """
 
 from __future__ import annotations
 
 import os
 import threading
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from queue import SimpleQueue
+from time import perf_counter
 from typing import Any
 
 Job = Callable[[], Any]
@@ -37,87 +39,127 @@ def chosen() -> bool:
     return "KCOMPILE_THREADS" in os.environ
 
 
-class _Batch:
-    """The jobs of one `run`: how many are still out, and the first error."""
+class _Task:
+    """A job on offer: whoever pops it from `job` runs it."""
 
-    __slots__ = ("left", "error", "lock", "done")
+    __slots__ = ("job", "error", "done")
 
-    def __init__(self, n: int):
-        self.left = n
+    def __init__(self, job: Job):
+        self.job = [job]
         self.error: BaseException | None = None
-        self.lock, self.done = threading.Lock(), threading.Lock()
+        self.done = threading.Lock()
         self.done.acquire()
 
-    def finish(self, error: BaseException | None) -> None:
-        with self.lock:
-            self.left -= 1
-            if error is not None and self.error is None:
-                self.error = error
-            last = self.left == 0
-        if last:
-            self.done.release()
 
-
-_queue: SimpleQueue[tuple[Job, _Batch]] = SimpleQueue()
-_workers = 0
+_queue: SimpleQueue[_Task] = SimpleQueue()
+_working = False
 _starting = threading.Lock()
 
 
-def _work(queue: SimpleQueue[tuple[Job, _Batch]]) -> None:
+def _work(queue: SimpleQueue[_Task]) -> None:
     while True:
-        job, batch = queue.get()
-        error = None
+        task = queue.get()
+        try:
+            job = task.job.pop()
+        except IndexError:  # the caller did not wait
+            continue
         try:
             job()
         except BaseException as e:
-            error = e
-        batch.finish(error)
-        del job, batch, error
+            task.error = e
+        task.done.release()
+        del job, task
 
 
-def _start(n: int) -> None:
-    global _workers
+def _start() -> None:
+    global _working
     with _starting:
-        while _workers < n:
-            threading.Thread(
-                target=_work, args=(_queue,), name=f"kcompile-{_workers}", daemon=True
-            ).start()
-            _workers += 1
+        if not _working:
+            threading.Thread(target=_work, args=(_queue,), name="kcompile", daemon=True).start()
+            _working = True
 
 
 def _after_fork() -> None:
-    """A forked child has none of the threads: it starts its own when it needs them."""
-    global _queue, _workers, _starting
-    _queue, _workers, _starting = SimpleQueue(), 0, threading.Lock()
+    """A forked child does not have the thread: it starts its own when it needs it."""
+    global _queue, _working, _starting
+    _queue, _working, _starting = SimpleQueue(), False, threading.Lock()
 
 
 if hasattr(os, "register_at_fork"):
     os.register_at_fork(after_in_child=_after_fork)
 
 
-def run(jobs: Sequence[Job]) -> None:
-    """Call every job, at the same time where threads allow; returns when all are done.
+def in_turn(first: Job, second: Job) -> None:
+    """Call two functions one after the other."""
+    first()
+    second()
 
-    The calling thread takes the first job itself. Raises the first error of a job, after all have
-    ended. A job must not call `run`.
+
+def both(first: Job, second: Job) -> None:
+    """Call two functions, the second in the worker if that takes it before the first one ends.
+
+    Returns when both are done. Raises the error of the first, else of the second. May be called from
+    several threads, and from a job.
     """
-    if not jobs:
+    if not _working:
+        _start()
+    queue = _queue
+    if not queue.empty():  # the worker did not even take the last one
+        in_turn(first, second)
         return
-    if len(jobs) == 1:
-        jobs[0]()
-        return
-    if _workers < len(jobs) - 1:
-        _start(min(len(jobs) - 1, max(count() - 1, 1)))
-    batch = _Batch(len(jobs) - 1)
-    put = _queue.put
-    for job in jobs[1:]:
-        put((job, batch))
-    first: BaseException | None = None
+    task = _Task(second)
+    queue.put(task)
     try:
-        jobs[0]()
-    except BaseException as e:
-        first = e
-    batch.done.acquire()
-    error = first or batch.error
-    if error is not None:
-        raise error
+        first()
+    except BaseException:
+        if _taken(task):
+            task.done.acquire()
+        raise
+    if not _taken(task):
+        second()
+        return
+    task.done.acquire()
+    if task.error is not None:
+        raise task.error
+
+
+class Both:
+    """Two functions to be called again and again: at once or in turn, whichever was quicker lately.
+
+    On a busy machine, or where the scheduler puts both threads on one core, a second thread costs time.
+    So a few calls every `SECONDS` seconds try both ways; the second thread must be clearly better.
+    """
+
+    SECONDS, TRIALS, BETTER = 0.3, 3, 0.9
+
+    def __init__(self, first: Job, second: Job):
+        self.first, self.second = first, second
+        self.way: Callable[[Job, Job], None] = in_turn
+        self.left = 0  # calls until the next trial; below 0: trials made
+        self.times: tuple[list[float], list[float]] = [], []  # seconds, in turn and at once
+
+    def __call__(self) -> None:
+        self.left -= 1
+        if self.left >= 0:
+            self.way(self.first, self.second)
+            return
+        ways = in_turn, both
+        k = self.left & 1
+        start = perf_counter()
+        ways[k](self.first, self.second)
+        self.times[k].append(perf_counter() - start)
+        if self.left <= -2 * self.TRIALS:
+            alone, together = (sorted(t)[self.TRIALS // 2] for t in self.times)
+            self.way = ways[together < self.BETTER * alone]
+            self.left = max(10 * self.TRIALS, min(1000, int(self.SECONDS / max(alone, 1e-6))))
+            for t in self.times:
+                t.clear()
+
+
+def _taken(task: _Task) -> bool:
+    """Whether the worker has begun a task; if not, it never will."""
+    try:
+        task.job.pop()
+    except IndexError:
+        return True
+    return False

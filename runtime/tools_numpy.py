@@ -15,6 +15,7 @@ import numpy as np
 
 from runtime import blas, native, threads
 from runtime.memory import Array
+from runtime.views import views
 
 _GOLDEN, _WEYL = 0x9E3779B9, np.uint64(0xBB67AE85)
 _LOW, _HALF = np.uint64(0xFFFFFFFF), np.uint64(32)
@@ -58,12 +59,18 @@ def _blas_threads() -> Callable[[int], None]:
 class Tools:
     """See `codegen.program`, *The tools*. One for each executable: it owns scratch."""
 
-    run = staticmethod(threads.run)
+    views = staticmethod(views)
 
     def __init__(self) -> None:
         self.threads = threads.count()
         self.blas = _blas_threads()
         self._scatters: dict[tuple[int, int, str], _Scatter] = {}
+
+    def both(self, first: threads.Job, second: threads.Job) -> threads.Job:
+        """A function that calls two functions, at the same time where that is quicker."""
+        if self.threads > 1:
+            return threads.Both(first, second)
+        return lambda: threads.in_turn(first, second)
 
     @staticmethod
     def erf(x: Array, out: Array, s: Array, t: Array, u: Array | None = None) -> None:

@@ -187,7 +187,7 @@ def test_init_files_hold_nothing_but_public_names():
             text = isinstance(node, ast.Expr) and isinstance(node.value, ast.Constant)
             name = isinstance(node, (ast.Assign, ast.AnnAssign)) and ast.unparse(
                 node.targets[0] if isinstance(node, ast.Assign) else node.target
-            ) in ("__all__", "__version__")
+            ) in ("__all__", "__version__", "__getattr__")
             lazy = (
                 isinstance(node, ast.FunctionDef) and node.name in ("__getattr__", "__dir__")
             ) or (isinstance(node, ast.Assign) and ast.unparse(node.targets[0]).startswith("_"))
@@ -201,6 +201,8 @@ def test_init_files_hold_nothing_but_public_names():
 RUNS_CODE = {  # the few places that may turn text or bytes into something that runs
     "kcompile/__init__.py": {"importlib"},  # its own modules, from a table
     "kcompile/saving/__init__.py": {"importlib"},
+    "codegen/pipeline.py": {"importlib"},  # our own target, named there
+    "kcompile/later.py": {"importlib"},  # our own modules, named in our own classes
     "runtime/executable.py": {"exec", "compile"},  # the compiler's own output
     "kcompile/datasets/plain_pickle.py": {"pickle"},  # a reader that looks up no name
 }

@@ -18,7 +18,7 @@ from codegen.native.render import Aliased, Kernel, element, render
 from codegen.native.resolve import Unprintable
 from codegen.numpy.emit import Emitter
 from codegen.numpy.program import Writer, written
-from codegen.numpy.text import PARALLEL, Source
+from codegen.numpy.text import Source
 from codegen.numpy.views import Call, Loop, Operand, Shaped, Slot, View
 from codegen.program import Program
 from ir.graph import Node, Value
@@ -28,8 +28,7 @@ from ir.graph import Node, Value
 class NativeCall(Call):
     """A call of a C function; `args` are its parameters."""
 
-    kernel: Kernel | None = None
-    flops: int = 0  # of a matrix product
+    function: Kernel | None = None
 
 
 @dataclass
@@ -94,7 +93,7 @@ class NativeWriter(Writer):
         """Emit a C call for a region. Raises Unprintable, then with nothing emitted."""
         product = contract.product(region, self.place_key)
         if product is not None:
-            self.emit(product, contract.flops(region))
+            self.emit(product)
             return Schedule((), product.notes)
         sums = scatter.scattered(region, self.place_key)
         if sums is not None:
@@ -132,11 +131,11 @@ class NativeWriter(Writer):
         self.em.places[made] = View(Slot("u32", (n,)), 0, {})
         return made
 
-    def emit(self, kernel: Kernel, flops: int = 0) -> None:
+    def emit(self, kernel: Kernel) -> None:
         em = self.em
         args = tuple(_shaped(em.places[b]) for b in kernel.bufs)
         flags = tuple(k in kernel.written for k in range(len(args)))
-        em.calls.append(NativeCall("", args, flags, False, em.loop, len(em.calls), kernel, flops))
+        em.calls.append(NativeCall("", args, flags, False, em.loop, len(em.calls), function=kernel))
 
 
 def _key(v: View) -> Any:
@@ -160,27 +159,23 @@ def _shaped(v: View) -> Shaped:
 class NativeSource(Source):
     """The source of a native program: runs of C calls are printed as C functions, in one string."""
 
-    def __init__(self, calls: Sequence[Call], slots: Sequence[Slot], starts: dict[int, str]):
+    def __init__(self, calls: Sequence[Call], slots: Sequence[Slot]):
         self.every = calls
-        self.table = {s: k for k, s in enumerate(slots)}
+        self.number = {s: k for k, s in enumerate(slots)}
         self.functions: dict[str, str] = {}  # text of a function without its name: its name
         self.texts: list[str] = []
-        self.first_line: dict[int, int] = {}  # index of a text: its line in the C source
+        self.segments: dict[str, str] = {}  # name of a function for `step`: its text
         self.of_call: dict[int, int] = {}  # call: index of the text it is in
         kept: list[Call] = []
         new_at: dict[int, int] = {}
-        new_starts: dict[int, str] = {}
         at = 0
         while at < len(calls):
             end = at
             while end < len(calls) and (stop := _native_until(calls, end)) is not None:
                 end = stop
-            if at in starts:
-                new_starts.setdefault(len(kept), starts[at])
             if end > at:
                 name = self._segment(at, end)
-                work = max((c.flops for c in calls[at:end] if isinstance(c, NativeCall)), default=0)
-                kept.append(_SegmentCall(f"{name}()", (), (), False, None, len(kept), work))
+                kept.append(Call(f"{name}()", (), (), False, None, kernel=calls[at].kernel))
                 for k in range(at, end):
                     new_at[k] = len(kept) - 1
                 at = end
@@ -190,16 +185,17 @@ class NativeSource(Source):
             at += 1
         for lp in {lp for c in kept for lp in _loops(c)}:
             lp.first, lp.last = new_at[lp.first], new_at[lp.last]
-        for k, c in enumerate(kept):
-            c.at = k
         self.new_at = new_at
-        super().__init__(kept, slots, new_starts)
+        super().__init__(kept, slots)
+        if self.segments:
+            names = list(self.segments)
+            self.made.append(f"{', '.join(names)}, = tools.native(C, {names!r}, buffers)")
 
     # -- C ----------------------------------------------------------------------------------------
 
-    def _function(self, call: NativeCall) -> str:
+    def _function(self, at: int, call: NativeCall) -> str:
         """The name of the C function of a call, printed once for equal ones."""
-        kernel = call.kernel
+        kernel = call.function
         assert kernel is not None
         slots = [a.slot for a in call.args if isinstance(a, Shaped)]
         params = []
@@ -213,15 +209,14 @@ class NativeSource(Source):
         if name is None:
             name = self.functions[body] = f"k{len(self.functions)}"
             self.texts.append(f"static void {name}{body}")
-        self.of_call[call.at] = list(self.functions).index(body)
+        self.of_call[at] = int(name[1:])
         return name
 
     def _segment(self, at: int, end: int) -> str:
         lines: list[str] = []
         self._statements(at, end, None, [], lines, 1)
         name = f"s{at}"
-        self.texts_of_segments = getattr(self, "texts_of_segments", [])
-        self.texts_of_segments.append(f"void {name}(char **b) {{\n" + "\n".join(lines) + "\n}\n")
+        self.segments[name] = f"void {name}(char **b) {{\n" + "\n".join(lines) + "\n}\n"
         return name
 
     def _statements(
@@ -233,7 +228,7 @@ class NativeSource(Source):
             if call.loop is loop:
                 assert isinstance(call, NativeCall)
                 args = [self._address(a, open_) for a in call.args]
-                lines.append(f"{pad}{self._function(call)}({', '.join(args)});")
+                lines.append(f"{pad}{self._function(at, call)}({', '.join(args)});")
                 at += 1
                 continue
             inner = call.loop
@@ -254,7 +249,7 @@ class NativeSource(Source):
         if a.alternate is not None:
             lp, step = a.alternate
             text += f" + {abs(step)}L * ((t{open_.index(lp)} + {1 if step < 0 else 0}) % 2)"
-        text = f"({element(a.slot.dtype)} *)b[{self.table[a.slot]}] + {text}".replace(
+        text = f"({element(a.slot.dtype)} *)b[{self.number[a.slot]}] + {text}".replace(
             " + 0 +", " +"
         ).removesuffix(" + 0")
         if a.first is not None:
@@ -266,41 +261,25 @@ class NativeSource(Source):
 
     def text(self) -> str:
         plain = super().text()
-        segments = getattr(self, "texts_of_segments", [])
-        if not segments:
-            self.lines = [self.lines[self.new_at[k]] for k in range(len(self.every))]
+        at_of = [self.lines[self.new_at[k]] for k in range(len(self.every))]
+        if not self.segments:
+            self.lines = at_of
             return plain
-        names = [t[len("void ") : t.index("(")] for t in segments]
+        out = plain.splitlines()
+        at = next(k for k, line in enumerate(out) if line.startswith("def "))
         head = ['C = r"""', *PRELUDE.splitlines()]
         starts = []
         for t in self.texts:
-            starts.append(len(head) + 1)
+            starts.append(at + len(head) + 1)
             head += t.splitlines()
-        for t in segments:
+        for t in self.segments.values():
             head += t.splitlines()
         head += ['"""', "", ""]
-        bind = f"    {', '.join(names)}, = tools.native(C, {names!r}, buffers)"
-        out = plain.splitlines()
-        at = out.index("def build(buffers, tools):")
-        first = next(k for k, line in enumerate(out) if line == "    def step():")
-        decorated = first - 1
-        out.insert(decorated, bind)
-        lines = [*out[:at], *head, *out[at:]]
-        shift = len(head)
         self.lines = [
-            starts[self.of_call[k]] + at
-            if k in self.of_call
-            else self.lines[self.new_at[k]] + shift + 1
-            for k in range(len(self.every))
+            starts[self.of_call[k]] if k in self.of_call else line + len(head)
+            for k, line in enumerate(at_of)
         ]
-        return "\n".join(lines) + "\n"
-
-
-@dataclass(eq=False)
-class _SegmentCall(Call):
-    """A call of one of our C functions from `step`."""
-
-    flops: int = 0
+        return "\n".join([*out[:at], *head, *out[at:], ""])
 
 
 def _loops(c: Call) -> list[Loop]:
@@ -321,6 +300,3 @@ def _native_until(calls: Sequence[Call], at: int) -> int | None:
 def native_program(graph: Any, key: str) -> Program:
     """The program of a fused step graph with static extents."""
     return written(graph, key, NativeWriter(Emitter()), "native", NativeSource)
-
-
-__all__ = ["PARALLEL", "native_program"]

@@ -13,7 +13,7 @@ from itertools import pairwise
 
 from codegen.loops import Axis, E
 from codegen.numpy.emit import Emitter
-from codegen.numpy.views import Const, Extra, Shaped, Tile, View, contiguous, merged
+from codegen.numpy.views import Const, Extra, Shaped, Tile, View, contiguous, merged, spanned
 
 RUN = 12  # elements: shorter runs in an im2col copy make the taps-first layout the better one
 TAPS = 128  # at most so many taps one by one
@@ -68,11 +68,7 @@ def _reduced(em: Emitter, x: View, gone: Sequence[Axis]) -> View:
     t = em.scratch(kept, x.slot.dtype)
     order = [*kept, *gone]
     dims = tuple(range(len(kept), len(order)))
-    src = Shaped(x.slot, x.offset, tuple(em.extent(a) for a in order), tuple(x.strides[a] for a in order),
-                 tuple(x.loops.items()))  # fmt: skip
-    dst = Shaped(
-        t.slot, 0, tuple(em.extent(a) for a in kept), tuple(t.strides.get(a, 0) for a in kept)
-    )
+    src, dst = spanned(x, order, em.extent), spanned(t, kept, em.extent)
     em.call(f"add.reduce({{1}}, {dims}, None, {{0}})", [dst, src], [0])
     return t
 
@@ -152,11 +148,9 @@ def sum_over(em: Emitter, out: View, x: View, kept: Sequence[Axis], over: Sequen
     flat = merged(x, [*([a] for a in kept), over], em.extent)
     dims: tuple[int, ...] | int = len(kept)
     if flat is None:
-        flat = Shaped(x.slot, x.offset, tuple(em.extent(a) for a in order),
-                      tuple(x.strides.get(a, 0) for a in order), tuple(x.loops.items()))  # fmt: skip
+        flat = spanned(x, order, em.extent)
         dims = tuple(range(len(kept), len(order)))
-    dst = Shaped(out.slot, out.offset, tuple(em.extent(a) for a in kept), tuple(out.strides.get(a, 0) for a in kept),
-                 tuple(out.loops.items()))  # fmt: skip
+    dst = spanned(out, kept, em.extent)
     em.call(f"add.reduce({{1}}, {dims}, None, {{0}})", [dst, flat], [0])
 
 
@@ -245,7 +239,8 @@ def _operand(
     if _run(em, v, inner) < RUN and outer and em.extent(outer[-1]) > _run(em, v, inner):
         inner, outer = outer, inner
     t = em.scratch([*batch, *outer, *inner], v.slot.dtype)
-    em.copy(t, v, [*batch, *outer, *inner])
+    with em.ahead([v]):
+        em.copy(t, v, [*batch, *outer, *inner])
     made = merged(t, groups, em.extent)
     assert made is not None
     return made

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 
-from codegen.loops import Aff, Axis, Buf
+from codegen.loops import Aff, Axis, Buf, axis_aff
 from codegen.numpy.views import (
     Call,
     Const,
@@ -32,6 +32,7 @@ class Emitter:
         self.loops: list[Loop] = []
         self.all_loops: list[Loop] = []
         self.places: dict[Buf, View] = {}
+        self.early: list[Call] = []  # to stand before the outermost loop open now
         self.blocks: dict[Axis, tuple[Loop | None, int, int]] = {}  # loop, extent of a block, start
 
     def extent(self, a: Axis) -> int:
@@ -55,6 +56,43 @@ class Emitter:
         finally:
             self.loops.pop()
             loop.last = len(self.calls) - 1
+            if not self.loops and self.early:
+                self._put_early(loop.first)
+
+    def _put_early(self, at: int) -> None:
+        n = len(self.early)
+        self.calls[at:at] = self.early
+        for k, call in enumerate(self.calls[at:], at):
+            call.at = k
+        for lp in self.all_loops:
+            if lp.first >= at:
+                lp.first, lp.last = lp.first + n, lp.last + n
+        self.early = []
+
+    @contextmanager
+    def ahead(self, reads: Sequence[Operand | View]) -> Iterator[None]:
+        """Calls made inside stand before the loop over blocks, if no pass of it changes what they read."""
+        if not self.blocks or not self.loops or not all(map(self._fixed, reads)):
+            yield
+            return
+        calls, loops = self.calls, self.loops
+        self.calls, self.loops = self.early, []
+        try:
+            yield
+        finally:
+            self.calls, self.loops = calls, loops
+
+    def _fixed(self, x: Operand | View) -> bool:
+        """Whether all passes of the open loops find the same there."""
+        if not isinstance(x, Shaped | View):
+            return True
+        if x.loops or x.first is not None or x.alternate is not None:
+            return False
+        return not any(
+            written and isinstance(a, Shaped) and a.slot is x.slot
+            for c in self.calls[self.loops[0].first :]
+            for a, written in zip(c.args, c.writes, strict=True)
+        )
 
     def scratch(self, axes: Sequence[Axis], dtype: str) -> View:
         """New memory over axes, row-major in the order given."""
@@ -87,6 +125,23 @@ class Emitter:
             first = self.view(buf, idx)
             self.places[buf] = saved
         return View(base.slot, offset, strides, loops, base.alternate, first)
+
+    def standing(self, buf: Buf) -> View:
+        """The place of a whole buffer; a carry is copied (see `settled`)."""
+        place = self.places[buf]
+        if place.first is None:
+            return place
+        whole = [Axis(f"w{k}", n) for k, n in enumerate(buf.shape)]
+        start = self.view(buf, [axis_aff(a) for a in whole])
+        return View(self.settled(start, whole).slot, 0, {})
+
+    def settled(self, x: View, axes: Sequence[Axis]) -> View:
+        """A carry, which is elsewhere in the first pass of its loop, copied to where it can be walked."""
+        if x.first is None:
+            return x
+        out = self.scratch(axes, x.slot.dtype)
+        self.copy(out, x, axes)
+        return out
 
     def call(
         self, text: str, args: Sequence[Operand], writes: Sequence[int], same: bool = False

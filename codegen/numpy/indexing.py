@@ -40,7 +40,7 @@ def gathered(em: Emitter, e: E, args: Sequence[Tile], axes: Sequence[Axis]) -> V
     plain = [(k, i) for k, i in enumerate(idx) if isinstance(i, Aff)]
     own = list(args[0].strides) if isinstance(args[0], View) else []
     shared = [a for _, i in plain for a, _ in i.terms if a in own]
-    table = em.places[buf]
+    table = em.standing(buf)
     if not shared and all(a not in em.blocks for _, i in plain for a, _ in i.terms):
         before = [a for k, i in plain if k < where for a in _ordered(i)]
         after = [a for k, i in plain if k > where for a in _ordered(i)]
@@ -136,8 +136,8 @@ def scatter(em: Emitter, e: E, out: View, idx: Tile, x: Tile, axes: Sequence[Axi
         flat = merged(x, [order, kept], em.extent)
         if (
             flat is None
-            or flat.strides[0] not in (0, flat.shape[1])
-            or flat.strides[1] not in (0, 1)
+            or (flat.shape[0] > 1 and flat.strides[0] != flat.shape[1])
+            or (flat.shape[1] > 1 and flat.strides[1] != 1)
             or x.loops
         ):
             em.copy(t, x, [*order, *kept])

@@ -30,7 +30,7 @@ def load(em: Emitter, e: E, args: Sequence[Tile], axes: Sequence[Axis]) -> View:
 
 
 def _dims_view(em: Emitter, buf: Buf, idx: Sequence[Aff]) -> tuple[View, list[Axis], list[int]]:
-    place = em.places[buf]
+    place = em.standing(buf)
     axes, strides, low = [], {}, []
     loops, offset = dict(place.loops), place.offset
     for k, (form, n, step) in enumerate(zip(idx, buf.shape, buf.strides, strict=True)):
@@ -107,6 +107,8 @@ def at(em: Emitter, e: E, x: Tile, axes: Sequence[Axis]) -> Tile:
     if isinstance(x, Const) and e.attr[1] is None:
         return x
     env, fill = dict(e.attr[0]), e.attr[1]
+    if isinstance(x, View):
+        x = em.settled(x, list(x.strides))
     if isinstance(x, Const):
         own = list(env)
         t = em.scratch(own, x.dtype)
@@ -196,7 +198,7 @@ def fold(em: Emitter, e: E, out: View, x: View, axes: Sequence[Axis]) -> None:
             step = dst.pop(i, 0)
             at_dst += step * (stride * first + offset)
             dst[n] = step * stride
-            order[order.index(i)] = n
+            order = [n if a is i else a for a in order]  # an extent of 1 is in no order
         if empty:
             continue
         here = View(out.slot, at_dst, dst, out.loops, out.alternate)

@@ -5,12 +5,14 @@ Refuses to hold anything that changes or mixes axes.
 
 from __future__ import annotations
 
+import math
 import struct
 from collections.abc import Sequence
 from typing import Any
 
 from codegen.loops import Axis, E
 from codegen.numpy.emit import Emitter
+from codegen.numpy.stretch import filled, stretched
 from codegen.numpy.views import Const, Operand, Tile, View, aligned
 
 UNARY = {
@@ -49,6 +51,7 @@ _BITS = {
 }
 _PACK = {"f32": ("<f", "<i"), "f64": ("<d", "<q"), "bf16": ("<f", "<i"), "i32": ("<i", "<i"), "u32": ("<I", "<i"),
          "i64": ("<q", "<q"), "u64": ("<Q", "<q")}  # fmt: skip
+REPEATS = 16  # readers of a divisor, from which its reciprocal pays
 SMALL = 1024  # elements: below, a masked copy is quicker than bit masks
 
 
@@ -57,9 +60,20 @@ def pointwise(em: Emitter, e: E, out: View, args: Sequence[Tile], axes: Sequence
     if e.op in UNARY:
         em.map(f"{UNARY[e.op]}({{1}}, {{0}})", out, args, axes)
     elif e.op in ("maximum", "minimum"):
-        em.map(f"{e.op}({{1}}, {{2}}, out={{0}})", out, args, axes)
+        if all(em.extent(a) for a in axes):
+            ops = filled(stretched(em, aligned([out, *args], axes, em.extent)))
+            em.call(f"{e.op}({{1}}, {{2}}, out={{0}})", ops, [0], same=True)
+    elif e.op == "div" and _repeats(em, args[1], axes) and e.dtype in ("f32", "f64"):
+        assert isinstance(args[1], View)
+        own = [a for a in axes if a in args[1].strides]
+        once = em.scratch(own, e.dtype)
+        em.map("reciprocal({1}, {0})", once, [args[1]], own)
+        ops = stretched(em, aligned([out, args[0], once], axes, em.extent))
+        em.call("multiply({1}, {2}, {0})", ops, [0], same=True)
     elif e.op in BINARY:
-        em.map(f"{BINARY[e.op]}({{1}}, {{2}}, {{0}})", out, args, axes)
+        if all(em.extent(a) for a in axes):
+            ops = stretched(em, aligned([out, *args], axes, em.extent))
+            em.call(f"{BINARY[e.op]}({{1}}, {{2}}, {{0}})", ops, [0], same=True)
     elif e.op == "rsqrt":
         em.map("sqrt({1}, {0})", out, args, axes)
         em.map("reciprocal({1}, {0})", out, [out], axes)
@@ -83,6 +97,14 @@ def pointwise(em: Emitter, e: E, out: View, args: Sequence[Tile], axes: Sequence
         raise NotImplementedError(f"{e.op} has no spelling in NumPy")
     if e.dtype == "bf16":
         round_bf16(em, out, out, axes)
+
+
+def _repeats(em: Emitter, x: Tile, axes: Sequence[Axis]) -> bool:
+    """Whether each number of x stands in many places of the result."""
+    if not isinstance(x, View) or any(em.extent(a) == 0 for a in axes):
+        return False
+    missing = math.prod(em.extent(a) for a in axes if a not in x.strides)
+    return missing >= REPEATS
 
 
 def _power(em: Emitter, e: E, out: View, args: Sequence[Tile], axes: Sequence[Axis]) -> None:

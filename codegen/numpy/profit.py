@@ -37,6 +37,8 @@ def profit(node: Node, group: Group) -> str:
     if mine * 8 < theirs or theirs * 8 < mine:
         return "it is of another size"
     for n in group.nodes:
+        if n.op.name == "contract" and n.attrs[1] and not _follows(node, group):
+            return "it reads nothing that the convolution makes"
         if n.op.name == "contract" and not n.attrs[1] and mine > WHOLE:
             return "a product runs at once, its reader by blocks of rows"
         if (
@@ -48,6 +50,12 @@ def profit(node: Node, group: Group) -> str:
             if any(v in group.env and group.env[v] in n.outs for v in _through(node)):
                 return "the sum over rows is complete only after the rows"
     return ""
+
+
+def _follows(node: Node, group: Group) -> bool:
+    """Whether a node reads a value made in the group."""
+    made = {v for n in group.nodes for v in n.outs}
+    return any(group.env.get(v) in made for v in _through(node))
 
 
 def _work(node: Node) -> int:

@@ -6,6 +6,8 @@ something does. Refuses to hold what a kernel computes (`render`) and the front 
 
 from __future__ import annotations
 
+import math
+from bisect import bisect_right
 from collections.abc import Callable
 from dataclasses import replace
 
@@ -13,7 +15,9 @@ from codegen.loops import Axis, Buf, E, Region, Schedule, axis_aff, load
 from codegen.loops import Store as Put
 from codegen.memory import lives, plan
 from codegen.numpy.emit import Emitter
+from codegen.numpy.parallel import split
 from codegen.numpy.render import render
+from codegen.numpy.states import crossed, in_step, states_last
 from codegen.numpy.text import Source
 from codegen.numpy.views import Call, Shaped, Slot, View
 from codegen.program import Buffer, Kernel, Program
@@ -32,6 +36,7 @@ class Writer:
         self.em, self.depth = em, depth
         self.bufs: dict[Value, Buf] = {}
         self.kernels: list[tuple[int, Kernel]] = []
+        self.late: list[tuple[Value, View]] = []  # next states to be copied when all is done
 
     def buf(self, v: Value, place: View) -> Buf:
         """Say where a value is."""
@@ -43,7 +48,10 @@ class Writer:
     def node(self, node: Node, targets: dict[Value, View]) -> None:
         """Emit one node; `targets`: where its results must be, if that is given."""
         if node.op.name in ("reshape", "stop_gradient"):
-            self.buf(node.outs[0], self.em.places[self.bufs[node.inputs[0]]])
+            (v,), place = node.outs, self.em.places[self.bufs[node.inputs[0]]]
+            if v in targets:
+                self.copy(v, targets[v], _buf_at(self.em, v, place))
+            self.buf(v, targets.get(v, place))
             return
         start = len(self.em.calls)
         if node.op.name == "scan":
@@ -61,11 +69,17 @@ class Writer:
         ins = [self.bufs[v] for v in node.inputs]
         outs = [self.buf(v, self.place(v, targets)) for v in node.outs]
         region = region_of(body, ins, outs, _folds(body))
+        for k in crossed(self.em, region):
+            v, place = node.outs[k], self.em.places[outs[k]]
+            self.late.append((v, place))
+            self.em.places[outs[k]] = whole(Slot(v.dtype, tuple(int(d) for d in v.shape)))
+        states_last(self.em, region)
         return self.draw(region)
 
     def draw(self, region: Region) -> Schedule:
         """Emit the calls of one region."""
-        schedule = row_blocks(region, BLOCKS) if not self.depth else Schedule()
+        blocks = not self.depth and in_step(self.em, region)
+        schedule = row_blocks(region, BLOCKS) if blocks else Schedule()
         render(self.em, region, schedule)
         return schedule
 
@@ -124,7 +138,7 @@ class Writer:
                 if k in double and (out in inputs or own[out].slot is not double[k]):
                     pending.append((out, View(double[k], 0, {}, {}, (loop, -_elements(out)))))
             for v, to in pending:
-                self.copy(v, to, inner.bufs[v])
+                inner.copy(v, to, inner.bufs[v])
             if len(em.calls) == loop.first:
                 em.loops.pop()
                 em.all_loops.remove(loop)
@@ -199,24 +213,26 @@ def _buf_at(em: Emitter, v: Value, place: View) -> Buf:
     return made
 
 
+FOLD = 4  # times as many channels read as made, from which taps are added up
+
+
 def _folds(body: Graph) -> bool:
-    """Whether input gradients of convolutions add product taps up, or read shifted gradients."""
+    """Whether input gradients of convolutions add product taps up, or read shifted gradients.
+
+    A copy of windows takes a fraction of the time of adding as many numbers up.
+    """
     for n in body.nodes:
         if n.op.name == "contract" and n.attrs[1]:
             lx, ly, lr = letters(n.attrs[0])
-            spec, windows = n.attrs[0], n.attrs[1]
             extents = dict(zip(lx + ly, (*n.inputs[0].shape, *n.inputs[1].shape), strict=True))
-            if all(w[0] in lr and w[3] == 1 for w in windows):
-                kept = 1
-                for c in extents:
-                    if c in lx and c in ly and c not in lr:
-                        kept *= extents[c]
-                made = 1
-                for c in lr:
-                    if c in ly and c not in lx and c in extents:
-                        made *= extents[c]
-                del spec
-                return kept >= made
+            if all(w[0] in lr and w[3] == 1 for w in n.attrs[1]):
+                read = math.prod(
+                    n for c, n in extents.items() if c in ly and c in lx and c not in lr
+                )
+                made = math.prod(
+                    n for c, n in extents.items() if c in ly and c not in lx and c in lr
+                )
+                return bool(read > FOLD * made)
     return True
 
 
@@ -226,9 +242,9 @@ def numpy_program(graph: Graph, key: str) -> Program:
 
 
 def written(
-    graph: Graph, key: str, writer: Writer, target: str, source: Callable[..., Source]
+    graph: Graph, key: str, writer: Writer, target: str, printer: Callable[..., Source]
 ) -> Program:
-    """The program of a fused step graph, its nodes emitted by `writer` and printed by `source`."""
+    """The program of a fused step graph, its nodes emitted by `writer` and printed by `printer`."""
     em = writer.em
     states = graph.n_states
     for v, role in zip(graph.inputs, graph.roles, strict=True):
@@ -247,15 +263,16 @@ def written(
             last_read[root.get(v, v)] = k
     made_at = {v: k for k, n in enumerate(graph.nodes) for v in n.outs}
     targets: dict[Value, View] = {}
-    late: list[tuple[Value, View]] = []
+    late = writer.late
     read_after = {root.get(v, v) for v in graph.outputs[states:]}
     for old, new in zip(graph.inputs[:states], graph.outputs[:states], strict=True):
         if new is old:
             continue
         place = em.places[writer.bufs[old]]
-        free = (
-            last_read.get(old, -1) <= made_at.get(new, -1) and new not in given and new not in root
-        )
+        made = made_at.get(new, -1)
+        # a kernel may read what it overwrites (see `states`), a loop over time may not
+        read = made - 1 if made >= 0 and graph.nodes[made].op.name == "scan" else made
+        free = last_read.get(old, -1) <= read and new not in given and new not in root
         others = [v for v, r in root.items() if r is old and v in graph.outputs]
         if (
             free
@@ -285,7 +302,7 @@ def written(
         else:
             results.append(place.slot)
     _copy_late(em, writer, late)
-    return _assemble(graph, writer, results, key, target, source)
+    return _assemble(graph, writer, results, key, target, printer)
 
 
 def _copy_late(em: Emitter, writer: Writer, late: list[tuple[Value, View]]) -> None:
@@ -312,6 +329,10 @@ def _assemble(
     printer: Callable[..., Source],
 ) -> Program:
     em = writer.em
+    bounds = [start for start, _ in writer.kernels]
+    for call in em.calls:
+        call.kernel = bisect_right(bounds, call.at) - 1
+    split(em)
     used = lives(em.calls, em.all_loops)
     arena = plan(em.calls, used)
     inputs = [em.places[writer.bufs[v]].slot for v in graph.inputs]
@@ -320,16 +341,15 @@ def _assemble(
         if slot.role == "result" and slot.offset < 0:
             slot.offset, arena = arena, arena + -(-max(slot.nbytes, 1) // 64) * 64
     names = {s: f"b{k}" for k, s in enumerate(slots)}
-    starts: dict[int, str] = {}
-    for k, (start, _) in enumerate(writer.kernels):
-        starts.setdefault(start, f"k{k}")
-    source = printer(em.calls, slots, starts)
+    source = printer(em.calls, slots)
     text = source.text()
     kernels = []
-    for k, (start, kernel) in enumerate(writer.kernels):
-        stop = writer.kernels[k + 1][0] if k + 1 < len(writer.kernels) else len(em.calls)
-        calls = em.calls[start:stop]
-        lines = [n for n in source.lines[start:stop] if n] or [0]
+    members: dict[int, list[Call]] = {}
+    for call in em.calls:
+        members.setdefault(call.kernel, []).append(call)
+    for k, (_, kernel) in enumerate(writer.kernels):
+        calls = members.get(k, [])
+        lines = [source.lines[c.at] for c in calls] or [0]
         reads, writes = _touched(calls, names)
         kernels.append(
             replace(

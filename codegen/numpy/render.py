@@ -1,7 +1,6 @@
-"""The statement tree of a region as NumPy calls: every axis a tile, but for blocks of rows.
-
-Each value is computed into the buffer it is stored to, where there is one, else into scratch. Refuses
-to hold the spelling of single ops (`pointwise`, `contract`, `movement`) and the memory plan.
+"""The statement tree of a region as NumPy calls: every axis a tile, but for blocks of rows. Values go
+into the buffer they are stored to, or scratch. Refuses to hold the spelling of ops (`pointwise`,
+`contract`, `movement`) and the memory plan.
 """
 
 from __future__ import annotations
@@ -13,9 +12,8 @@ from codegen.loops import Axis, E, Region, Schedule, Store
 from codegen.lower import Acc, For, Init, Let, Put, Stmt, lower, reduced
 from codegen.numpy import contract, indexing, movement, pointwise
 from codegen.numpy.emit import Emitter
+from codegen.numpy.states import at_place
 from codegen.numpy.views import Const, Extra, Shaped, Tile, View, aligned, exact, merged
-
-FLATTEN = ("load", "at", "const")  # views and constants: nothing is computed
 
 
 def render(em: Emitter, region: Region, schedule: Schedule) -> None:
@@ -66,6 +64,7 @@ class _Renderer:
         before = dict(self.known)
         done = set(self.done)
         with self.em.looping(count) as loop:
+            loop.apart = True
             self.em.blocks[axis] = (loop, tile, 0)
             self.run(stmt.body)
         if rest:
@@ -101,10 +100,10 @@ class _Renderer:
         if later or any(self.touches(t.value, slot) for t in self.region.stores):
             return False
         reads = [a for x in readers for a in x.args if self.touches(a, slot)]
-        if self.em.blocks and not all(_at_place(a, s) for a in reads):
+        if self.em.blocks and not all(at_place(a, s) for a in reads):
             return False
         mine = [a for a in e.args if self.touches(a, slot)]
-        return not mine or (e.op in _ONE_CALL and all(_at_place(a, s) for a in mine))
+        return not mine or (e.op in _ONE_CALL and all(at_place(a, s) for a in mine))
 
     def touches(self, e: E, slot: object) -> bool:
         """Whether e is the memory of `slot` itself, seen through a load."""
@@ -223,12 +222,24 @@ class _Renderer:
     def running_best(
         self, fn: str, out: View, x: View, axes: Sequence[Axis], over: Sequence[Axis]
     ) -> None:
-        """out = x reduced over a few positions, one call each."""
-        name = _COMBINE[fn]
-        taps = [v for (v,) in contract.positions(self.em, over, [x])]
-        self.em.map(f"{name}({{1}}, {{2}}, out={{0}})", out, taps[:2], axes)
+        """out = x reduced over a few positions, one call each.
+
+        Windows side by side are reduced over their rows first: those calls run along whole rows of x.
+        """
+        em, name = self.em, _COMBINE[fn]
+        wide = [a for a in over if em.extent(a) > 1]
+        tap = min(wide, key=lambda a: abs(x.strides.get(a, 0)))
+        beside = x.strides.get(tap, 0) * em.extent(tap)
+        row = next((a for a in axes if em.extent(a) > 1 and x.strides.get(a) == beside), None)
+        if len(wide) > 1 and row is not None:
+            kept = sorted([*axes, tap], key=lambda a: -abs(x.strides.get(a, 0)))
+            part = em.scratch(kept, x.slot.dtype)
+            self.running_best(fn, part, x, kept, [a for a in wide if a is not tap])
+            x, wide = part, [tap]
+        taps = [v for (v,) in contract.positions(em, wide, [x])]
+        em.map(f"{name}({{1}}, {{2}}, out={{0}})", out, taps[:2], axes)
         for v in taps[2:]:
-            self.em.map(f"{name}({{0}}, {{1}}, out={{0}})", out, [v], axes)
+            em.map(f"{name}({{0}}, {{1}}, out={{0}})", out, [v], axes)
 
     def first(self, e: E, out: View, axes: list[Axis]) -> None:
         """out = whether a position is the first to hold the extreme: equal to it, and none before is."""
@@ -237,13 +248,10 @@ class _Renderer:
         kept = [a for a in axes if a not in over]
         best, taken = em.scratch(kept, e.args[0].dtype), em.scratch(kept, "bool")
         pairs = contract.positions(em, over, [x, out])
-        name = _COMBINE[fn]
         if len(pairs) == 1:
             em.map("{0}.fill({1})", out, [Const(True, "bool")], axes)
             return
-        em.map(f"{name}({{1}}, {{2}}, out={{0}})", best, [pairs[0][0], pairs[1][0]], kept)
-        for v, _ in pairs[2:]:
-            em.map(f"{name}({{0}}, {{1}}, out={{0}})", best, [v], kept)
+        self.running_best(fn, best, x, kept, over)
         for k, (v, hit) in enumerate(pairs):
             em.map("equal({1}, {2}, {0})", hit, [v, best], kept)
             if k == 1:
@@ -285,6 +293,7 @@ class _Renderer:
     def running(self, e: E, out: View, axes: list[Axis]) -> None:
         em, (fn, axis, reverse, exclusive) = self.em, e.attr
         x = self.solid(e.args[0])
+        x = em.settled(x, list(x.strides))
         x = View(
             x.slot, x.offset, {**x.strides, axis: x.strides.get(axis, 0)}, x.loops, x.alternate
         )
@@ -299,7 +308,7 @@ class _Renderer:
         sign = -1 if reverse else 1
         lead = tuple(em.extent(a) for a in own)
         if exclusive:
-            first = View(out.slot, oo, {a: out.strides[a] for a in own}, out.loops)
+            first = View(out.slot, oo, {a: out.strides[a] for a in own}, out.loops, out.alternate)
             em.map("{0}.fill({1})", first, [Const(_unit(fn, e.dtype), e.dtype)], own)
             oo += sign * so
         src = Shaped(
@@ -308,14 +317,11 @@ class _Renderer:
             (*lead, n),
             (*(x.strides.get(a, 0) for a in own), sign * sx),
             tuple(x.loops.items()),
+            "",
+            x.alternate,
         )
-        dst = Shaped(
-            out.slot,
-            oo,
-            (*lead, n),
-            (*(out.strides[a] for a in own), sign * so),
-            tuple(out.loops.items()),
-        )
+        dst = Shaped(out.slot, oo, (*lead, n), (*(out.strides[a] for a in own), sign * so),
+                     tuple(out.loops.items()), "", out.alternate)  # fmt: skip
         em.call(
             f"{'add' if fn == 'sum' else 'multiply'}.accumulate({{1}}, {len(own)}, None, {{0}})",
             [dst, src],
@@ -368,11 +374,6 @@ class _Renderer:
 
 _ONE_CALL = frozenset(set(pointwise.UNARY) | set(pointwise.BINARY) | {"rsqrt", "sigmoid", "cast"})
 _COMBINE = {"sum": "add", "max": "maximum", "min": "minimum", "prod": "multiply"}
-
-
-def _at_place(a: E, s: Store) -> bool:
-    """Whether a read is at the very place the store writes."""
-    return a.op == "load" and not a.args and repr(a.attr[1]) == repr(s.idx)
 
 
 def _unit(fn: str, dtype: str) -> float | int:

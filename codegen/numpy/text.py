@@ -1,12 +1,12 @@
-"""The source of a NumPy program: names for views, loops over lists of views, one function `build`.
+"""The source of a NumPy program: names for views, loops over lists of views, `step` and `build`.
 
-Everything a step touches is made once in `build`; `step` is calls on names. No name of the user's
+Everything a step touches is made once in `build`, most of it from one table; `step` is calls on names, which are
+its globals (thousands of variables of a closure take Python seconds to compile). No name of the user's
 graph reaches the text. Refuses to choose calls or memory.
 """
 
 from __future__ import annotations
 
-import math
 import re
 from collections.abc import Sequence
 
@@ -15,37 +15,53 @@ from codegen.numpy.views import NUMPY_NAMES, Call, Const, Loop, Operand, Shaped,
 
 HEAD = '''"""A program made by code generation: build(buffers, tools) returns the function that runs one step."""
 
+from types import FunctionType
+
 from numpy import {imports}
 
-
-def view(buffer, dtype, offset, shape, strides):
-    """A view of `buffer`: offset and strides in bytes."""
-    return ndarray(shape, dtype, buffer, offset, strides)
-
+# name, buffer, dtype, offset, shape, strides, loops; offsets and strides in bytes (see tools.views)
+VIEWS = """
+{table}
+"""
+'''
+TAIL = """
 
 def build(buffers, tools):
-'''
-PARALLEL = 32_000_000  # operations from which a product is worth two threads: waiting for one costs
+{made}
+    names = globals() | locals() | tools.views(buffers, VIEWS)
+    for function in ({functions}):
+        names[function.__name__] = errstate(all="ignore")(FunctionType(function.__code__, names))
+    for k in range({sections}):
+        names[f"both{{k}}"] = tools.both(names[f"first{{k}}"], names[f"second{{k}}"])
+    return names["step"]
+"""
 _NAMES = re.compile(r"[a-z_][a-z_0-9]*")
 
 
 class Source:
     """The text of one program from its calls. `lines[i]`: the line in the source of call i (1-based)."""
 
-    def __init__(self, calls: Sequence[Call], slots: Sequence[Slot], starts: dict[int, str]):
-        self.calls, self.starts = calls, starts
+    def __init__(self, calls: Sequence[Call], slots: Sequence[Slot]):
+        self.calls = calls
         self.names: dict[Operand, str] = {}
-        self.made: list[str] = []
+        self.table: list[str] = []  # of views
+        self.made: list[str] = []  # other lines of `build`
         self.lines: list[int] = []
         self.index = {s: f"b{k}" for k, s in enumerate(slots)}
         self.vars: dict[Loop, str] = {}
         for call in calls:
             for arg in call.args:
                 self.name(arg)
-        self.threads = 0  # what BLAS uses now: 0 all there are, 1 one
         self.body: list[tuple[str, int]] = []  # text and the call it prints, or -1
-        self._block(0, len(calls), None, {}, 2)
-        self._use(0)
+        self.parts: list[list[tuple[str, int]]] = []  # the same for functions that threads run
+        self.kernel = -1
+        # the threads of BLAS wait for each other in loops that never yield: sections take their place
+        products = any(c.text.startswith("matmul") for c in calls)
+        if products:
+            self.body.append(("    tools.blas(1)", -1))
+        self._sections()
+        if products:
+            self.body.append(("    tools.blas(0)", -1))
 
     def name(self, arg: Operand) -> str:
         """The name in `build` of an operand: a view, a list of views, a constant, an object."""
@@ -57,13 +73,15 @@ class Source:
             if whole is not None:
                 self.names[arg] = whole
                 return whole
-            kind, text = "v", self._view(arg)
-        elif isinstance(arg, Const):
+            row = self._row(arg)
+            name = self.names[arg] = f"v{len(self.table)}"
+            self.table.append(f"{name} {row}")
+            return name
+        if isinstance(arg, Const):
             kind, text = "c", f"array({_literal(arg)}, {NUMPY_NAMES[arg.dtype]})"
         else:
             kind, text = "x", arg.text
-        name = f"{kind}{len(self.made)}"
-        self.names[arg] = name
+        name = self.names[arg] = f"{kind}{len(self.made)}"
         self.made.append(f"{name} = {text}")
         return name
 
@@ -85,32 +103,43 @@ class Source:
             step *= n
         return self.index[slot]
 
-    def _view(self, arg: Shaped) -> str:
+    def _row(self, arg: Shaped) -> str:
+        """The view as a line of the table, without its name."""
         size = arg.slot.itemsize
-        strides = tuple(s * size for s in arg.strides)
-        dtype = NUMPY_NAMES[arg.dtype or arg.slot.dtype]
-        offset = str(arg.offset * size)
-        loops = sorted(arg.loops, key=lambda t: _depth(t[0]))
-        for k, (_, step) in enumerate(loops):
-            offset += f" {'-' if step < 0 else '+'} {abs(step) * size} * i{k}"
+        words = [
+            self.index[arg.slot],
+            NUMPY_NAMES[arg.dtype or arg.slot.dtype],
+            str(arg.offset * size),
+            ",".join(map(str, arg.shape)) or "-",
+            ",".join([str(s * size) for s in arg.strides]) or "-",
+        ]
         if arg.alternate is not None:
             loop, step = arg.alternate
-            loops = [(loop, 0)]
-            offset += f" + {step * size} * ((i0 + {1 if step < 0 else 0}) % 2)"
-            offset = offset.replace(f"+ {step * size} *", f"+ {abs(step) * size} *")
-        text = f"view({self.index[arg.slot]}, {dtype}, {offset}, {arg.shape}, {strides})"
-        for k in reversed(range(len(loops))):
-            count = f"{loops[k][0].count}"
-            if arg.first is not None and k == 0:
-                text = f"[{self.name(arg.first)}, *({text} for i{k} in range(1, {count}))]"
-            else:
-                text = f"[{text} for i{k} in range({count})]"
-        return text
+            words.append(f"{loop.count}%{step * size}")
+        else:
+            loops = sorted(arg.loops, key=lambda t: _depth(t[0]))
+            words += [f"{loop.count}:{step * size}" for loop, step in loops]
+        if arg.first is not None:
+            words.append(f"<{self.name(arg.first)}")
+        return " ".join(words)
 
-    def _use(self, threads: int) -> None:
-        if threads != self.threads:
-            self.threads = threads
-            self.body.append((f"        tools.blas({threads})", -1))
+    def _sections(self) -> None:
+        """The whole program: sections as functions, called together; the rest in line."""
+        at, step = 0, self.body
+        while at < len(self.calls):
+            here, stop = self.calls[at].section, at + 1
+            while stop < len(self.calls) and self.calls[stop].section == here:
+                stop += 1
+            if here is not None:
+                self.body = [(f"def {_part(len(self.parts))}():", -1)]
+                self.parts.append(self.body)
+            self._block(at, stop, None, {}, 1)
+            if here is not None:
+                self.body = step
+                following = self.calls[stop].section if stop < len(self.calls) else None
+                if following is None or following[0] is not here[0]:
+                    self.body.append((f"    both{len(self.parts) // 2 - 1}()", -1))
+            at = stop
 
     def _block(
         self, start: int, stop: int, loop: Loop | None, local: dict[Operand, str], depth: int
@@ -119,17 +148,9 @@ class Source:
         at = start
         while at < stop:
             call = self.calls[at]
-            if loop is None and at in self.starts:
-                self.body.append((f"{pad}# {self.starts[at]}", -1))
-            if loop is None:
-                top = call.loop
-                while top is not None and top.parent is not None:
-                    top = top.parent
-                work = [
-                    _product(c) for c in self.calls[at : at + 1 if top is None else top.last + 1]
-                ]
-                if max(work):
-                    self._use(0 if max(work) >= PARALLEL else 1)
+            if loop is None and call.kernel != self.kernel:
+                self.kernel = call.kernel
+                self.body.append((f"{pad}# k{self.kernel}", -1))
             if call.loop is loop:
                 args = [local.get(a) or self.names[a] for a in call.args]
                 self.body.append((pad + call.text.format(*args), at))
@@ -153,11 +174,11 @@ class Source:
             elif len(fresh) == 1:
                 self.body.append((f"{pad}for {next(iter(fresh.values()))} in {lists[0]}:", -1))
             else:
-                key = f"l{len(self.made)}"  # the tuples are made once
+                key = f"l{len(self.table)}"  # the tuples are made once
                 if local.keys() & moving.keys():
                     source = f"zip({', '.join(lists)})"
                 else:
-                    self.made.append(f"{key} = list(zip({', '.join(lists)}))")
+                    self.table.append(f"{key} zip {' '.join(lists)}")
                     source = key
                 self.body.append((f"{pad}for {', '.join(fresh.values())} in {source}:", -1))
             names: dict[Operand, str] = dict(local)
@@ -167,23 +188,23 @@ class Source:
 
     def text(self) -> str:
         """The whole source; sets `lines`."""
-        made = [f"    {line}" for line in self.made]
-        used = set(_NAMES.findall("\n".join([*made, *(t for t, _ in self.body)])))
-        imports = sorted({"ndarray", "errstate"} | (used & _IMPORTS))
-        head = HEAD.format(imports=", ".join(imports)).splitlines()
-        buffers = ", ".join(self.index.values())
-        if buffers:
-            head.append(f"    {buffers}, = buffers")
-        out = [*head, *made, "", '    @errstate(all="ignore")', "    def step():"]
+        made = "\n".join(f"    {line}" for line in self.made)
+        used = set(
+            _NAMES.findall("\n".join([made, *(t for b in (self.body, *self.parts) for t, _ in b)]))
+        )
+        imports = ", ".join(sorted({"errstate"} | (used & _IMPORTS)))
+        out = HEAD.format(imports=imports, table="\n".join(self.table)).splitlines()
         self.lines = [0] * len(self.calls)
-        for text, at in self.body:
-            out.append(text)
-            if at >= 0:
-                self.lines[at] = len(out)
-        if not self.calls:
-            out.append("        pass")
-        out += ["", "    return step", ""]
-        return "\n".join(out)
+        for body in (*self.parts, [("def step():", -1), *(self.body or [("    pass", -1)])]):
+            out += ["", ""]
+            for text, at in body:
+                out.append(text)
+                if at >= 0:
+                    self.lines[at] = len(out)
+        functions = "".join(f"{_part(k)}, " for k in range(len(self.parts))) + "step,"
+        return "\n".join([*out, ""]) + TAIL.format(
+            made=made, functions=functions, sections=len(self.parts) // 2
+        )
 
 
 _IMPORTS = {
@@ -191,6 +212,7 @@ _IMPORTS = {
     *NUMPY_NAMES.values(),
     "copyto",
     "matmul",
+    "full",
     "ones",
     "arange",
     "array",
@@ -201,13 +223,9 @@ _IMPORTS = {
 }
 
 
-def _product(c: Call) -> int:
-    """Floating point operations of a call of matmul, 0 for other calls."""
-    if not c.text.startswith("matmul") or not isinstance(c.args[0], Shaped):
-        return 0
-    out, left = c.args[0], c.args[1]
-    last = left.shape[-1] if isinstance(left, Shaped) else 1
-    return max(2 * math.prod(out.shape) * last, 1)
+def _part(k: int) -> str:
+    """The name of the k-th function that a thread runs: sections have two."""
+    return f"{('first', 'second')[k % 2]}{k // 2}"
 
 
 def _moves(a: Shaped, loop: Loop) -> bool:

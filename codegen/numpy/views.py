@@ -6,7 +6,7 @@ hold what is computed and how text is printed.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Any, TypeAlias
 
@@ -57,13 +57,23 @@ class Slot:
 
 
 class Loop:
-    """A loop of the program over `count` passes, inside `parent`."""
+    """A loop of the program over `count` passes, inside `parent`.
 
-    __slots__ = ("count", "parent", "first", "last")
+    apart: its passes are blocks of rows, which depend on each other by sums alone.
+    """
+
+    __slots__ = ("count", "parent", "first", "last", "apart")
 
     def __init__(self, count: int, parent: Loop | None):
         self.count, self.parent = count, parent
         self.first = self.last = -1
+        self.apart = False
+
+
+class Section:
+    """A stretch of a program whose parts may run at the same time."""
+
+    __slots__ = ()
 
 
 @dataclass(eq=False)
@@ -143,6 +153,7 @@ class Call:
     """One line of the program: `text` with {0}.. for `args`; writes[k] tells whether args[k] is written.
 
     same: element i of what is written depends on element i of the operands alone, so memory may be shared.
+    kernel: the number of the kernel it belongs to. section: the section it is in, and the part of it.
     """
 
     text: str
@@ -151,9 +162,19 @@ class Call:
     same: bool
     loop: Loop | None
     at: int = 0
+    kernel: int = -1
+    section: tuple[Section, int] | None = None
 
 
 Extents: TypeAlias = Callable[[Axis], int]
+
+
+def spanned(v: View, axes: Sequence[Axis], extent: Extents) -> Shaped:
+    """The view with its axes in the given order, repeated along missing ones."""
+    shape = tuple(map(extent, axes))
+    strides = tuple(v.strides.get(a, 0) for a in axes)
+    first = spanned(v.first, axes, extent) if v.first is not None else None
+    return Shaped(v.slot, v.offset, shape, strides, tuple(v.loops.items()), "", v.alternate, first)
 
 
 def shaped(v: View, axes: Sequence[Axis], extent: Extents) -> Shaped:
@@ -231,7 +252,3 @@ def contiguous(axes: Sequence[Axis], extent: Extents) -> tuple[dict[Axis, int], 
         strides[a] = step
         step *= extent(a)
     return strides, step
-
-
-def same_layout(a: Mapping[Axis, int], b: Mapping[Axis, int]) -> bool:
-    return a == b

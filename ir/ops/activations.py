@@ -113,18 +113,38 @@ selu: Op = _pointwise(
 )
 
 
+def _gelu_cubic(x: Value) -> Value:
+    """What the approximation takes the tanh of."""
+    inner = add(x, scale(mul(mul(x, x), x), 0.044715))
+    return scale(inner, math.sqrt(2.0 / math.pi))
+
+
+def _gelu_share(x: Value, approximate: bool) -> Value:
+    """The factor of x: the normal distribution function."""
+    z = tanh(_gelu_cubic(x)) if approximate else erf(scale(x, math.sqrt(0.5)))
+    return scale(shift(z, 1.0), 0.5)
+
+
 def _gelu_body(x: Value, approximate: bool) -> Value:
-    if approximate:
-        cubic = mul(mul(x, x), x)
-        inner = scale(add(x, scale(cubic, 0.044715)), math.sqrt(2.0 / math.pi))
-        return mul(scale(x, 0.5), shift(tanh(inner), 1.0))  # type: ignore[no-any-return]
-    return mul(scale(x, 0.5), shift(erf(scale(x, math.sqrt(0.5))), 1.0))  # type: ignore[no-any-return]
+    return mul(x, _gelu_share(x, approximate))  # type: ignore[no-any-return]
+
+
+def _gelu_vjp(ct: Value, out: Value, x: Value, approximate: bool) -> tuple[Value]:
+    """ct times a slope that depends on x alone, so that only the slope need be kept for it."""
+    share = _gelu_share(x, approximate)
+    if approximate:  # share' = 2 share (1 - share) inner'
+        inner = scale(shift(scale(mul(x, x), 3 * 0.044715), 1.0), 2 * math.sqrt(2.0 / math.pi))
+        rise = mul(mul(share, sub(full_like(share, 1.0), share)), inner)
+    else:
+        rise = scale(exp(scale(mul(x, x), -0.5)), 1.0 / math.sqrt(2.0 * math.pi))
+    return (mul(ct, add(share, mul(x, rise))),)
 
 
 gelu: Op = _pointwise(
     "gelu",
     "x times the normal distribution function at x, or its tanh approximation (Hendrycks, Gimpel 2016).",
     _gelu_body,
+    _gelu_vjp,
     attrs=(Attr("approximate", "bool", False),),
 )
 

@@ -165,11 +165,8 @@ def _meaning(
         for w, tap in zip(wins, taps, strict=True):
             at[w.i], at[w.o] = reach(tap, w, size[w.i], size[w.o])
             at[w.t] = tap
-        views = [
-            a[tuple(at.get(c, slice(None)) for c in part)]
-            for a, part in ((left, lx), (right, ly), (result, lr))
-        ]
-        views[2] += _product(views[0], views[1], *plain)
+        a, b, place = (tuple(at.get(c, slice(None)) for c in part) for part in (lx, ly, lr))
+        result[place] += _product(left[a], right[b], *plain)
     return np.asarray(result, x.dtype)
 
 

@@ -9,9 +9,12 @@ import math
 from collections.abc import Callable
 from typing import Any
 
+import numpy as np
+
 from ir.graph import Node, Value
-from ir.ops.compare import eq, ne, select
+from ir.ops.compare import eq, ge, lt, ne, select
 from ir.ops.elementwise import absolute, add, cast, div, mul, neg, rsqrt, sqrt, sub
+from ir.ops.random import random_bits, uniform_of_bits
 from ir.passes.fold import constant, filled
 from ir.rewrite import Replacement
 from ir.types import FLOATS, INTS
@@ -189,6 +192,31 @@ def _select(n: Node) -> Replacement:
     return None
 
 
+def _chance(n: Node) -> Replacement:
+    """u >= c, u < c for uniform u and a constant, on the random words: exact, and without their conversion.
+
+    u grows with the word w where w < 2**31, and u(w) = u(2**32 - 1 - w): u >= c for an interval of words.
+    """
+    u, y = n.inputs
+    c = _number(y)
+    if not _is(u, "random_uniform") or c is None or not 0 < c <= uniform_of_bits(_word(2**31 - 1)):
+        return None
+    low, high = 0, 2**31 - 1  # the first word with u >= c lies after low, up to high
+    while high - low > 1:
+        middle = (low + high) // 2
+        low, high = (
+            (low, middle) if uniform_of_bits(_word(middle)) >= np.float32(c) else (middle, high)
+        )
+    assert u.node is not None
+    bits = random_bits(*u.node.inputs, stream=u.node.attr("stream"), shape=u.shape)
+    apart = sub(bits, filled(high, bits.type))
+    return (lt if n.op is ge else ge)(apart, filled(2**32 - 2 * high, bits.type))  # type: ignore[no-any-return]
+
+
+def _word(w: int) -> np.ndarray[Any, Any]:
+    return np.array([w], np.uint32)
+
+
 # dtypes that hold every value of the first
 _WITHIN: dict[str, tuple[str, ...]] = {
     "bool": (*INTS, *FLOATS),
@@ -247,6 +275,6 @@ def _not(n: Node) -> Replacement:
 ARITHMETIC: dict[str, Callable[[Node], Replacement]] = {
     "add": _add, "sub": _sub, "mul": _mul, "div": _div, "power": _power, "neg": _neg,
     "absolute": _absolute, "maximum": _extreme, "minimum": _extreme, "select": _select, "cast": _cast,
-    "logical_and": _logic(True), "logical_or": _logic(False), "logical_not": _not,
+    "ge": _chance, "lt": _chance, "logical_and": _logic(True), "logical_or": _logic(False), "logical_not": _not,
     "stop_gradient": lambda n: n.inputs[0],
 }  # fmt: skip

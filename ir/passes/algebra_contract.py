@@ -12,6 +12,7 @@ from ir.graph import Node, Value
 from ir.ops.contract import Window, contract, extents, letters, windows_of
 from ir.ops.elementwise import mul
 from ir.ops.movement import broadcast, pad, reduce_sum, reshape, slice_
+from ir.passes.algebra_movement import spread
 from ir.rewrite import Replacement
 
 
@@ -162,9 +163,7 @@ def _outer(n: Node) -> Replacement:
         kept = "".join(c for c in part if c in lr)
         flat = v if kept == part else reshape(v, shape=tuple(size[c] for c in kept))
         sides.append(
-            flat
-            if kept == lr
-            else broadcast(flat, shape=n.outs[0].shape, axes=tuple(lr.index(c) for c in kept))
+            flat if kept == lr else spread(flat, n.outs[0].shape, tuple(lr.index(c) for c in kept))
         )
     return mul(*sides)  # type: ignore[no-any-return]
 

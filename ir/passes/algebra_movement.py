@@ -32,6 +32,14 @@ def _made_by(v: Value, name: str) -> Node | None:
     return v.node if v.node is not None and v.node.op.name == name else None
 
 
+def spread(x: Value, shape: Any, axes: tuple[int, ...]) -> Value:
+    """`broadcast` where the axes of the result may be in any order: x is transposed to suit."""
+    perm = tuple(sorted(range(len(axes)), key=axes.__getitem__))
+    if perm != tuple(range(len(axes))):
+        x = transpose(x, perm=perm)
+    return broadcast(x, shape=shape, axes=tuple(axes[p] for p in perm))  # type: ignore[no-any-return]
+
+
 def _broadcast(n: Node) -> Replacement:
     (x,) = n.inputs
     shape, axes = n.attrs
@@ -70,9 +78,8 @@ def _transpose(n: Node) -> Replacement:
     inner = _made_by(x, "broadcast")
     if inner is not None:
         to = inverse(perm)
-        return broadcast(  # type: ignore[no-any-return]
-            inner.inputs[0], shape=n.outs[0].shape, axes=tuple(to[a] for a in inner.attrs[1])
-        )
+        axes = tuple(to[a] for a in inner.attrs[1])
+        return spread(inner.inputs[0], n.outs[0].shape, axes)
     return None
 
 

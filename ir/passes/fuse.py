@@ -27,11 +27,12 @@ Profit: TypeAlias = "Callable[[Node, Group], str]"  # "" to join, else the reaso
 class Group:
     """A group while it grows: its own copies of nodes, what it reads, and why others stayed out."""
 
-    __slots__ = ("rank", "nodes", "env", "inputs", "why", "at", "reads")
+    __slots__ = ("rank", "nodes", "given", "env", "inputs", "why", "at", "reads")
 
     def __init__(self, rank: int):
         self.rank = rank
         self.nodes: list[Node] = []  # copies, operands first
+        self.given: list[list[list[Extent]]] = []  # the extents of the operands of each
         self.env: dict[Value, Value] = {}  # what stands for a value of the graph inside
         self.inputs: dict[
             Value, Value
@@ -176,14 +177,16 @@ class _Fuser:
                     raise Mismatch("a table computed in the group cannot be indexed there")
                 merges = merges or not _plain(copy) or not self._in_step(copy, given)
                 self.spaces.tie(copy, given)
-            check: Iterable[Node] = g.nodes if merges else g.nodes[size:]
-            for copy in check:
-                for v in copy.outs:
-                    if not self.spaces.distinct(v):
-                        raise Mismatch("two axes of one value would be one")
+                g.given.append(given)
+            for k in range(0 if merges else size, len(g.nodes)):
+                copy = g.nodes[k]
+                if not self.spaces.apart(copy, g.given[k]) or not all(
+                    map(self.spaces.distinct, copy.outs)
+                ):
+                    raise Mismatch("two axes of one value would be one")
         except Mismatch as e:
             self.spaces.undo(mark)
-            del g.nodes[size:]
+            del g.nodes[size:], g.given[size:]
             g.inputs = inputs
             for v in added:
                 g.env.pop(v, None)

@@ -1,16 +1,24 @@
-"""`keras.callbacks`: the public names."""
+"""`keras.callbacks`: the public names; each module is imported when one of its names is asked for."""
 
-from kcompile.callbacks.backup_and_restore import BackupAndRestore as BackupAndRestore
-from kcompile.callbacks.callback import Callback as Callback
-from kcompile.callbacks.callback_list import CallbackList as CallbackList
-from kcompile.callbacks.csv_logger import CSVLogger as CSVLogger
-from kcompile.callbacks.early_stopping import EarlyStopping as EarlyStopping
-from kcompile.callbacks.history import History as History
-from kcompile.callbacks.lambda_callback import LambdaCallback as LambdaCallback
-from kcompile.callbacks.learning_rate_scheduler import (
-    LearningRateScheduler as LearningRateScheduler,
-)
-from kcompile.callbacks.model_checkpoint import ModelCheckpoint as ModelCheckpoint
-from kcompile.callbacks.progbar_logger import ProgbarLogger as ProgbarLogger
-from kcompile.callbacks.reduce_lr_on_plateau import ReduceLROnPlateau as ReduceLROnPlateau
-from kcompile.callbacks.terminate_on_nan import TerminateOnNaN as TerminateOnNaN
+import kcompile.later as later
+
+_HOMES = {
+    "kcompile.callbacks.backup_and_restore": "BackupAndRestore",
+    "kcompile.callbacks.callback": "Callback",
+    "kcompile.callbacks.callback_list": "CallbackList",
+    "kcompile.callbacks.csv_logger": "CSVLogger",
+    "kcompile.callbacks.early_stopping": "EarlyStopping",
+    "kcompile.callbacks.history": "History",
+    "kcompile.callbacks.lambda_callback": "LambdaCallback",
+    "kcompile.callbacks.learning_rate_scheduler": "LearningRateScheduler",
+    "kcompile.callbacks.model_checkpoint": "ModelCheckpoint",
+    "kcompile.callbacks.progbar_logger": "ProgbarLogger",
+    "kcompile.callbacks.reduce_lr_on_plateau": "ReduceLROnPlateau",
+    "kcompile.callbacks.terminate_on_nan": "TerminateOnNaN",
+}
+__all__ = later.public(_HOMES)
+__getattr__ = later.names(__name__, _HOMES)
+
+
+def __dir__() -> list[str]:
+    return __all__

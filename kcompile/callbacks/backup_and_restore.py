@@ -31,10 +31,18 @@ class BackupAndRestore(Callback):
     ):
         super().__init__()
         if not backup_dir:
-            raise ValueError("Empty `backup_dir` argument passed. Name a directory of its own.")
+            arguments.refuse(
+                f"backup_dir={backup_dir!r}",
+                "Empty `backup_dir` argument passed",
+                "name a directory of its own",
+                code="KC305",
+            )
         if save_freq != "epoch" and not (arguments.is_int(save_freq) and int(save_freq) > 0):
-            raise ValueError(
-                f"save_freq={save_freq!r}. It is 'epoch' or a positive number of batches."
+            arguments.refuse(
+                f"save_freq={save_freq!r}",
+                "it is 'epoch' or a positive number of batches",
+                "pass save_freq='epoch'",
+                code="KC305",
             )
         self.backup_dir, self.save_freq = os.fspath(backup_dir), save_freq
         self.double_checkpoint, self.delete_checkpoint = double_checkpoint, delete_checkpoint

@@ -12,6 +12,7 @@ from typing import Any
 from kcompile.callbacks.callback import Callback, overrides
 from kcompile.callbacks.history import History
 from kcompile.callbacks.progbar_logger import ProgbarLogger
+from kcompile.errors import KCTypeError
 
 EVENTS = (
     "on_batch_begin", "on_batch_end", "on_epoch_begin", "on_epoch_end",
@@ -24,7 +25,7 @@ EVENTS = (
 class CallbackList(Callback):
     """Callbacks as one. `add_history` and `add_progbar` add those two where the list lacks them.
 
-    Raises TypeError for an entry that is no callback.
+    Raises KCTypeError KC305 for an entry that is no callback.
     """
 
     def __init__(
@@ -39,13 +40,13 @@ class CallbackList(Callback):
         self.callbacks: list[Any] = list(_flatten(callbacks))
         for c in self.callbacks:
             if isinstance(c, type) or not hasattr(c, "set_model") or not hasattr(c, "on_epoch_end"):
-                raise TypeError(
-                    f"callbacks contains {c!r}. A callback is an instance of keras.callbacks.Callback. "
-                    + (
-                        "Write its name with parentheses."
-                        if isinstance(c, type)
-                        else "Subclass Callback."
-                    )
+                raise KCTypeError(
+                    "KC305",
+                    f"callbacks contains {c!r}",
+                    "a callback is an instance of keras.callbacks.Callback",
+                    "write its name with parentheses"
+                    if isinstance(c, type)
+                    else "subclass Callback",
                 )
         self._history = next((c for c in self.callbacks if isinstance(c, History)), None)
         if self._history is None and add_history:

@@ -6,12 +6,13 @@ from collections.abc import Callable
 from typing import Any
 
 from kcompile.callbacks.callback import Callback
+from kcompile.errors import KCTypeError
 
 
 class LambdaCallback(Callback):
     """`LambdaCallback(on_epoch_end=lambda epoch, logs: ...)`: any event of `Callback` by keyword.
 
-    Raises TypeError for a name that is no event.
+    Raises KCTypeError KC305 for a name that is no event.
     """
 
     def __init__(
@@ -33,8 +34,11 @@ class LambdaCallback(Callback):
         for event, function in {**given, **kwargs}.items():
             if event.startswith("on_") and not hasattr(Callback, event):
                 events = sorted(n for n in vars(Callback) if n.startswith("on_"))
-                raise TypeError(
-                    f"LambdaCallback has no event {event!r}. Events: {', '.join(events)}."
+                raise KCTypeError(
+                    "KC305",
+                    f"LambdaCallback was given {event!r}",
+                    "it is no event",
+                    f"events are {', '.join(events)}",
                 )
             if function is not None:
                 setattr(self, event, function)

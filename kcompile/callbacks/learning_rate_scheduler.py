@@ -15,6 +15,7 @@ import kcompile.arguments as arguments
 from kcompile.callbacks.callback import Callback
 from kcompile.callbacks.reduce_lr_on_plateau import learning_rate
 from kcompile.callbacks.say import say
+from kcompile.errors import KCTypeError
 
 
 class LearningRateScheduler(Callback):
@@ -22,12 +23,24 @@ class LearningRateScheduler(Callback):
 
     def __init__(self, schedule: Callable[..., float], verbose: int = 0):
         super().__init__()
+        if not callable(schedule):
+            raise KCTypeError(
+                "KC305",
+                f"LearningRateScheduler({schedule!r})",
+                "the schedule is a function of epoch and learning rate",
+                "pass for example lambda epoch, lr: lr * 0.95; for a constant rate compile with it",
+            )
         self.schedule, self.verbose = schedule, verbose
 
     def on_epoch_begin(self, epoch: int, logs: dict[str, Any] | None = None) -> None:
         optimizer = self.model.optimizer
         if not hasattr(optimizer, "learning_rate"):
-            raise ValueError('Optimizer must have a "learning_rate" attribute.')
+            arguments.refuse(
+                f"the optimizer {optimizer!r}",
+                'Optimizer must have a "learning_rate" attribute.',
+                "compile the model with an optimizer that has one",
+                code="KC307",
+            )
         rate = self._rate(epoch, learning_rate(optimizer))
         if not isinstance(rate, (float, np.floating)):
             arguments.refuse(

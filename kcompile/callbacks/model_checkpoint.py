@@ -14,6 +14,7 @@ import numpy as np
 import kcompile.arguments as arguments
 from kcompile.callbacks.monitor import MonitorCallback
 from kcompile.callbacks.say import say
+from kcompile.errors import KCKeyError, KCOSError
 
 
 class ModelCheckpoint(MonitorCallback):
@@ -87,9 +88,11 @@ class ModelCheckpoint(MonitorCallback):
         if folder:
             os.makedirs(folder, exist_ok=True)
         if os.path.isdir(path):
-            raise OSError(
-                "Please specify a non-directory filepath for ModelCheckpoint. "
-                f"Filepath used is an existing directory: {path}"
+            raise KCOSError(
+                "KC404",
+                f"Filepath used is an existing directory: {path}",
+                "ModelCheckpoint writes a file",
+                "Please specify a non-directory filepath for ModelCheckpoint",
             )
         if self.save_weights_only:
             self.model.save_weights(path, overwrite=True)
@@ -134,7 +137,9 @@ class ModelCheckpoint(MonitorCallback):
         try:
             return self.filepath.format(**names)
         except KeyError as e:
-            raise KeyError(
-                f'Failed to format this callback filepath: "{self.filepath}". Reason: {e}. '
-                f"Known names: {', '.join(sorted(names))}"
+            raise KCKeyError(
+                "KC305",
+                f'Failed to format this callback filepath: "{self.filepath}"',
+                f"there is no {e} to fill in",
+                f"known names are {', '.join(sorted(names))}",
             ) from e

@@ -10,6 +10,7 @@ import warnings
 from collections.abc import Callable
 
 from kcompile.callbacks.callback import Callback
+from kcompile.errors import KCValueError
 
 
 class MonitorCallback(Callback):
@@ -37,7 +38,7 @@ class MonitorCallback(Callback):
         self.monitor_op: Callable[[float, float], bool] | None = None
 
     def set_direction(self) -> None:
-        """Resolve `mode` once the metrics exist. Raises ValueError where it cannot be told."""
+        """Resolve `mode` once the metrics exist. Raises KCValueError KC305 where it cannot be told."""
         if self.monitor_op is not None:
             return
         mode = self.mode if self.mode != "auto" else self._ask_metrics()
@@ -61,7 +62,9 @@ class MonitorCallback(Callback):
                     return "max" if direction == "up" else "min"
         if name == "loss" or name.endswith("_loss"):
             return "min"
-        raise ValueError(
-            f"{type(self).__name__} was given monitor={self.monitor!r}. The direction of that value "
-            "cannot be told from the metrics of the model. Pass mode='max' or mode='min'."
+        raise KCValueError(
+            "KC305",
+            f"{type(self).__name__} was given monitor={self.monitor!r}",
+            "the direction of that value cannot be told from the metrics of the model",
+            "pass mode='max' or mode='min'",
         )

@@ -7,10 +7,11 @@ from typing import Any
 
 from kcompile.callbacks.callback import Callback
 from kcompile.callbacks.say import say
+from kcompile.errors import KCRuntimeError
 
 
 class TerminateOnNaN(Callback):
-    """Stops training (or raises RuntimeError with `raise_error`) at a NaN or infinite loss."""
+    """Stops training (or raises KCRuntimeError KC306 with `raise_error`) at a NaN or infinite loss."""
 
     def __init__(self, raise_error: bool = False):
         super().__init__()
@@ -21,9 +22,11 @@ class TerminateOnNaN(Callback):
         if loss is None or math.isfinite(loss):
             return
         if self.raise_error:
-            raise RuntimeError(
-                f"NaN or Inf loss encountered at batch {batch}. Loss value: {loss}. "
-                "Terminating training immediately."
+            raise KCRuntimeError(
+                "KC306",
+                f"NaN or Inf loss encountered at batch {batch}: {loss}",
+                "training ends at a loss that is not finite",
+                "lower the learning rate, clip gradients, or look for such values in the data",
             )
         say(f"Batch {batch}: Invalid loss, terminating training")
         self.model.stop_training = True

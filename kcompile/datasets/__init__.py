@@ -1,5 +1,6 @@
 """Data sets by Keras's names, and `digits`, which needs no download."""
 
+from kcompile.absent import of as _absent
 from kcompile.datasets import (
     cifar10 as cifar10,
 )
@@ -21,3 +22,5 @@ from kcompile.datasets import (
 from kcompile.datasets import (
     reuters as reuters,
 )
+
+__getattr__ = _absent(__name__)

@@ -145,6 +145,14 @@ def weights_of_classes(y: Any, class_weight: Mapping[int, float]) -> np.ndarray[
 
     A class that `class_weight` lacks weighs 1. Raises KCValueError KC305 for several targets.
     """
+    numbers = (int, float, np.number)
+    if not isinstance(class_weight, Mapping) or not all(
+        isinstance(v, numbers) for v in class_weight.values()
+    ):
+        raise KCValueError(
+            "KC305", f"class_weight={class_weight!r}", "it is a dict from class to weight",
+            "pass for example {0: 1.0, 1: 2.5}",
+        )  # fmt: skip
     if isinstance(y, _CONTAINERS) or y is None:
         raise KCValueError(
             "KC305", f"class_weight with targets {type(y).__name__}", "class_weight needs a model with a single output",

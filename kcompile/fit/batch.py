@@ -5,7 +5,7 @@ Refuses to convert anything (`kcompile.fit.arrays`) or to know where batches com
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
@@ -65,9 +65,3 @@ def unpack(data: Any) -> Batch:
             "put several inputs or targets into one list or dict",
         )  # fmt: skip
     return Batch(*data)
-
-
-def repack(structure: Any, values: Sequence[Any]) -> Any:
-    """`values` in the place of the leaves of `structure`."""
-    it = iter(values)
-    return map_structure(lambda _: next(it), structure)

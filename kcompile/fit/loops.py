@@ -53,8 +53,13 @@ def fit(
     """
     require_compiled(model, "fit")
     epochs = _checked_epochs(epochs)
+    if not arguments.is_int(initial_epoch) or initial_epoch < 0:
+        raise KCValueError(
+            "KC305", f"initial_epoch={initial_epoch!r}", "`initial_epoch` is an integer, at least 0", "pass for example 3",
+        )  # fmt: skip
     steps_per_epoch = _checked_steps(steps_per_epoch)
     check_positive("validation_steps", validation_steps)
+    check_positive("validation_batch_size", validation_batch_size)
     _check_freq(validation_freq)
     if validation_split and validation_data is None:
         (x, y, sample_weight), validation_data = split(x, y, sample_weight, validation_split)
@@ -102,7 +107,7 @@ def fit(
             warnings.warn(
                 f"The generator is used up after {epoch - start} of {epochs - start} epochs; training stops. "
                 "Pass an iterable that can begin anew, such as a PyDataset or a list of batches.",
-                stacklevel=2,
+                stacklevel=3,
             )
             break
         model.reset_metrics()
@@ -113,7 +118,7 @@ def fit(
             seen = tally.samples, tally.seconds  # of training: what the epoch's line shows
             found = _evaluate(model, validation, validation_steps, callbacks, tally)
             tally.samples, tally.seconds = seen
-            logs.update({f"val_{k}": v for k, v in found.items()})
+            logs = dict(sorted({**logs, **{f"val_{k}": v for k, v in found.items()}}.items()))
         callbacks.on_epoch_end(epoch, logs)
         if model.stop_training:
             break
@@ -244,6 +249,13 @@ def require_compiled(model: Any, what: str) -> None:
             "KC301", f"{what}() of the model {model.name!r}", "You must call `compile()` before using the model",
             "call model.compile(optimizer=..., loss=...)",
         )  # fmt: skip
+    if what in ("fit", "train_on_batch") and model.optimizer is None:
+        raise KCValueError(
+            "KC301",
+            f"{what}() of the model {model.name!r} compiled with optimizer=None",
+            "training needs an optimizer",
+            "call model.compile('adam', loss=...)",
+        )
 
 
 def _evaluate(

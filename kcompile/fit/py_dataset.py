@@ -12,6 +12,8 @@ from collections.abc import Iterable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from typing import Any
 
+from kcompile.errors import KCNotImplementedError
+
 
 class PyDataset:
     """Subclass with `__getitem__(index)` giving a batch, and `num_batches` (or `__len__`).
@@ -56,8 +58,11 @@ class PyDataset:
         self._max_queue_size = value
 
     def __getitem__(self, index: int) -> Any:
-        raise NotImplementedError(
-            "a PyDataset defines __getitem__(self, index), which returns a batch"
+        raise KCNotImplementedError(
+            "KC203",
+            f"{type(self).__name__} has no __getitem__",
+            "a PyDataset defines __getitem__(self, index), which returns a batch",
+            "define it",
         )
 
     @property
@@ -65,7 +70,12 @@ class PyDataset:
         """Batches in an epoch; None: without end."""
         if hasattr(self, "__len__"):
             return len(self)
-        raise NotImplementedError("a PyDataset defines the property num_batches, or __len__")
+        raise KCNotImplementedError(
+            "KC203",
+            f"{type(self).__name__} has no length",
+            "a PyDataset defines the property num_batches, or __len__",
+            "define one of them",
+        )
 
     def __iter__(self) -> Iterator[Any]:
         n = self.num_batches

@@ -15,6 +15,7 @@ import numpy as np
 import kcompile.fit.checks as checks
 from kcompile.callbacks.callback_list import CallbackList
 from kcompile.callbacks.tally import Tally
+from kcompile.errors import KCNotImplementedError
 from kcompile.fit.arrays import SparseRows
 from kcompile.fit.batch import Batch
 from kcompile.fit.sources import Arrays, Stream
@@ -22,6 +23,11 @@ from kcompile.step import StepFunction
 from runtime.feed import feeder
 
 _STOP = {"train": "stop_training", "test": "stop_evaluating", "predict": "stop_predicting"}
+_OWN_STEPS = {
+    "train": ("train_step", "make_train_function", "compute_metrics"),
+    "test": ("test_step", "make_test_function", "compute_metrics"),
+    "predict": ("predict_step", "make_predict_function"),
+}
 _BLOCK = (
     256  # batches between two looks at whether the loop was asked to stop, where nobody listens
 )
@@ -187,7 +193,8 @@ class Steps:
 def step_function(model: Any, kind: str) -> StepFunction:
     """The model's step of this kind; a new one when what it was traced from has changed.
 
-    That is the optimizer, losses and metrics (a new `compile`) and which variables train.
+    That is the optimizer, losses and metrics (a new `compile`) and which variables train. Raises
+    KCNotImplementedError KC109 for a model with a `train_step` or the like of its own.
     """
     anchors = [
         model.optimizer if kind == "train" else None,
@@ -202,6 +209,13 @@ def step_function(model: Any, kind: str) -> StepFunction:
     if found is not None and len(found[0]) == len(anchors):
         if all(a is b for a, b in zip(found[0], anchors, strict=True)):
             return found[1]
+    for name in _OWN_STEPS[kind]:
+        own = getattr(type(model), name, None)
+        if own is not None and not own.__module__.startswith("kcompile."):
+            raise KCNotImplementedError(
+                "KC109", f"{type(model).__name__}.{name}", "the steps of a model are compiled as a whole and not overridden",
+                "override compute_loss or call, add losses with add_loss, metrics in compile(metrics=...)",
+            )  # fmt: skip
     made = StepFunction(model, kind)
     known[kind] = (anchors, made)
     return made

@@ -240,6 +240,12 @@ def _stream(
     shuffle: bool | str,
     class_weight: Mapping[int, float] | None,
 ) -> Stream:
+    for name, part in (("x", x), ("y", y), ("sample_weight", sample_weight)):
+        if isinstance(part, (str, bytes)):
+            raise KCTypeError(
+                "KC303", f"{name} of type {type(part).__name__}: {arguments.short(part)}", "data are arrays, or batches of them",
+                "read the file, or make the array, first",
+            )  # fmt: skip
     what = "PyDataset" if isinstance(x, PyDataset) else type(x).__name__
     for name, part in (("y", y), ("sample_weight", sample_weight)):
         if part is not None and not (all_arrays(x) and hasattr(x, "__len__")):

@@ -8,6 +8,8 @@ from __future__ import annotations
 import math
 from typing import Any
 
+import numpy as np
+
 from kcompile.errors import KCValueError
 from kcompile.fit.arrays import all_arrays, check_lengths, convert
 from kcompile.fit.batch import Batch
@@ -15,7 +17,8 @@ from kcompile.fit.batch import Batch
 
 def split(x: Any, y: Any, sample_weight: Any, fraction: float) -> tuple[Batch, Batch]:
     """Training and validation data. Raises KCValueError KC305 for streams and for an empty part."""
-    if not 0 < fraction < 1:
+    number = isinstance(fraction, (int, float, np.number)) and not isinstance(fraction, bool)
+    if not number or not 0 < fraction < 1:
         raise KCValueError(
             "KC305",
             f"validation_split={fraction!r}",

@@ -1,122 +1,67 @@
-"""The layers of Keras 3 under their public names. Re-exports only."""
+"""The layers of Keras 3 under their public names; each module is imported when one of its names is asked for."""
 
-from kcompile.input_layer import Input as Input
-from kcompile.input_layer import InputLayer as InputLayer
-from kcompile.input_spec import InputSpec as InputSpec
-from kcompile.layer import Layer as Layer
-from kcompile.layers.activation import ELU as ELU
-from kcompile.layers.activation import Activation as Activation
-from kcompile.layers.activation import LeakyReLU as LeakyReLU
-from kcompile.layers.activation import PReLU as PReLU
-from kcompile.layers.activation import ReLU as ReLU
-from kcompile.layers.activation import Softmax as Softmax
-from kcompile.layers.attention import GroupedQueryAttention as GroupedQueryAttention
-from kcompile.layers.attention import GroupQueryAttention as GroupQueryAttention
-from kcompile.layers.attention import MultiHeadAttention as MultiHeadAttention
-from kcompile.layers.batch_normalization import BatchNormalization as BatchNormalization
-from kcompile.layers.cells import SimpleRNNCell as SimpleRNNCell
-from kcompile.layers.convolution import Conv1D as Conv1D
-from kcompile.layers.convolution import Conv1D as Convolution1D
-from kcompile.layers.convolution import Conv1DTranspose as Conv1DTranspose
-from kcompile.layers.convolution import Conv1DTranspose as Convolution1DTranspose
-from kcompile.layers.convolution import Conv2D as Conv2D
-from kcompile.layers.convolution import Conv2D as Convolution2D
-from kcompile.layers.convolution import Conv2DTranspose as Conv2DTranspose
-from kcompile.layers.convolution import Conv2DTranspose as Convolution2DTranspose
-from kcompile.layers.convolution import Conv3D as Conv3D
-from kcompile.layers.convolution import Conv3D as Convolution3D
-from kcompile.layers.convolution import Conv3DTranspose as Conv3DTranspose
-from kcompile.layers.convolution import Conv3DTranspose as Convolution3DTranspose
-from kcompile.layers.core import Dense as Dense
-from kcompile.layers.core import Embedding as Embedding
-from kcompile.layers.core import Identity as Identity
-from kcompile.layers.core import Lambda as Lambda
-from kcompile.layers.core import Masking as Masking
-from kcompile.layers.core import Wrapper as Wrapper
-from kcompile.layers.dot_attention import AdditiveAttention as AdditiveAttention
-from kcompile.layers.dot_attention import Attention as Attention
-from kcompile.layers.einsum_dense import EinsumDense as EinsumDense
-from kcompile.layers.gated_cells import GRUCell as GRUCell
-from kcompile.layers.gated_cells import LSTMCell as LSTMCell
-from kcompile.layers.merging import Add as Add
-from kcompile.layers.merging import Average as Average
-from kcompile.layers.merging import Concatenate as Concatenate
-from kcompile.layers.merging import Dot as Dot
-from kcompile.layers.merging import Maximum as Maximum
-from kcompile.layers.merging import Minimum as Minimum
-from kcompile.layers.merging import Multiply as Multiply
-from kcompile.layers.merging import Subtract as Subtract
-from kcompile.layers.merging import add as add
-from kcompile.layers.merging import average as average
-from kcompile.layers.merging import concatenate as concatenate
-from kcompile.layers.merging import dot as dot
-from kcompile.layers.merging import maximum as maximum
-from kcompile.layers.merging import minimum as minimum
-from kcompile.layers.merging import multiply as multiply
-from kcompile.layers.merging import subtract as subtract
-from kcompile.layers.normalization import GroupNormalization as GroupNormalization
-from kcompile.layers.normalization import LayerNormalization as LayerNormalization
-from kcompile.layers.normalization import RMSNormalization as RMSNormalization
-from kcompile.layers.normalization import UnitNormalization as UnitNormalization
-from kcompile.layers.pooling import AveragePooling1D as AveragePooling1D
-from kcompile.layers.pooling import AveragePooling1D as AvgPool1D
-from kcompile.layers.pooling import AveragePooling2D as AveragePooling2D
-from kcompile.layers.pooling import AveragePooling2D as AvgPool2D
-from kcompile.layers.pooling import AveragePooling3D as AveragePooling3D
-from kcompile.layers.pooling import AveragePooling3D as AvgPool3D
-from kcompile.layers.pooling import GlobalAveragePooling1D as GlobalAveragePooling1D
-from kcompile.layers.pooling import GlobalAveragePooling1D as GlobalAvgPool1D
-from kcompile.layers.pooling import GlobalAveragePooling2D as GlobalAveragePooling2D
-from kcompile.layers.pooling import GlobalAveragePooling2D as GlobalAvgPool2D
-from kcompile.layers.pooling import GlobalAveragePooling3D as GlobalAveragePooling3D
-from kcompile.layers.pooling import GlobalAveragePooling3D as GlobalAvgPool3D
-from kcompile.layers.pooling import GlobalMaxPooling1D as GlobalMaxPool1D
-from kcompile.layers.pooling import GlobalMaxPooling1D as GlobalMaxPooling1D
-from kcompile.layers.pooling import GlobalMaxPooling2D as GlobalMaxPool2D
-from kcompile.layers.pooling import GlobalMaxPooling2D as GlobalMaxPooling2D
-from kcompile.layers.pooling import GlobalMaxPooling3D as GlobalMaxPool3D
-from kcompile.layers.pooling import GlobalMaxPooling3D as GlobalMaxPooling3D
-from kcompile.layers.pooling import MaxPooling1D as MaxPool1D
-from kcompile.layers.pooling import MaxPooling1D as MaxPooling1D
-from kcompile.layers.pooling import MaxPooling2D as MaxPool2D
-from kcompile.layers.pooling import MaxPooling2D as MaxPooling2D
-from kcompile.layers.pooling import MaxPooling3D as MaxPool3D
-from kcompile.layers.pooling import MaxPooling3D as MaxPooling3D
-from kcompile.layers.preprocessing import Normalization as Normalization
-from kcompile.layers.preprocessing import Rescaling as Rescaling
-from kcompile.layers.recurrent import GRU as GRU
-from kcompile.layers.recurrent import LSTM as LSTM
-from kcompile.layers.recurrent import SimpleRNN as SimpleRNN
-from kcompile.layers.regularization import ActivityRegularization as ActivityRegularization
-from kcompile.layers.regularization import AlphaDropout as AlphaDropout
-from kcompile.layers.regularization import Dropout as Dropout
-from kcompile.layers.regularization import GaussianDropout as GaussianDropout
-from kcompile.layers.regularization import GaussianNoise as GaussianNoise
-from kcompile.layers.regularization import SpatialDropout1D as SpatialDropout1D
-from kcompile.layers.regularization import SpatialDropout2D as SpatialDropout2D
-from kcompile.layers.regularization import SpatialDropout3D as SpatialDropout3D
-from kcompile.layers.reshaping import Flatten as Flatten
-from kcompile.layers.reshaping import Permute as Permute
-from kcompile.layers.reshaping import RepeatVector as RepeatVector
-from kcompile.layers.reshaping import Reshape as Reshape
-from kcompile.layers.resizing import Cropping1D as Cropping1D
-from kcompile.layers.resizing import Cropping2D as Cropping2D
-from kcompile.layers.resizing import Cropping3D as Cropping3D
-from kcompile.layers.resizing import UpSampling1D as UpSampling1D
-from kcompile.layers.resizing import UpSampling2D as UpSampling2D
-from kcompile.layers.resizing import UpSampling3D as UpSampling3D
-from kcompile.layers.resizing import ZeroPadding1D as ZeroPadding1D
-from kcompile.layers.resizing import ZeroPadding2D as ZeroPadding2D
-from kcompile.layers.resizing import ZeroPadding3D as ZeroPadding3D
-from kcompile.layers.rnn import RNN as RNN
-from kcompile.layers.separable import DepthwiseConv1D as DepthwiseConv1D
-from kcompile.layers.separable import DepthwiseConv2D as DepthwiseConv2D
-from kcompile.layers.separable import SeparableConv1D as SeparableConv1D
-from kcompile.layers.separable import SeparableConv1D as SeparableConvolution1D
-from kcompile.layers.separable import SeparableConv2D as SeparableConv2D
-from kcompile.layers.separable import SeparableConv2D as SeparableConvolution2D
-from kcompile.layers.stacked_cells import StackedRNNCells as StackedRNNCells
-from kcompile.layers.wrappers import Bidirectional as Bidirectional
-from kcompile.layers.wrappers import TimeDistributed as TimeDistributed
-from kcompile.serialization import deserialize_keras_object as deserialize
-from kcompile.serialization import serialize_keras_object as serialize
+import kcompile.later as later
+
+_HOMES = {
+    "kcompile.input_layer": "Input InputLayer",
+    "kcompile.input_spec": "InputSpec",
+    "kcompile.layer": "Layer",
+    "kcompile.layers.activation": "ELU Activation LeakyReLU PReLU ReLU Softmax",
+    "kcompile.layers.attention": "GroupedQueryAttention GroupQueryAttention MultiHeadAttention",
+    "kcompile.layers.batch_normalization": "BatchNormalization",
+    "kcompile.layers.cells": "SimpleRNNCell",
+    "kcompile.layers.convolution": (
+        "Conv1D Convolution1D=Conv1D Conv1DTranspose Convolution1DTranspose=Conv1DTranspose "
+        "Conv2D Convolution2D=Conv2D Conv2DTranspose Convolution2DTranspose=Conv2DTranspose "
+        "Conv3D Convolution3D=Conv3D Conv3DTranspose Convolution3DTranspose=Conv3DTranspose"
+    ),
+    "kcompile.layers.core": "Dense Embedding Identity Lambda Masking Wrapper",
+    "kcompile.layers.dot_attention": "AdditiveAttention Attention",
+    "kcompile.layers.einsum_dense": "EinsumDense",
+    "kcompile.layers.gated_cells": "GRUCell LSTMCell",
+    "kcompile.layers.merging": (
+        "Add Average Concatenate Dot Maximum Minimum Multiply Subtract add average "
+        "concatenate dot maximum minimum multiply subtract"
+    ),
+    "kcompile.layers.normalization": (
+        "GroupNormalization LayerNormalization RMSNormalization UnitNormalization"
+    ),
+    "kcompile.layers.pooling": (
+        "AveragePooling1D AvgPool1D=AveragePooling1D AveragePooling2D "
+        "AvgPool2D=AveragePooling2D AveragePooling3D AvgPool3D=AveragePooling3D "
+        "GlobalAveragePooling1D GlobalAvgPool1D=GlobalAveragePooling1D GlobalAveragePooling2D "
+        "GlobalAvgPool2D=GlobalAveragePooling2D GlobalAveragePooling3D "
+        "GlobalAvgPool3D=GlobalAveragePooling3D GlobalMaxPool1D=GlobalMaxPooling1D "
+        "GlobalMaxPooling1D GlobalMaxPool2D=GlobalMaxPooling2D GlobalMaxPooling2D "
+        "GlobalMaxPool3D=GlobalMaxPooling3D GlobalMaxPooling3D MaxPool1D=MaxPooling1D "
+        "MaxPooling1D MaxPool2D=MaxPooling2D MaxPooling2D MaxPool3D=MaxPooling3D MaxPooling3D"
+    ),
+    "kcompile.layers.preprocessing": "Normalization Rescaling",
+    "kcompile.layers.recurrent": "GRU LSTM SimpleRNN",
+    "kcompile.layers.regularization": (
+        "ActivityRegularization AlphaDropout Dropout GaussianDropout GaussianNoise "
+        "SpatialDropout1D SpatialDropout2D SpatialDropout3D"
+    ),
+    "kcompile.layers.reshaping": "Flatten Permute RepeatVector Reshape",
+    "kcompile.layers.resizing": (
+        "Cropping1D Cropping2D Cropping3D UpSampling1D UpSampling2D UpSampling3D "
+        "ZeroPadding1D ZeroPadding2D ZeroPadding3D"
+    ),
+    "kcompile.layers.rnn": "RNN",
+    "kcompile.layers.separable": (
+        "DepthwiseConv1D DepthwiseConv2D SeparableConv1D "
+        "SeparableConvolution1D=SeparableConv1D SeparableConv2D "
+        "SeparableConvolution2D=SeparableConv2D"
+    ),
+    "kcompile.layers.stacked_cells": "StackedRNNCells",
+    "kcompile.layers.wrappers": "Bidirectional TimeDistributed",
+    "kcompile.serialization": (
+        "deserialize=deserialize_keras_object serialize=serialize_keras_object"
+    ),
+}
+__all__ = later.public(_HOMES)
+__getattr__ = later.names(__name__, _HOMES)
+
+
+def __dir__() -> list[str]:
+    return __all__

@@ -123,6 +123,13 @@ class MultiHeadAttention(Layer):
         return self._dense(name, shape, f"{free}k,kxy->{free}xy", output, "xy", **more)
 
     def build(self, query_shape: Any, value_shape: Any, key_shape: Any = None) -> None:
+        if value_shape is None:
+            refuse(
+                f"{owner(self)} was called on one tensor, the query",
+                "Attention is from a query to a value",
+                "Call it as layer(query, value); for self-attention layer(x, x), in a functional model",
+                code="KC201",
+            )
         key_shape = value_shape if key_shape is None else key_shape
         if tuple(value_shape[1:-1]) != tuple(key_shape[1:-1]):
             refuse(

@@ -1,5 +1,6 @@
 """The losses of Keras. Re-exports only."""
 
+from kcompile.absent import of as _absent
 from kcompile.losses.loss import Loss
 from kcompile.losses.margin import (
     CategoricalHinge,
@@ -50,3 +51,5 @@ from kcompile.losses.regression import (
     mean_squared_error,
     mean_squared_logarithmic_error,
 )
+
+__getattr__ = _absent(__name__)

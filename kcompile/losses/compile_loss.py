@@ -11,9 +11,9 @@ from typing import Any, NamedTuple
 import kcompile.losses.probabilistic as probabilistic
 import kcompile.ops as ops
 import kcompile.tree as tree
-from kcompile.errors import KCValueError
+from kcompile.errors import KCNotImplementedError, KCValueError
 from kcompile.losses.loss import Loss, LossFunctionWrapper
-from kcompile.losses.outputs import Output, align, outputs_of
+from kcompile.losses.outputs import Output, align, naming, outputs_of
 from kcompile.losses.registry import get
 from kcompile.metrics.reduction import Mean
 from kcompile.naming import object_name
@@ -135,7 +135,9 @@ class CompileLoss(Loss):
                     "KC304", f"no targets for the output {term.name!r}", "an output with a loss needs targets",
                     "give them, or leave the loss of this output out",
                 )  # fmt: skip
-            value = ops.cast(term.loss(y_t, y_p, weights[term.output]), self.dtype)
+            weight = weights[term.output]
+            with naming(f"the loss of the output {term.name!r}", y_t, y_p, weight):
+                value = ops.cast(term.loss(y_t, y_p, weight), self.dtype)
             if self._metrics:
                 self._metrics[n].update_state(value, sample_weight=ops.shape(y_p)[0])
             if term.weight is not None:
@@ -196,7 +198,12 @@ class CompileLoss(Loss):
         )  # fmt: skip
 
     def get_config(self) -> dict[str, Any]:
-        raise NotImplementedError("a CompileLoss is saved as the arguments of compile()")
+        raise KCNotImplementedError(
+            "KC404",
+            "a CompileLoss",
+            "losses are saved as the arguments of compile()",
+            "save the model",
+        )
 
 
 def _unequal(loss: Any, weights: Any) -> KCValueError:

@@ -6,10 +6,13 @@ what is done with them.
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any, NamedTuple
 
 import kcompile.tree as tree
-from kcompile.errors import KCValueError
+from kcompile.errors import KCError, KCValueError
+from kcompile.layer_call import describe
 
 
 class Output(NamedTuple):
@@ -34,6 +37,20 @@ def outputs_of(y_pred: Any, output_names: list[str] | None) -> list[Output]:
             name = "/".join([*parts, name])
         out.append(Output(path, name))
     return out
+
+
+@contextmanager
+def naming(what: str, y_true: Any, y_pred: Any, sample_weight: Any) -> Iterator[None]:
+    """Errors inside say that they came up in `what`, and for which shapes."""
+    try:
+        yield
+    except KCError as error:
+        given = f"targets {describe(y_true)}, outputs {describe(y_pred)}"
+        if sample_weight is not None:
+            given += f", sample weights {describe(sample_weight)}"
+        error.given = f"{error.given}, in {what} for {given}"
+        error.args = (error._text(),)
+        raise
 
 
 def find(structure: Any, path: tuple[Any, ...]) -> Any:

@@ -12,6 +12,7 @@ import kcompile.losses.probabilistic as probabilistic
 import kcompile.losses.regression as regression
 from kcompile.arguments import suggest
 from kcompile.errors import KCValueError
+from kcompile.lookup import resolve
 from kcompile.losses.loss import Loss, LossFunctionWrapper, NamedLoss
 from kcompile.serialization import deserialize_keras_object, serialize_keras_object
 
@@ -52,16 +53,8 @@ def get(identifier: Any) -> Any:
     """
     if identifier is None:
         return None
-    found = identifier
-    if isinstance(identifier, dict):
-        found = deserialize(identifier)
-    elif isinstance(identifier, str):
-        found = BY_NAME.get(identifier)
-        if found is None:
-            found = deserialize(identifier)
-    if isinstance(found, type):
-        return found()
-    if callable(found):
+    found = resolve(identifier, BY_NAME, deserialize)
+    if found is not None:
         return found
     raise KCValueError(
         "KC302", f"loss={identifier!r}", "a loss is a known name, a Loss, or a function of (y_true, y_pred)",

@@ -1,5 +1,6 @@
 """The metrics of Keras. Re-exports only."""
 
+from kcompile.absent import of as _absent
 from kcompile.losses.margin import categorical_hinge, hinge, squared_hinge
 from kcompile.losses.probabilistic import (
     binary_crossentropy,
@@ -72,3 +73,5 @@ from kcompile.metrics.overlap import BinaryIoU, IoU, MeanIoU, OneHotIoU, OneHotM
 from kcompile.metrics.reduction import Mean, MeanMetricWrapper, Sum
 from kcompile.metrics.registry import deserialize, get, serialize
 from kcompile.metrics.scores import F1Score, FBetaScore, R2Score
+
+__getattr__ = _absent(__name__)

@@ -12,7 +12,7 @@ import kcompile.metrics.accuracy as accuracy
 import kcompile.tree as tree
 from kcompile.errors import KCNotImplementedError, KCValueError
 from kcompile.losses.compile_loss import kind_of_classes
-from kcompile.losses.outputs import Output, align, outputs_of
+from kcompile.losses.outputs import Output, align, naming, outputs_of
 from kcompile.metrics.metric import Metric
 from kcompile.metrics.reduction import MeanMetricWrapper
 from kcompile.metrics.registry import get
@@ -169,10 +169,10 @@ class CompileMetrics(Metric):
                 sample_weight, y_pred, self._outputs, self._used, "sample weights"
             )  # fmt: skip
         for i, metric, weighted, _ in self._entries:
-            if weighted:
-                metric.update_state(targets[i], predictions[i], sample_weight=weights[i])
-            else:
-                metric.update_state(targets[i], predictions[i])
+            given = {"sample_weight": weights[i]} if weighted else {}
+            y_true, y_pred = targets[i], predictions[i]
+            with naming(f"the metric {metric.name!r}", y_true, y_pred, given.get("sample_weight")):
+                metric.update_state(y_true, y_pred, **given)
 
     def reset_state(self) -> None:
         for m in self.metrics:

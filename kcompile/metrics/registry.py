@@ -17,6 +17,7 @@ import kcompile.metrics.overlap as overlap
 import kcompile.metrics.scores as scores
 from kcompile.arguments import suggest
 from kcompile.errors import KCValueError
+from kcompile.lookup import resolve
 from kcompile.metrics.metric import Metric
 from kcompile.metrics.reduction import Mean, MeanMetricWrapper, Sum
 from kcompile.operation import snake
@@ -66,16 +67,8 @@ def get(identifier: Any) -> Any:
     """
     if identifier is None:
         return None
-    found = identifier
-    if isinstance(identifier, dict):
-        found = deserialize(identifier)
-    elif isinstance(identifier, str):
-        found = BY_NAME.get(identifier)
-        if found is None:
-            found = deserialize(identifier)
-    if isinstance(found, type):
-        return found()
-    if callable(found):
+    found = resolve(identifier, BY_NAME, deserialize)
+    if found is not None:
         return found
     raise KCValueError(
         "KC302", f"metric={identifier!r}", "a metric is a known name, a Metric, or a function of (y_true, y_pred)",

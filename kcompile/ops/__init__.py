@@ -4,6 +4,7 @@ Refuses to hold any of them: each lives in the module it comes from.
 """
 
 import kcompile.ops.operators as operators
+from kcompile.absent import of as _absent
 from kcompile.ops.control import (
     cond,
     custom_gradient,
@@ -336,3 +337,5 @@ __all__ = [
     "unstack", "var", "vdot", "vectorized_map", "vsplit", "vstack", "where", "while_loop",
     "zeros", "zeros_like",
 ]  # fmt: skip
+
+__getattr__ = _absent(__name__)

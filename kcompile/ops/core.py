@@ -24,6 +24,7 @@ from kcompile.ops.operand import (
     as_dtype,
     axis_of,
     broadcast_to,
+    dense_only,
     scalar_like,
     shape_of,
     tensor,
@@ -69,7 +70,11 @@ def saturate_cast(x: Any, dtype: Any) -> Any:
 
 
 def convert_to_tensor(x: Any, dtype: Any = None, sparse: Any = None, ragged: Any = None) -> Any:
-    """`x` as a tensor: traced inside a trace, else an array. A KerasTensor stays one."""
+    """`x` as a tensor: traced inside a trace, else an array. A KerasTensor stays one.
+
+    Raises KCNotImplementedError KC109 for sparse=True and ragged=True.
+    """
+    dense_only("convert_to_tensor", sparse or ragged)
     if isinstance(x, KerasTensor):
         return x if dtype is None or x.dtype == standardize_dtype(dtype) else cast(x, dtype)
     if current_trace() is not None:

@@ -17,6 +17,7 @@ from kcompile.ops.numpy_create import constant
 from kcompile.ops.operand import (
     as_dtype,
     broadcast_to,
+    dense_only,
     keras_dtype,
     promoted,
     scalar_like,
@@ -103,6 +104,7 @@ def bincount(x: Any, weights: Any = None, minlength: int = 0, sparse: bool = Fal
 
     In a compiled step `minlength` is the length, and numbers beyond it do not count.
     """
+    dense_only("bincount", sparse)
     v = to_int(value_of(x))
     n = minlength
     if not isinstance(x, (Tensor, KerasTensor)):

@@ -5,7 +5,6 @@ Refuses to hold convolution and pooling (`nn_window`) and losses (`nn_loss`).
 
 from __future__ import annotations
 
-import builtins
 from typing import Any
 
 import ir.ops as ir
@@ -23,6 +22,7 @@ from kcompile.ops.operand import (
     axes_of,
     axis_of,
     broadcast_to,
+    dense_only,
     inexact,
     scalar_like,
     tensor,
@@ -226,6 +226,7 @@ def one_hot(
     x: Any, num_classes: int, axis: int = -1, dtype: Any = None, sparse: bool = False
 ) -> Any:
     """A new axis of `num_classes` with 1 at the class and 0 elsewhere; all 0 for a negative class."""
+    dense_only("one_hot", sparse)
     v = to_int(value_of(x))
     at = axis_of(axis, len(v.type.shape) + 1)
     shape = (*v.type.shape[:at], int(num_classes), *v.type.shape[at:])
@@ -244,7 +245,8 @@ def multi_hot(
     dtype: Any = None,
     sparse: bool = False,
 ) -> Any:
-    """1 for each class that occurs along the last axis."""
+    """1 for each class that occurs along axis 1 (of a vector: in it), on a new axis `axis`."""
+    dense_only("multi_hot", sparse)
     if num_classes is None:
         raise KCValueError(
             "KC107",
@@ -252,13 +254,9 @@ def multi_hot(
             "the number of classes must be known",
             "pass num_classes=",
         )
-    hot = one_hot(inputs, num_classes, axis=-1, dtype=dtype)
-    rank = hot.ndim
-    return (
-        Tensor(ir.reduce_max(hot.value, axes=(builtins.max(rank - 2, 0),)))
-        if rank > 1 and len(value_of(inputs).type.shape) > 0
-        else hot
-    )
+    hot = one_hot(inputs, num_classes, axis=axis, dtype=dtype)
+    rank = len(value_of(inputs).type.shape)
+    return Tensor(ir.reduce_max(hot.value, axes=(int(rank > 1),))) if rank else hot
 
 
 @op("x")

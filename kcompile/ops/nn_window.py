@@ -103,6 +103,24 @@ def _same_rank(x: Value, kernel: Value, rank: int) -> None:
         )  # fmt: skip
 
 
+def _windows(
+    x: Value, w: Value, strides: Any, padding: str, dilation_rate: Any
+) -> tuple[tuple[Any, ...], tuple[Any, ...]]:
+    """The windows of a convolution of x [batch, *space, channels] with w [*window, ...], and its extents."""
+    n = len(x.type.shape) - 2
+    steps = per_axis(strides, n, "strides")
+    rates = per_axis(dilation_rate, n, "dilation_rate")
+    pad = _padding(padding)
+    spans = [
+        span(d, k, s, r, pad)
+        for d, k, s, r in zip(x.type.shape[1:-1], w.type.shape[:n], steps, rates, strict=True)
+    ]
+    windows = tuple(
+        (_SPACE[k], _OUT[k], _TAP[k], steps[k], rates[k], spans[k].low) for k in range(n)
+    )
+    return windows, tuple(s.out for s in spans)
+
+
 @op("inputs", "kernel")
 def conv(
     inputs: Any,
@@ -117,15 +135,7 @@ def conv(
     x, first = channels_last(x, data_format)
     n = len(x.type.shape) - 2
     _same_rank(x, w, n + 2)
-    strides, rates, pad = (
-        per_axis(strides, n, "strides"),
-        per_axis(dilation_rate, n, "dilation_rate"),
-        _padding(padding),
-    )
-    spans = [
-        span(d, k, s, r, pad)
-        for d, k, s, r in zip(x.type.shape[1:-1], w.type.shape, strides, rates, strict=False)
-    ]
+    windows, out = _windows(x, w, strides, padding, dilation_rate)
     channels, into, filters = x.type.shape[-1], w.type.shape[-2], w.type.shape[-1]
     if channels % into or filters % (channels // into):
         raise KCValueError(
@@ -134,8 +144,6 @@ def conv(
         )  # fmt: skip
     groups = channels // into
     i, o, t = _SPACE[:n], _OUT[:n], _TAP[:n]
-    windows = tuple((i[k], o[k], t[k], strides[k], rates[k], spans[k].low) for k in range(n))
-    out = tuple(s.out for s in spans)
     if groups == 1:
         return back(ir.contract(x, w, spec=f"n{i}c,{t}cf->n{o}f", windows=windows, out=out), first)
     x = reshaped(x, (*x.type.shape[:-1], groups, into))
@@ -165,20 +173,9 @@ def depthwise_conv(
             "the kernel has the input's channels",
             "fix the kernel",
         )
-    strides, rates, pad = (
-        per_axis(strides, n, "strides"),
-        per_axis(dilation_rate, n, "dilation_rate"),
-        _padding(padding),
-    )
-    spans = [
-        span(d, k, s, r, pad)
-        for d, k, s, r in zip(x.type.shape[1:-1], w.type.shape, strides, rates, strict=False)
-    ]
+    windows, out = _windows(x, w, strides, padding, dilation_rate)
     i, o, t = _SPACE[:n], _OUT[:n], _TAP[:n]
-    windows = tuple((i[k], o[k], t[k], strides[k], rates[k], spans[k].low) for k in range(n))
-    y = ir.contract(
-        x, w, spec=f"n{i}c,{t}cf->n{o}cf", windows=windows, out=tuple(s.out for s in spans)
-    )
+    y = ir.contract(x, w, spec=f"n{i}c,{t}cf->n{o}cf", windows=windows, out=out)
     return back(reshaped(y, (*y.type.shape[:-2], y.type.shape[-2] * y.type.shape[-1])), first)
 
 

@@ -15,10 +15,22 @@ import kcompile.config as config
 from ir.dims import Dim
 from ir.graph import Value
 from kcompile.dtypes import FROM_IR, TO_IR, result_type, standardize_dtype
-from kcompile.errors import KCIndexError, KCTypeError, KCValueError
+from kcompile.errors import KCIndexError, KCNotImplementedError, KCTypeError, KCValueError
 from kcompile.tensor import Tensor
 from kcompile.trace import Trace, to_array
 from kcompile.variable import Variable, current_trace
+
+
+def dense_only(what: str, wanted: object) -> None:
+    """Refuse a sparse or ragged result. Raises KCNotImplementedError KC109."""
+    if wanted:
+        raise KCNotImplementedError(
+            "KC109",
+            f"{what}(sparse=True) or (ragged=True)",
+            "every tensor is dense",
+            "leave the argument out",
+        )
+
 
 FLOATS = ("f16", "bf16", "f32", "f64")
 

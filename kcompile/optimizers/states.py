@@ -134,16 +134,26 @@ class States:
         return self._index[variable]
 
     def set_weights(self, weights: Sequence[Any]) -> None:
-        """Set the states, in the order of `variables`. Raises KCValueError KC307 for other shapes."""
+        """Set the states, in the order of `variables`.
+
+        Raises KCValueError KC307 for another number or other shapes, before any is set.
+        """
         if not self.built:
             raise misuse(self.name, "set_weights before build", "call build(variables) first")
-        for v, w in zip(self.variables, weights, strict=False):
+        if len(weights) != len(self.variables):
+            raise misuse(
+                self.name,
+                f"{len(weights)} weights for its {len(self.variables)} variables",
+                "pass one for each",
+            )
+        for v, w in zip(self.variables, weights, strict=True):
             if tuple(v.shape) != tuple(np.shape(w)):
                 raise misuse(
                     self.name,
                     f"a weight of shape {np.shape(w)} for {v.path!r} of {v.shape}",
                     "pass its own",
                 )
+        for v, w in zip(self.variables, weights, strict=True):
             v.assign(np.asarray(w))
 
     def save_own_variables(self, store: Any) -> None:

@@ -15,7 +15,7 @@ from typing import Any
 
 import kcompile.saving.weights as weights
 import kcompile.serialization as serialization
-from kcompile.errors import KCOSError, KCValueError
+from kcompile.errors import KCFileNotFoundError, KCOSError, KCValueError
 from kcompile.fit.build import build_optimizer
 from kcompile.saving.atomic import replacing
 
@@ -88,6 +88,16 @@ def save_weights(model: Any, filepath: Any, overwrite: bool = True) -> None:
         weights.write(h5, model)
 
 
+def existing(filepath: Any) -> str:
+    """The path of a file that is there. Raises KCFileNotFoundError KC402."""
+    path = os.fspath(filepath)
+    if not os.path.exists(path):
+        raise KCFileNotFoundError(
+            "KC402", f"no file {path!r}", "a file is read from where it lies", "check the path"
+        )
+    return str(path)
+
+
 def load_weights(model: Any, filepath: Any, skip_mismatch: bool = False, **kwargs: Any) -> None:
     """Read weights from a `.weights.h5` or `.keras` file. Raises as `load_model` does, before any change."""
     if kwargs:
@@ -97,9 +107,7 @@ def load_weights(model: Any, filepath: Any, skip_mismatch: bool = False, **kwarg
             "it takes skip_mismatch",
             "drop the argument",
         )
-    path = os.fspath(filepath)
-    if not os.path.exists(path):
-        raise FileNotFoundError(f"no file {path!r}")
+    path = existing(filepath)
     if not model.built:
         raise KCValueError(
             "KC202", f"load_weights into the unbuilt model {model.name!r}", "weights exist after building",

@@ -11,6 +11,8 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import BinaryIO
 
+from kcompile.errors import KCOSError
+
 _PART = ".part"
 
 
@@ -18,10 +20,17 @@ _PART = ".part"
 def replacing(path: str) -> Iterator[BinaryIO]:
     """A file to write; at the end it takes the place of `path` in one step. On an error `path` stays.
 
-    Raises OSError. Leftovers of writers that were killed are removed.
+    Raises OSError, KCOSError KC404 where the folder is not there. Leftovers of writers that were killed are removed.
     """
     folder, name = os.path.split(os.path.abspath(path))
     temporary = os.path.join(folder, f".{name}.{os.getpid()}{_PART}")
+    if not os.path.isdir(folder):
+        raise KCOSError(
+            "KC404",
+            f"filepath={path!r}",
+            f"there is no folder {folder!r}",
+            "create the folder first, for example with os.makedirs",
+        )
     _sweep(folder, name)
     try:
         with open(temporary, "w+b") as f:

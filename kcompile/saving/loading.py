@@ -7,7 +7,6 @@ checked before memory is taken. Refuses to write (`kcompile.saving.archive`).
 from __future__ import annotations
 
 import json
-import os
 import zipfile
 from collections.abc import Mapping
 from typing import Any
@@ -22,7 +21,7 @@ import kcompile.sequential as sequential
 import kcompile.serialization as serialization
 from kcompile.errors import KCValueError
 from kcompile.fit.build import build_optimizer
-from kcompile.saving.archive import CONFIG, WEIGHTS, member, no_bomb, read_member
+from kcompile.saving.archive import CONFIG, WEIGHTS, existing, member, no_bomb, read_member
 
 # what a file may name, besides what the user registers
 KNOWN = (layers, losses, metrics, model_module, optimizers, sequential)
@@ -38,12 +37,10 @@ def load_model(
     """The model in a `.keras` file. A file can only name our own classes, registered ones and `custom_objects`.
 
     compile: whether it is compiled as it was. safe_mode changes nothing: code from a file is never
-    run. Raises FileNotFoundError, KCValueError KC401 to KC405.
+    run. Raises KCFileNotFoundError KC402, KCValueError KC401 to KC405.
     """
     if not hasattr(filepath, "read"):
-        path = os.fspath(filepath)
-        if not os.path.exists(path):
-            raise FileNotFoundError(f"no file {path!r}")
+        path = existing(filepath)
         if not path.endswith(".keras"):
             raise KCValueError(
                 "KC402", f"filepath={path!r}", "a model is in a file ending in .keras",

@@ -45,6 +45,7 @@ def get_file(
     Args:
         fname: its name in the cache; by default the last part of `origin`.
         file_hash: the expected SHA-256 or MD5 in hexadecimal (`md5_hash`: the latter's old name).
+        hash_algorithm: "auto" (told by the digest's length), "sha256" or "md5".
         cache_subdir: folder below `cache_dir` (default: `keras_home()`).
         extract: unpack the archive (tar or zip); the result is the folder. `untar`: its old name.
 
@@ -55,6 +56,13 @@ def get_file(
             "KC406", "get_file(origin=None)", "a file comes from a URL", "pass origin="
         )
     expected = file_hash or md5_hash
+    if hash_algorithm not in ("auto", *_DIGESTS.values()):
+        raise KCValueError(
+            "KC402",
+            f"hash_algorithm={hash_algorithm!r}",
+            "a digest is SHA-256 or MD5",
+            "pass 'auto', 'sha256' or 'md5'",
+        )
     name = os.fspath(fname) if fname else os.path.basename(urllib.parse.urlsplit(origin).path)
     if not name or os.sep in name or name in (".", ".."):
         raise KCValueError(

@@ -15,7 +15,13 @@ def to_categorical(x: Any, num_classes: int | None = None) -> np.ndarray[Any, An
     `num_classes` defaults to the largest class + 1.
     Raises KCIndexError KC304 for a class below 0 or beyond `num_classes`, KCValueError KC304 for none.
     """
-    classes = np.asarray(x).astype(np.int64)
+    classes = np.asarray(x)
+    if classes.size and classes.dtype.kind not in "iufb":
+        raise KCValueError(
+            "KC304", f"to_categorical of labels such as {classes.flat[0].item()!r}", "labels are integers",
+            "number the classes first, for example with np.unique(labels, return_inverse=True)",
+        )  # fmt: skip
+    classes = classes.astype(np.int64)
     if classes.ndim > 1 and classes.shape[-1] == 1:
         classes = classes[..., 0]
     if num_classes is None:

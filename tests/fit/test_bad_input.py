@@ -105,3 +105,19 @@ def test_an_unbuilt_model_is_built_from_the_first_batch() -> None:
     m.compile("adam", "sparse_categorical_crossentropy")
     assert len(m.fit(X, Y, epochs=2, verbose=0).epoch) == 2
     assert m.weights[0].shape == (4, 3)
+
+
+def _step(self: Any, *args: Any) -> dict[str, Any]:
+    return {}
+
+
+@pytest.mark.parametrize("name", ["train_step", "compute_metrics", "make_train_function"])
+def test_a_step_of_ones_own_is_refused_rather_than_ignored(name: str) -> None:
+    mine = type("Mine", (Sequential,), {name: _step})
+    m = mine([Input((4,)), layers.Dense(3, activation="softmax")])
+    m.compile("adam", "sparse_categorical_crossentropy")
+    before = m.get_weights()
+    with pytest.raises(NotImplementedError, match=f"Mine.{name}"):
+        m.fit(X, Y, verbose=0)
+    np.testing.assert_array_equal(before[0], m.get_weights()[0])
+    assert m.predict(X, verbose=0).shape == (20, 3)

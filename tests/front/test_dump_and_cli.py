@@ -8,6 +8,7 @@ import sys
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 
 import kcompile.layers as layers
@@ -15,8 +16,10 @@ from ir.text import dump, parse
 from kcompile.cli import main
 from kcompile.dump import FORMATS, STAGES
 from kcompile.errors import KCValueError
+from kcompile.fit.runner import step_function
 from kcompile.input_layer import Input
 from kcompile.model import Model
+from kcompile.report import facts
 from kcompile.sequential import Sequential
 
 
@@ -47,6 +50,13 @@ def test_every_stage_and_format(stage: str) -> None:
     assert ("fused" in {n["op"] for n in found["nodes"]}) == (stage == "fused")
 
 
+def test_kernels_need_known_extents() -> None:
+    m = Sequential([Input((None, 3)), layers.GlobalAveragePooling1D(), layers.Dense(1)])
+    assert "T" in m.dump_ir("fused")
+    with pytest.raises(KCValueError, match=r"f32\[32, T, 3\]"):
+        m.dump_ir("kernels")
+
+
 def test_kinds_and_batch_size() -> None:
     m = small()
     assert "predict_step" in m.dump_ir("traced", kind="predict")
@@ -58,6 +68,26 @@ def test_kinds_and_batch_size() -> None:
             m.dump_ir(**bad)
 
 
+def test_the_report_comes_before_anything_runs(capsys: pytest.CaptureFixture[str]) -> None:
+    m = small()
+    found = m.compile_report(batch_size=16)
+    assert "train_step on numpy" in capsys.readouterr().out
+    assert found["flops"] > 0 and len(found["kernels"]) < 12
+    m.fit(*_data(16), batch_size=16, verbose=0)
+    (made,) = step_function(m, "train").log
+    assert made.program is not None
+    assert found == facts(made.program)  # foretold to the byte
+    assert m.compile_report("test", verbose=False)["name"] == "test_step"
+    assert capsys.readouterr().out == ""
+    with pytest.raises(KCValueError, match="KC305"):
+        m.compile_report("sleep")
+
+
+def test_the_kernels_say_why_they_are_apart() -> None:
+    text = small().dump_ir("kernels")
+    assert "not fused: contract: it takes whole arrays" in text.partition("def build")[0]
+
+
 def test_models_with_several_inputs_and_unknown_time() -> None:
     a, b = Input((None, 3), name="a"), Input((2,), name="b")
     h = layers.Concatenate()([layers.LSTM(4)(a), b])
@@ -66,10 +96,8 @@ def test_models_with_several_inputs_and_unknown_time() -> None:
     assert "T" in m.dump_ir("differentiated")
 
 
-def _data() -> Any:
-    import numpy as np
-
-    return np.zeros((4, 8, 8, 1), "float32"), np.zeros(4, "int32")
+def _data(rows: int = 4) -> Any:
+    return np.zeros((rows, 8, 8, 1), "float32"), np.zeros(rows, "int32")
 
 
 def run(monkeypatch: pytest.MonkeyPatch, *args: str) -> None:
@@ -86,6 +114,10 @@ def test_commands(
     small().save(path)
     run(monkeypatch, "dump", path, "--stage", "fused")
     assert "def train_step" in capsys.readouterr().out
+    run(monkeypatch, "report", path, "--batch-size", "4")
+    assert "at most" in capsys.readouterr().out
+    run(monkeypatch, "report", path, "--json", "--kind", "predict")
+    assert json.loads(capsys.readouterr().out)["name"] == "predict_step"
     run(monkeypatch, "export", path, str(tmp_path / "m.onnx"))
     assert "agrees with the model" in capsys.readouterr().out
     run(monkeypatch, "--version")

@@ -141,6 +141,8 @@ def test_config_equals_keras(make: Any) -> None:
             }
         return [plain(v) for v in config] if isinstance(config, (list, tuple)) else config
 
+    keras.utils.clear_session()  # names are made up from 0 on in both
+    kcompile.backend.clear_session()
     theirs = plain(json.loads(json.dumps(keras.saving.serialize_keras_object(make(keras)))))
     ours = plain(json.loads(json.dumps(serialize_keras_object(make(kcompile)))))
     assert ours == theirs
@@ -289,6 +291,17 @@ def test_summary(capsys: pytest.CaptureFixture[str]) -> None:
     lines: list[str] = []
     stack(kcompile).summary(print_fn=lines.append)
     assert "d1" in "".join(lines)
+
+
+def test_summary_of_some_layers() -> None:
+    m = kcompile.Sequential([kcompile.Input((2,))])
+    for name in ("one", "two", "three", "four"):
+        m.add(kcompile.layers.Dense(2, name=name))
+    found: list[str] = []
+    m.summary(print_fn=found.append, layer_range=["two", "th.*"])
+    assert [n for n in ("one", "two", "three", "four") if f"{n} (" in found[0]] == ["two", "three"]
+    with pytest.raises(ValueError, match="KC207"):
+        m.summary(layer_range=["five", "one"])
 
 
 def test_clear_session_restarts_names() -> None:

@@ -111,7 +111,10 @@ def two_by_two(k: Any) -> Any:
 
 def two_by_two_data(rng: np.random.Generator, n: int) -> tuple[Any, Any]:
     x = [rng.integers(0, 13, (n, 5)).astype("int32") for _ in range(2)]
-    return x, [rng.integers(0, 2, (n, 1)).astype("float32"), rng.standard_normal((n, 3), np.float32)]
+    return x, [
+        rng.integers(0, 2, (n, 1)).astype("float32"),
+        rng.standard_normal((n, 3), np.float32),
+    ]
 
 
 def resnet(k: Any) -> Any:
@@ -148,7 +151,9 @@ def custom(k: Any) -> Any:
             self.units = units
 
         def build(self, input_shape: Any) -> None:
-            self.w = self.add_weight(shape=(input_shape[-1], self.units), initializer="glorot_uniform")
+            self.w = self.add_weight(
+                shape=(input_shape[-1], self.units), initializer="glorot_uniform"
+            )
             self.b = self.add_weight(shape=(self.units,), initializer="zeros")
 
         def call(self, x: Any) -> Any:

@@ -38,7 +38,10 @@ def test_a_model_gives_the_numbers_of_keras(name: str) -> None:
     oracle, model = _pair(case)
     x, y = case.data(np.random.default_rng(1), 10)
     _same(model.predict(x, batch_size=4, verbose=0), oracle.predict(x, batch_size=4, verbose=0))
-    _same(model.evaluate(x, y, batch_size=4, verbose=0), oracle.evaluate(x, y, batch_size=4, verbose=0))
+    _same(
+        model.evaluate(x, y, batch_size=4, verbose=0),
+        oracle.evaluate(x, y, batch_size=4, verbose=0),
+    )
     for _ in range(3):
         _same(model.train_on_batch(x, y), oracle.train_on_batch(x, y))
     for got, want in zip(model.get_weights(), oracle.get_weights(), strict=True):

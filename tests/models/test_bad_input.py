@@ -106,10 +106,17 @@ def test_fit_before_compile() -> None:
 
 
 def test_an_embedding_index_out_of_range_names_the_rule() -> None:
-    model = keras.Sequential([keras.Input((4,), dtype="int32"), layers.Embedding(5, 2), layers.Flatten(), layers.Dense(1)])
+    model = keras.Sequential(
+        [
+            keras.Input((4,), dtype="int32"),
+            layers.Embedding(5, 2),
+            layers.Flatten(),
+            layers.Dense(1),
+        ]
+    )
     model.compile("sgd", "mse")
     x = np.array([[0, 1, 2, 9]], "int32")
-    with pytest.raises((ValueError, IndexError), match="index 9 for .embedding"):
+    with pytest.raises((ValueError, IndexError), match=r"index 9 for .embedding"):
         model.fit(x, np.zeros((1, 1), np.float32), verbose=0)
     model.fit(x % 5, np.zeros((1, 1), np.float32), verbose=0)
 

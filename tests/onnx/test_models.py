@@ -142,3 +142,32 @@ def test_what_cannot_be_exported_is_refused(tmp_path: Path) -> None:
         Sequential([Input((2,)), L.Dense(1)]).export(tmp_path / "m", format="tf_saved_model")
     with pytest.raises(KCValueError, match="KC202"):
         Sequential([L.Dense(1)]).export(tmp_path / "m.onnx")
+
+
+class TwoOutputs(Model):
+    def __init__(self) -> None:
+        super().__init__()
+        self.wide, self.narrow = L.Dense(4, activation="relu"), L.Dense(1)
+
+    def call(self, inputs: Any, training: bool = False) -> Any:
+        found = self.wide(inputs["a"])
+        return {"wide": found, "narrow": self.narrow(found) + inputs["b"]}
+
+
+@pytest.mark.parametrize("how", ["called", "fitted", "predicted"])
+def test_a_subclassed_model_that_has_seen_data(tmp_path: Path, how: str) -> None:
+    model, path = TwoOutputs(), tmp_path / "m.onnx"
+    data = {"a": np.ones((6, 3)), "b": np.zeros((6, 1), "float32")}
+    with pytest.raises(KCValueError, match="call it on a batch of data first"):
+        model.export(path)
+    if how == "called":
+        model(data)
+    elif how == "predicted":
+        model.predict(data, verbose=0)
+    else:
+        model.compile("sgd", {"wide": "mse", "narrow": "mse"})
+        model.fit(data, {"wide": np.zeros((6, 4)), "narrow": np.zeros((6, 1))}, verbose=0)
+        assert "optimizer" in model.dump_ir("fused") and "def build" in model.dump_ir("kernels")
+    assert "predict_step" in model.dump_ir("traced", kind="predict")
+    model.export(path)
+    assert exporting.verify(model, path)["error"] < 1e-6

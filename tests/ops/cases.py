@@ -10,6 +10,7 @@ from collections.abc import Callable
 from typing import Any, NamedTuple
 
 import numpy as np
+import pytest
 
 import ir.ops as ops
 from ir.graph import Value, graph_of
@@ -30,6 +31,11 @@ class Case(NamedTuple):
         shapes = "-".join("x".join(map(str, a.shape)) or "scalar" for a in self.inputs)
         attrs = ",".join(f"{k}={v}" for k, v in self.attrs.items())
         return f"{self.op.name}({shapes};{attrs})"[:120]
+
+    @property
+    def dtypes(self) -> tuple[str, ...]:
+        """The float dtypes the case can be had in: a body is of one dtype."""
+        return ("f64",) if self.op.name in ("scan", "fused") else ("f64", "f32", "f16")
 
 
 CASES: list[Case] = []
@@ -262,6 +268,8 @@ for _s, _d, _p, _t, _i, _o in (
     case("contract", r(2, _i, 2), r(_t, 2, 2), spec="nic,tcf->nof", windows=_w, out=(_o,))
     case("contract", r(2, _o, 2), r(_t, 2, 2), spec="nof,tcf->nic", windows=_w, out=(_i,))
     case("contract", r(2, _i, 2), r(2, _o, 2), spec="nic,nof->tcf", windows=_w, out=(_t,))
+_w = (("i", "o", "t", 2, 1, 2),)
+case("contract", r(1), r(2), spec="i,o->t", windows=_w, out=(1,), reference=lambda x, y: x * y[1:])
 _two = (("i", "h", "a", 2, 1, 1), ("j", "w", "b", 1, 2, 0))
 case("contract", r(1, 5, 5, 2), r(3, 2, 2, 2), spec="nijc,abcf->nhwf", windows=_two, out=(3, 3))
 case("contract", r(1, 3, 3, 2), r(3, 2, 2, 2), spec="nhwf,abcf->nijc", windows=_two, out=(5, 5))
@@ -292,6 +300,7 @@ for _w in _pools:
     _outs = [next((v[5] for v in _w if v[0] == k), n) for k, n in enumerate((1, 6, 4, 2))]
     _extents = tuple((*v[:5], (1, 6, 4, 2)[v[0]]) for v in _w)
     case("fold", r(*_outs, *(v[1] for v in _w)), windows=_extents)
+case("fold", r(2, 4, 1), windows=((1, 1, 1, 2, 1, 1),))
 case("unfold", r(1, 5), windows=((1, 3, 1, 1, 2, 7),), fill=9.0)
 case("unfold", ints(5), windows=((0, 2, 1, 1, 1, 6),), fill=-1)
 
@@ -340,3 +349,7 @@ def graph_for(c: Case, dtype: str = "f64") -> tuple[Any, tuple[Array, ...]]:
     ]
     out = c.op(*inputs, **c.attrs)
     return graph_of("case", inputs, out if isinstance(out, tuple) else (out,)), arrays
+
+
+# every case in every dtype, for pytest.mark.parametrize(("c", "dtype"), TYPED)
+TYPED = [pytest.param(c, d, id=f"{c.id}-{d}") for c in CASES for d in c.dtypes]

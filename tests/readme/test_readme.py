@@ -75,3 +75,15 @@ def test_links():
     ]:
         for target in re.findall(r"\]\((?!http)([^)#]+)\)", page.read_text()):
             assert (page.parent / target).exists(), f"{page.name}: {target}"
+
+
+def test_environment_variables_are_documented():
+    """One table holds all of them, and none that nothing reads."""
+    read = {
+        name
+        for floor in ("ir", "codegen", "runtime", "kcompile")
+        for p in (ROOT / floor).rglob("*.py")
+        for name in re.findall(r"environ[^\n]*?\"((?:KCOMPILE|KERAS)_\w+)\"", p.read_text())
+    }
+    page = (ROOT / "docs" / "architecture.md").read_text()
+    assert read == set(re.findall(r"^\| `(K\w+_\w+)` \|", page, re.M))

@@ -79,6 +79,19 @@ def test_an_open_directory_is_refused(tmp_path):
         ProgramCache(file)
 
 
+def test_a_directory_behind_a_link_is_refused(tmp_path):
+    (tmp_path / "real").mkdir(mode=0o700)
+    (tmp_path / "link").symlink_to(tmp_path / "real")
+    with pytest.raises(CacheError, match="link"):
+        ProgramCache(tmp_path / "link")
+
+
+def test_a_foreign_entry_is_not_run(programs, monkeypatch, caplog):
+    programs.save("k1", PROGRAM)
+    monkeypatch.setattr(os, "geteuid", lambda: os.getuid() + 1)
+    assert programs.load("k1") is None and "not a file of this user" in caplog.text
+
+
 def test_a_foreign_directory_is_refused(tmp_path, monkeypatch):
     monkeypatch.setattr(os, "geteuid", lambda: os.getuid() + 1)
     with pytest.raises(CacheError, match="belongs to user"):

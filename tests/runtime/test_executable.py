@@ -116,9 +116,6 @@ def test_store_keeps_types_and_places():
     s = store()
     with pytest.raises(ValueError, match="keeps its type"):
         s.put("dense/kernel", np.zeros(3, np.float64))
-    saved = s.snapshot()
-    s["dense/kernel"][...] = 0
-    s.restore(saved)
     assert s["dense/kernel"].tolist() == [1, 2, 3]
     mine = np.zeros(2, np.float32)
     assert s.adopt("mine", mine) is mine and s["mine"] is mine
@@ -127,14 +124,6 @@ def test_store_keeps_types_and_places():
     with pytest.raises(ValueError, match="C-contiguous"):
         s.adopt("other", np.zeros((4, 4), np.float32).T[1:])
     assert list(s) == ["dense/kernel", "mine"] and s.nbytes == 20
-
-
-def test_restore_is_all_or_nothing():
-    s = store()
-    s.put("b", np.zeros(2, np.float32))
-    with pytest.raises(ValueError, match="'b'"):
-        s.restore({"dense/kernel": np.zeros(3, np.float32), "b": np.zeros(3, np.float32)})
-    assert s["dense/kernel"].tolist() == [1, 2, 3]
 
 
 def test_memory():

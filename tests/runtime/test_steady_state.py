@@ -33,6 +33,24 @@ def lstm():
     return keras.Sequential([keras.Input((28, 28)), L.LSTM(32), L.Dense(10, activation="softmax")])
 
 
+def words():
+    """Indices from means of the image: many repeat, so that the gradient of the table is sorted and summed in runs."""
+    return keras.Sequential(
+        [keras.Input((28, 28)), L.GlobalAveragePooling1D(), L.Rescaling(2000.0), L.Embedding(2000, 16), L.LSTM(16),
+         L.Dense(10, activation="softmax")]
+    )  # fmt: skip
+
+
+def transformer():
+    x = keras.Input((28, 28))
+    y = L.LayerNormalization()(x)
+    y = L.MultiHeadAttention(2, 16, dropout=0.1)(y, y)
+    y = L.Add()([x, L.Dropout(0.1)(y)])
+    y = L.Add()([y, L.Dense(28)(L.Dense(64, activation="gelu")(L.LayerNormalization()(y)))])
+    y = L.Dense(10, activation="softmax")(L.GlobalAveragePooling1D()(y))
+    return keras.Model(x, y)
+
+
 def trained(make, rows=256, batch=64):
     rng = np.random.default_rng(0)
     x, y = rng.random((rows, 28, 28), np.float32), rng.integers(0, 10, rows).astype(np.int32)
@@ -42,7 +60,7 @@ def trained(make, rows=256, batch=64):
     return model, x, y
 
 
-@pytest.mark.parametrize("make", [mlp, cnn, lstm])
+@pytest.mark.parametrize("make", [mlp, cnn, lstm, words, transformer])
 def test_a_step_allocates_no_more_than_ufuncs_buffer(make):
     model, _, _ = trained(make)
     exe = step_function(model, "train").log[0].executable

@@ -1,4 +1,4 @@
-"""Jobs run, all of them, at the same time; errors come back."""
+"""Two jobs run at the same time where a second thread is free; errors come back."""
 
 from __future__ import annotations
 
@@ -6,31 +6,36 @@ import os
 import subprocess
 import sys
 import threading
+import time
 from pathlib import Path
+from queue import SimpleQueue
 
 import pytest
 
 from runtime import threads
 
 
-def test_jobs_run_at_the_same_time():
+def test_two_jobs_run_at_the_same_time():
     meeting = threading.Barrier(2, timeout=10)
     seen = []
-    threads.run([lambda: seen.append(meeting.wait()), lambda: seen.append(meeting.wait())])
-    assert sorted(seen) == [0, 1]
+
+    def job():
+        seen.append(meeting.wait())  # for the other one
+
+    for _ in range(20):
+        threads.both(job, job)
+    assert sorted(seen) == [0] * 20 + [1] * 20
 
 
-def test_more_jobs_than_threads():
+def test_a_caller_that_is_done_first_does_the_rest_itself(monkeypatch):
+    monkeypatch.setattr(threads, "_start", lambda: None)
+    monkeypatch.setattr(threads, "_working", True)
+    monkeypatch.setattr(threads, "_queue", SimpleQueue())  # nobody serves it
     seen = []
-    threads.run([lambda i=i: seen.append(i) for i in range(50)])
-    assert sorted(seen) == list(range(50))
-
-
-def test_nothing_and_one():
-    threads.run([])
-    seen = []
-    threads.run([lambda: seen.append(threading.current_thread())])
-    assert seen == [threading.current_thread()]
+    for _ in range(3):
+        threads.both(lambda: seen.append(1), lambda: seen.append(2))
+    assert seen == [1, 2] * 3
+    assert threads._queue.qsize() == 1  # offers do not pile up
 
 
 @pytest.mark.parametrize("bad", [0, 1])
@@ -38,13 +43,58 @@ def test_the_error_of_a_job_is_raised_after_all_have_ended(bad):
     ended = []
 
     def job(i):
+        time.sleep(0.01 * i)
         if i == bad:
             raise KeyError(i)
         ended.append(i)
 
     with pytest.raises(KeyError):
-        threads.run([lambda i=i: job(i) for i in range(3)])
-    assert sorted(ended + [bad]) == [0, 1, 2]
+        threads.both(lambda: job(0), lambda: job(1))
+    before = list(ended)
+    time.sleep(0.03)
+    assert ended == before and bad not in ended
+
+
+@pytest.mark.parametrize("quick", ["both", "in_turn"])
+def test_the_quicker_way_is_kept(monkeypatch, quick):
+    ran = []
+
+    def way(name):
+        def run(first, second):
+            ran.append(name)
+            time.sleep(0 if name == quick else 0.002)
+            first(), second()
+
+        return run
+
+    seen = []
+    monkeypatch.setattr(threads, "both", way("both"))
+    monkeypatch.setattr(threads, "in_turn", way("in_turn"))
+    pair = threads.Both(lambda: seen.append(1), lambda: seen.append(2))
+    calls = 10 * pair.TRIALS
+    for _ in range(calls):
+        pair()
+    assert set(ran[: 2 * pair.TRIALS]) == {"both", "in_turn"}
+    assert set(ran[2 * pair.TRIALS :]) == {quick}
+    assert seen == [1, 2] * calls
+
+
+def test_calls_from_several_threads():
+    counts = [0] * 4
+
+    def caller(k):
+        got = []
+        for n in range(1, 201):
+            threads.both(lambda: got.append(1), lambda: got.append(2))
+            assert got.count(1) == got.count(2) == n
+            counts[k] += 1
+
+    callers = [threading.Thread(target=caller, args=(k,)) for k in range(4)]
+    for t in callers:
+        t.start()
+    for t in callers:
+        t.join(30)
+    assert counts == [200] * 4
 
 
 def test_count(monkeypatch):

@@ -10,8 +10,11 @@ import pytest
 import kcompile.losses as losses
 import kcompile.metrics as metrics
 import kcompile.ops as ops
+from kcompile.input_layer import Input
+from kcompile.layers import Dense
 from kcompile.losses.compile_loss import CompileLoss
 from kcompile.metrics.compile_metrics import CompileMetrics
+from kcompile.sequential import Sequential
 from tests.training.oracle import close, keras, plain, probabilities, traced
 
 compile_utils = pytest.importorskip("keras.src.trainers.compile_utils")
@@ -244,3 +247,11 @@ def test_a_wrong_name_for_the_only_output_is_refused() -> None:
         CompileLoss("mse", output_names=["a"])({"a": A_TRUE}, A_PRED),
         np.mean((A_TRUE - A_PRED) ** 2),
     )
+
+
+@pytest.mark.parametrize("arguments", [{"run_eagerly": True}, {"steps_per_execution": 8}])
+def test_what_changes_nothing_says_so(arguments: dict[str, Any]) -> None:
+    model = Sequential([Input((2,)), Dense(1)])
+    with pytest.warns(UserWarning, match="changes nothing"):
+        model.compile("sgd", "mse", **arguments)
+    model.compile("sgd", "mse", jit_compile=False)

@@ -242,3 +242,25 @@ def test_compile_configs_are_exchanged_with_keras() -> None:
     assert list(found.history) == list(expected.history)
     for key, values in expected.history.items():
         close(found.history[key], values, rtol=1e-4, atol=1e-5)
+
+
+def test_metric_objects_of_several_outputs_are_reported_once() -> None:
+    def make(k: Any) -> Any:
+        a = k.Input((6,))
+        left, right = k.layers.Dense(3, name="left")(a), k.layers.Dense(3, name="right")(a)
+        model = k.Model(a, [left, right])
+        metrics = [[k.metrics.RootMeanSquaredError()], ["mae", k.metrics.R2Score(name="r2")]]
+        model.compile("sgd", ["mse", "mse"], metrics=metrics)
+        return model
+
+    both(make, X, [NUMBERS, NUMBERS])
+
+
+def test_the_history_is_in_the_order_of_keras() -> None:
+    x, y = np.ones((4, 2), "float32"), np.zeros((4, 1), "float32")
+    keys = []
+    for k in (kcompile, keras):
+        m = k.Sequential([k.Input((2,)), k.layers.Dense(1)])
+        m.compile("sgd", "mse", weighted_metrics=["mae", "mse"], metrics=["mae"])
+        keys.append(list(m.fit(x, y, validation_data=(x, y), verbose=0).history))
+    assert keys[0] == keys[1]

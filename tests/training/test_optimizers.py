@@ -337,6 +337,8 @@ def test_refusals() -> None:
         optimizer.apply([np.ones(4, np.float32)], a[1:2])
     with pytest.raises(ValueError, match="no gradient"):
         optimizer.apply([None], a[:1])
+    with pytest.raises(ValueError, match="1 weights for its 2"):
+        optimizer.set_weights([3])
     assert (a[0].numpy() == start()[0]).all()
 
 

@@ -1,0 +1,90 @@
+"""A random step graph through passes and code generation, beside the interpreter on the graph as drawn.
+
+Three steps each, with memory poisoned before the first: states, results, and data that must stay.
+Refuses to draw.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+
+from codegen.pipeline import generate
+from codegen.program import Program
+from ir.graph import Graph
+from ir.interpret import interpret
+from ir.key import equal
+from ir.ops.fused import fused
+from ir.pipeline import optimise, stages
+from ir.text import dump, parse
+from ir.verify import verify
+from runtime.executable import Executable
+from runtime.store import StateStore
+from tests.fuzz.steps import arrays
+
+# relative to the size of the numbers; f16 is only asked not to be wild
+TOLERANCE = {"float64": 1e-8, "float32": 3e-4, "float16": 0.1}
+
+
+def close(got: np.ndarray[Any, Any], want: np.ndarray[Any, Any], what: str) -> None:
+    """Raises AssertionError."""
+    assert got.dtype == want.dtype and got.shape == want.shape, (
+        f"{what}: {got.dtype}{got.shape}, not {want.dtype}{want.shape}"
+    )
+    if want.dtype.kind != "f":
+        np.testing.assert_array_equal(got, want, err_msg=what)
+        return
+    size = max(1.0, float(np.nanmax(np.abs(want), initial=0.0))) if np.isfinite(want).any() else 1.0
+    tolerance = TOLERANCE[str(want.dtype)]
+    np.testing.assert_allclose(got, want, rtol=tolerance, atol=tolerance * size, err_msg=what)
+
+
+def check(graph: Graph, seed: int, steps: int = 3) -> None:
+    """Raises AssertionError where a pass or the program changes a number."""
+    assert not any(n.op is fused for n in graph.nodes)
+    verify(graph)
+    assert equal(parse(dump(graph)), graph), "the text reads back otherwise"
+    start = arrays(graph, seed)
+    with np.errstate(all="ignore"):
+        want = interpret(graph, start)
+        last = graph
+        for name, after in stages(graph):
+            if after is last:
+                continue
+            last = after
+            verify(after)
+            for k, (a, b) in enumerate(zip(interpret(after, start), want, strict=True)):
+                close(a, b, f"pass {name}, output {k}")
+        run(graph, lambda g: generate(optimise(g)), start, seed, steps, "optimised program")
+        run(graph, generate, start, seed, 1, "plain program")
+
+
+def run(
+    graph: Graph, build: Callable[[Graph], Program], start: Any, seed: int, steps: int, what: str
+) -> None:
+    n = graph.n_states
+    program = build(graph)
+    assert Program.from_json(program.to_json()) == program
+    store = StateStore()
+    for role, a in zip(graph.roles[:n], start, strict=False):
+        store.put(role.path, a.copy())
+    exe = Executable(program, store)
+    for b, a in zip(program.buffers, exe.buffers, strict=True):
+        if b.role in ("temp", "result"):
+            a.fill(np.nan if a.dtype.kind == "f" else 1)
+    now = list(start)
+    for step in range(steps):
+        given = arrays(graph, seed + step)[n:]
+        expected = interpret(graph, [*now[:n], *given])
+        got = exe.run(*given)
+        for k in range(n):
+            close(store[graph.roles[k].path], expected[k], f"{what}, step {step}, state {k}")
+        for k, (a, b) in enumerate(zip(got, expected[n:], strict=True)):
+            close(a, b, f"{what}, step {step}, result {k}")
+        for k, (a, b) in enumerate(zip(exe.data, given, strict=True)):
+            np.testing.assert_array_equal(
+                a, b, err_msg=f"{what}, step {step}: data {k} was written"
+            )
+        now = [np.array(store[r.path]) for r in graph.roles[:n]]

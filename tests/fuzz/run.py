@@ -1,0 +1,85 @@
+"""Long runs: `python -m tests.fuzz.run models 0 1000` (or graphs) checks the cases of these numbers and says which fail.
+
+Holds the loop. Refuses to hold cases and comparisons.
+"""
+
+from __future__ import annotations
+
+import os
+
+os.environ.setdefault("KERAS_BACKEND", "torch")
+
+import sys
+import time
+import traceback
+import warnings
+from collections.abc import Callable
+
+from tests.fuzz.draw import numbered
+
+
+def models() -> Callable[[int], object]:
+    import keras
+    import torch
+
+    from tests.fuzz.compare import Refused, check
+    from tests.fuzz.models import draw
+
+    torch.set_num_threads(1)
+
+    def one(seed: int) -> object:
+        m = draw(numbered(seed), keras)
+        keras.backend.clear_session()
+        try:
+            check(keras, m, seed)
+        except Refused:
+            return None
+        except BaseException as e:
+            e.add_note(str(m))
+            raise
+        return m
+
+    return one
+
+
+def graphs() -> Callable[[int], object]:
+    from ir.text import dump
+    from tests.fuzz.programs import check
+    from tests.fuzz.steps import draw
+
+    def one(seed: int) -> object:
+        g = draw(numbered(seed))
+        try:
+            check(g, seed)
+        except BaseException as e:
+            e.add_note(dump(g))
+            raise
+        return g
+
+    return one
+
+
+KINDS: dict[str, Callable[[], Callable[[int], object]]] = {"models": models, "graphs": graphs}
+
+
+def main(kind: str, first: int, last: int) -> int:
+    """The number of cases that fail."""
+    warnings.simplefilter("ignore")
+    check, failed, start = KINDS[kind](), 0, time.time()
+    for seed in range(first, last):
+        try:
+            check(seed)
+        except Exception as e:
+            failed += 1
+            where = traceback.extract_tb(e.__traceback__)[-1]
+            sys.stdout.write(
+                f"FAIL {seed} {type(e).__name__} at {where.filename}:{where.lineno}\n{e}\n"
+            )
+            sys.stdout.write("".join(f"  {n}\n" for n in getattr(e, "__notes__", ())))
+            sys.stdout.flush()
+    sys.stdout.write(f"{last - first} cases, {failed} fail, {time.time() - start:.0f} s\n")
+    return failed
+
+
+if __name__ == "__main__":
+    raise SystemExit(main(sys.argv[1], int(sys.argv[2]), int(sys.argv[3])) > 0)
