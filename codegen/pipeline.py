@@ -5,13 +5,15 @@ Refuses to optimise: passes run before (`kcompile.compile`); what is not fused o
 
 from __future__ import annotations
 
+import functools
 import hashlib
+import importlib
+from collections.abc import Callable
+from typing import Any
 
 from codegen.numpy.profit import profit as numpy_profit
 from codegen.numpy.program import numpy_program
 from codegen.program import VERSION, Program
-from codegen.triton.profit import profit as triton_profit
-from codegen.triton.program import triton_program
 from ir.graph import Graph
 from ir.key import key
 from ir.ops.fused import fused
@@ -19,9 +21,23 @@ from ir.passes.decompose import decompose
 from ir.passes.fuse import fuse
 from ir.pipeline import collector_paused
 
-TARGETS = {
+
+def _later(module: str, name: str) -> Callable[..., Any]:
+    """A function of a target that few programs ask for: its module is imported when it is called."""
+    found = functools.cache(lambda: getattr(importlib.import_module(module), name))
+    return lambda *args: found()(*args)
+
+
+TARGETS: dict[str, tuple[Callable[..., str], Callable[..., Program]]] = {
     "numpy": (numpy_profit, numpy_program),
-    "triton": (triton_profit, triton_program),
+    "native": (
+        _later("codegen.native.profit", "profit"),
+        _later("codegen.native.program", "native_program"),
+    ),
+    "triton": (
+        _later("codegen.triton.profit", "profit"),
+        _later("codegen.triton.program", "triton_program"),
+    ),
 }
 
 

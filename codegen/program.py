@@ -27,6 +27,8 @@ unless said otherwise; nothing is allocated but what is said.
                                     is quicker; it returns when both are done, and raises the first error
     tools.erf(x, out, s, t, u)      out = erf(x) (f32 or f64); s, t: scratch of x's shape and dtype, u: bool or
                                     None (unused); x may be out
+    tools.native(C, names, buffers) functions without arguments, one for each name: `void name(char **b)` of the C
+                                    source, bound to the addresses of the buffers (the target "native" alone)
     tools.philox(n)                 an object with `fill(seed, step, stream, out)`: out (u32, n numbers, flat) gets the
                                     words 0..n-1 of Philox 4x32-10 with key (seed + stream * 0x9E3779B9, step); seed and step
                                     are 0-d u32 arrays. It owns its scratch.

@@ -20,7 +20,7 @@ from ir.key import key as graph_key
 from ir.pipeline import collector_paused, optimise
 from kcompile.errors import KCValueError
 from kcompile.variable import Variable
-from runtime import cache
+from runtime import cache, native
 from runtime.executable import Executable
 from runtime.reference import Reference
 from runtime.store import StateStore
@@ -29,7 +29,7 @@ log = logging.getLogger("kcompile.compile")
 
 
 def target() -> str:
-    """What programs are made for: "numpy", or "reference" (no code, see `runtime.reference`).
+    """What programs are made for: "numpy", "native" (C), or "reference" (no code, see `runtime.reference`).
 
     From KCOMPILE_TARGET in the environment. Raises KCValueError KC502 for another.
     """
@@ -71,11 +71,32 @@ def compile_graph(
             program, cached = None, False
             executable: Executable | Reference = Reference(static, store)
         else:
-            program, cached = _program(static, target())
-            executable = Executable(program, store)
+            program, cached, executable = _executable(static, target(), store)
     seconds = time.perf_counter() - start
     log.info("compiled %s (%s) in %.0f ms", graph.name, reason, seconds * 1e3)
     return Compiled(program, executable, reason, seconds, cached)
+
+
+def _executable(static: Graph, target: str, store: StateStore) -> tuple[Program, bool, Executable]:
+    """A program, whether it came from the disk, and its executable. Without C, it is made for NumPy."""
+    try:
+        if target == "native":
+            native.compiler()
+        program, cached = _program(static, target)
+        return program, cached, Executable(program, store)
+    except native.NativeError as e:
+        _say_once(str(e))
+    program, cached = _program(static, "numpy")
+    return program, cached, Executable(program, store)
+
+
+_without_c: list[str] = []  # why programs were made for NumPy though C was asked for
+
+
+def _say_once(why: str) -> None:
+    level = logging.INFO if _without_c else logging.WARNING
+    log.log(level, "NumPy runs the model, not C as KCOMPILE_TARGET=native asks: %s", why)
+    _without_c.append(why)
 
 
 def _program(static: Graph, target: str) -> tuple[Program, bool]:

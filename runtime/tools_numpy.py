@@ -7,13 +7,13 @@ from __future__ import annotations
 
 import ctypes
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from runtime import blas, threads
+from runtime import blas, native, threads
 from runtime.memory import Array
 from runtime.views import views
 
@@ -83,6 +83,13 @@ class Tools:
         np.multiply(out, _polynomial(_ERF_P, s, t), out=out)
         np.divide(out, _polynomial(_ERF_Q, s, t), out=out)
         np.clip(out, np.float32(-1), np.float32(1), out=out)
+
+    @staticmethod
+    def native(
+        source: str, names: Sequence[str], buffers: Sequence[Array]
+    ) -> list[Callable[[], Any]]:
+        """The functions `names` of a C source, bound to the addresses of `buffers`."""
+        return native.bind(native.library(source), names, buffers)
 
     @staticmethod
     def philox(n: int) -> Philox:

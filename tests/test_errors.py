@@ -102,5 +102,5 @@ def test_three_parts_and_a_builtin_class(cls):
 
 def test_an_unknown_target_is_refused(monkeypatch):
     monkeypatch.setenv("KCOMPILE_TARGET", "abacus")
-    with pytest.raises(errors.KCValueError, match=r"KC502.*abacus[\s\S]*numpy, reference"):
+    with pytest.raises(errors.KCValueError, match=r"KC502.*abacus[\s\S]*numpy, native, reference"):
         target()

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import math
 from bisect import bisect_right
+from collections.abc import Callable
 from dataclasses import replace
 
 from codegen.loops import Axis, Buf, E, Region, Schedule, axis_aff, load
@@ -49,7 +50,7 @@ class Writer:
         if node.op.name in ("reshape", "stop_gradient"):
             (v,), place = node.outs, self.em.places[self.bufs[node.inputs[0]]]
             if v in targets:
-                copy_value(self.em, v, targets[v], _buf_at(self.em, v, place))
+                self.copy(v, targets[v], _buf_at(self.em, v, place))
             self.buf(v, targets.get(v, place))
             return
         start = len(self.em.calls)
@@ -73,6 +74,10 @@ class Writer:
             self.late.append((v, place))
             self.em.places[outs[k]] = whole(Slot(v.dtype, tuple(int(d) for d in v.shape)))
         states_last(self.em, region)
+        return self.draw(region)
+
+    def draw(self, region: Region) -> Schedule:
+        """Emit the calls of one region."""
         blocks = not self.depth and in_step(self.em, region)
         schedule = row_blocks(region, BLOCKS) if blocks else Schedule()
         render(self.em, region, schedule)
@@ -86,7 +91,7 @@ class Writer:
             stacks.setdefault(v, out)
         for v in node.outs[carries:]:
             self.buf(v, self.place(v, targets))
-        inner = Writer(em, self.depth + 1)
+        inner = type(self)(em, self.depth + 1)
         given = dict(zip(body.inputs, node.inputs, strict=True))
         inputs = set(body.inputs)
         own: dict[Value, View] = {}
@@ -133,7 +138,7 @@ class Writer:
                 if k in double and (out in inputs or own[out].slot is not double[k]):
                     pending.append((out, View(double[k], 0, {}, {}, (loop, -_elements(out)))))
             for v, to in pending:
-                copy_value(em, v, to, inner.bufs[v])
+                inner.copy(v, to, inner.bufs[v])
             if len(em.calls) == loop.first:
                 em.loops.pop()
                 em.all_loops.remove(loop)
@@ -143,20 +148,32 @@ class Writer:
             place = self.place(v, targets)
             size = _elements(v)
             if not int(length):
-                copy_value(em, v, place, self.bufs[node.inputs[k]])
+                self.copy(v, place, self.bufs[node.inputs[k]])
             elif k in double:
                 last = View(double[k], (int(length) % 2) * size, {})
-                copy_value(em, v, place, _buf_at(em, v, last))
+                self.copy(v, place, _buf_at(em, v, last))
             else:
                 stack = em.places[self.bufs[stacks[out]]]
                 at_end = 0 if reverse else (int(length) - 1) * size
                 last = View(stack.slot, stack.offset + at_end, {}, stack.loops, stack.alternate)
                 if v in targets:
-                    copy_value(em, v, place, _buf_at(em, v, last))
+                    self.copy(v, place, _buf_at(em, v, last))
                 else:
                     place = last
             self.buf(v, place)
         return Schedule((), {"loop": "time", "steps": int(length), "kernels": len(inner.kernels)})
+
+    def copy(self, v: Value, to: View, source: Buf) -> None:
+        """Emit a copy of a whole value."""
+        target = _buf_at(self.em, v, to)
+        axes = [Axis(f"c{k}", int(d)) for k, d in enumerate(v.shape)]
+        idx = tuple(axis_aff(a) for a in axes)
+        value: E = load(source, idx)
+        self.transfer(Region([Put(target, idx, value)], tuple(axes)))
+
+    def transfer(self, region: Region) -> None:
+        """Emit the calls of a copy."""
+        render(self.em, region, Schedule())
 
     def kernel(self, node: Node, start: int, schedule: Schedule) -> None:
         body: Graph = node.attrs[0]
@@ -196,15 +213,6 @@ def _buf_at(em: Emitter, v: Value, place: View) -> Buf:
     return made
 
 
-def copy_value(em: Emitter, v: Value, to: View, source: Buf) -> None:
-    """Emit a copy of a whole value."""
-    target = _buf_at(em, v, to)
-    axes = [Axis(f"c{k}", int(d)) for k, d in enumerate(v.shape)]
-    idx = tuple(axis_aff(a) for a in axes)
-    value: E = load(source, idx)
-    render(em, Region([Put(target, idx, value)], tuple(axes)), Schedule())
-
-
 FOLD = 4  # times as many channels read as made, from which taps are added up
 
 
@@ -230,8 +238,14 @@ def _folds(body: Graph) -> bool:
 
 def numpy_program(graph: Graph, key: str) -> Program:
     """The program of a fused step graph with static extents."""
-    em = Emitter()
-    writer = Writer(em)
+    return written(graph, key, Writer(Emitter()), "numpy", Source)
+
+
+def written(
+    graph: Graph, key: str, writer: Writer, target: str, printer: Callable[..., Source]
+) -> Program:
+    """The program of a fused step graph, its nodes emitted by `writer` and printed by `printer`."""
+    em = writer.em
     states = graph.n_states
     for v, role in zip(graph.inputs, graph.roles, strict=True):
         kind = role.kind if role.kind == "state" else "data"
@@ -283,12 +297,12 @@ def numpy_program(graph: Graph, key: str) -> Program:
         )
         if v in root or (v in given and any(place.slot is p.slot for _, p in late)) or not direct:
             slot = Slot(v.dtype, tuple(int(d) for d in v.shape), "result")
-            copy_value(em, v, whole(slot), writer.bufs[v])
+            writer.copy(v, whole(slot), writer.bufs[v])
             results.append(slot)
         else:
             results.append(place.slot)
     _copy_late(em, writer, late)
-    return _assemble(graph, em, writer, results, key)
+    return _assemble(graph, writer, results, key, target, printer)
 
 
 def _copy_late(em: Emitter, writer: Writer, late: list[tuple[Value, View]]) -> None:
@@ -299,14 +313,22 @@ def _copy_late(em: Emitter, writer: Writer, late: list[tuple[Value, View]]) -> N
         source = writer.bufs[v]
         if id(em.places[source].slot) in taken:
             aside = whole(Slot(v.dtype, tuple(int(d) for d in v.shape)))
-            copy_value(em, v, aside, source)
+            writer.copy(v, aside, source)
             source = _buf_at(em, v, aside)
         sources.append(source)
     for (v, place), source in zip(late, sources, strict=True):
-        copy_value(em, v, place, source)
+        writer.copy(v, place, source)
 
 
-def _assemble(graph: Graph, em: Emitter, writer: Writer, results: list[Slot], key: str) -> Program:
+def _assemble(
+    graph: Graph,
+    writer: Writer,
+    results: list[Slot],
+    key: str,
+    target: str,
+    printer: Callable[..., Source],
+) -> Program:
+    em = writer.em
     bounds = [start for start, _ in writer.kernels]
     for call in em.calls:
         call.kernel = bisect_right(bounds, call.at) - 1
@@ -319,7 +341,7 @@ def _assemble(graph: Graph, em: Emitter, writer: Writer, results: list[Slot], ke
         if slot.role == "result" and slot.offset < 0:
             slot.offset, arena = arena, arena + -(-max(slot.nbytes, 1) // 64) * 64
     names = {s: f"b{k}" for k, s in enumerate(slots)}
-    source = Source(em.calls, slots)
+    source = printer(em.calls, slots)
     text = source.text()
     kernels = []
     members: dict[int, list[Call]] = {}
@@ -348,7 +370,7 @@ def _assemble(graph: Graph, em: Emitter, writer: Writer, results: list[Slot], ke
     )
     n = graph.n_states
     return Program(
-        graph.name, "numpy", text, tuple(kernels), buffers, arena, tuple(names[s] for s in inputs[:n]),
+        graph.name, target, text, tuple(kernels), buffers, arena, tuple(names[s] for s in inputs[:n]),
         tuple(names[s] for s in inputs[n:]), tuple(names[s] for s in results), key,
     )  # fmt: skip
 

@@ -26,7 +26,7 @@ model.evaluate(np.zeros((8, 3), "float32"), np.zeros((8, 1), "float32"), verbose
 print(*sys.modules)
 """
 UNNEEDED = (
-    "onnx", "h5py", "rich", "jinja2", "pygments", "click", "torch", "triton", "keras", "scipy", "codegen.onnx",
+    "onnx", "h5py", "rich", "jinja2", "pygments", "click", "torch", "triton", "keras", "scipy", "codegen.onnx", "codegen.native",
     "kcompile.export", "kcompile.dump", "kcompile.saving", "kcompile.layers.attention", "kcompile.layers.recurrent",
     "kcompile.callbacks.model_checkpoint", "kcompile.datasets",
 )  # fmt: skip

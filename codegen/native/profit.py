@@ -1,0 +1,78 @@
+"""What pays in C: which nodes share a loop nest.
+
+A product stands alone; everything that walks the same axes goes together, since a value in a register is free. Sums over
+rows and sums within rows want opposite loops, so they part. Refuses to hold legality (`ir.passes.fuse`).
+"""
+
+from __future__ import annotations
+
+from ir.graph import Node, Value
+from ir.passes.fuse import CLONED, Group
+
+ALONE = frozenset(
+    {"contract", "scatter_add", "scatter_along", "sort", "argsort", "cumsum", "cumprod"}
+)
+WRITERS = frozenset({"concat", "pad"})
+SMALL = 64 * 1024  # bytes: what fits the cache anyway may be grouped freely
+
+
+def profit(node: Node, group: Group) -> str:
+    """Why `node` should not join `group`; empty where it should."""
+    if node.op.name in ALONE:
+        return "it takes whole arrays"
+    if any(n.op.name in ALONE or n.op.name in WRITERS for n in group.nodes):
+        return "the group makes a whole array"
+    mine = _lead(node)
+    if mine is not None:
+        for n in group.nodes:
+            theirs = _lead(n)
+            if theirs is not None and theirs != mine:
+                return "sums over rows and sums within rows want other loops"
+    reads_sum = any(
+        v in group.env and group.env[v].node is not None and _lead(group.env[v].node)
+        for v in _through(node)
+    )
+    size, theirs_size = (
+        _work(node),
+        max((_bytes(v) for n in group.nodes if n.op.name not in CLONED for v in n.outs), default=0),
+    )
+    if max(size, theirs_size) <= SMALL:
+        return ""
+    if size * 8 < theirs_size or theirs_size * 8 < size:
+        return "it is of another size"
+    if reads_sum and size > SMALL:
+        return "the sum over rows is complete only after the rows"
+    return ""
+
+
+def _work(node: Node) -> int:
+    return max([_bytes(v) for v in (*node.inputs, *node.outs)], default=0)
+
+
+def _bytes(v: Value) -> int:
+    size = v.type.nbytes
+    return size if isinstance(size, int) else 1 << 30
+
+
+def _lead(n: Node | None) -> bool | None:
+    """Whether a reduction sums over the leading axis and keeps another; None where `n` is none."""
+    if n is None or not n.op.name.startswith(("reduce", "arg")):
+        return None
+    axes = n.attrs[0] if isinstance(n.attrs[0], tuple) else (n.attrs[0],)
+    shape = n.inputs[0].shape
+    kept = [d for k, d in enumerate(shape) if k not in axes and d != 1]
+    if not kept:
+        return None  # a sum of everything goes with any order
+    first = next((k for k, d in enumerate(shape) if d != 1), 0)
+    return first in axes
+
+
+def _through(node: Node) -> list[Value]:
+    """The operands of a node, and those of the views among them."""
+    found, todo = [], list(node.inputs)
+    while todo:
+        v = todo.pop()
+        found.append(v)
+        if v.node is not None and v.node.op.name in CLONED:
+            todo.extend(v.node.inputs)
+    return found

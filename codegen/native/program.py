@@ -1,0 +1,302 @@
+"""A fused graph as a native program: C functions for what C can say, NumPy calls for the rest.
+
+Calls of C functions that follow one another, time loops of scans included, become one C function that takes no arguments but
+a table of addresses; `step` calls those and, between them, NumPy. The C text stands in the program's source, which asks
+`tools.native` to compile it. Refuses to hold what a function computes (`render`) and how C is compiled (`runtime.native`).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+from codegen.loops import Axis, Buf, E, Region, Schedule, Store, axis_aff, load
+from codegen.native import contract, scatter
+from codegen.native.prelude import PRELUDE
+from codegen.native.render import Aliased, Kernel, element, render
+from codegen.native.resolve import Unprintable
+from codegen.numpy.emit import Emitter
+from codegen.numpy.program import Writer, written
+from codegen.numpy.text import Source
+from codegen.numpy.views import Call, Loop, Operand, Shaped, Slot, View
+from codegen.program import Program
+from ir.graph import Node, Value
+
+
+@dataclass(eq=False)
+class NativeCall(Call):
+    """A call of a C function; `args` are its parameters."""
+
+    function: Kernel | None = None
+
+
+@dataclass
+class _Mark:
+    """What to go back to when a scan turns out to need NumPy."""
+
+    calls: int
+    loops: list[Loop]
+    all_loops: int
+    places: dict[Buf, View] = field(default_factory=dict)
+
+
+class NativeWriter(Writer):
+    """Emits regions as C where that is possible; inside a scan, all of it or nothing."""
+
+    plain = False  # inside a scan that NumPy runs
+
+    def draw(self, region: Region) -> Schedule:
+        if self.plain:
+            return super().draw(region)
+        try:
+            return self.native(region)
+        except Unprintable:
+            if self.depth:
+                raise
+            return super().draw(region)
+
+    def transfer(self, region: Region) -> None:
+        if self.plain:
+            super().transfer(region)
+            return
+        try:
+            self.native(region)
+        except Unprintable:
+            if self.depth:
+                raise
+            super().transfer(region)
+
+    def scan(self, node: Node, targets: dict[Value, View]) -> Schedule:
+        em = self.em
+        if self.plain:
+            return super().scan(node, targets)
+        mark = _Mark(len(em.calls), list(em.loops), len(em.all_loops), dict(em.places))
+        bufs = dict(self.bufs)
+        try:
+            return super().scan(node, targets)
+        except Unprintable:
+            if self.depth:
+                raise
+        del em.calls[mark.calls :], em.all_loops[mark.all_loops :]
+        em.loops[:] = mark.loops
+        em.places.clear()
+        em.places.update(mark.places)
+        self.bufs = bufs
+        NativeWriter.plain = True
+        try:
+            return super().scan(node, targets)
+        finally:
+            NativeWriter.plain = False
+
+    def native(self, region: Region) -> Schedule:
+        """Emit a C call for a region. Raises Unprintable, then with nothing emitted."""
+        product = contract.product(region, self.place_key)
+        if product is not None:
+            self.emit(product)
+            return Schedule((), product.notes)
+        sums = scatter.scattered(region, self.place_key)
+        if sums is not None:
+            self.emit(sums)
+            return Schedule((), sums.notes)
+        try:
+            kernel = render(region, self.place_key, self.scratch)
+        except Aliased:
+            return self.aside(region)
+        self.emit(kernel)
+        return Schedule((), kernel.notes)
+
+    def aside(self, region: Region) -> Schedule:
+        """Results that overwrite what is still read go to scratch first."""
+        stores, copies = [], []
+        for s in region.stores:
+            t = Buf("", s.buf.shape, s.buf.dtype)
+            self.em.places[t] = View(Slot(s.buf.dtype, s.buf.shape), 0, {})
+            stores.append(Store(t, s.idx, s.value))
+            axes = tuple(Axis("c", n) for n in s.buf.shape)
+            idx = tuple(axis_aff(a) for a in axes)
+            value: E = load(t, idx)
+            copies.append(Region([Store(s.buf, idx, value)], axes))
+        kernel = render(Region(stores, region.order), self.place_key, self.scratch)
+        drawn = [render(c, self.place_key, self.scratch) for c in copies]
+        for k in (kernel, *drawn):
+            self.emit(k)
+        return Schedule((), kernel.notes)
+
+    def place_key(self, buf: Buf) -> Any:
+        return _key(self.em.places[buf])
+
+    def scratch(self, n: int) -> Buf:
+        made = Buf("", (n,), "u32")
+        self.em.places[made] = View(Slot("u32", (n,)), 0, {})
+        return made
+
+    def emit(self, kernel: Kernel) -> None:
+        em = self.em
+        args = tuple(_shaped(em.places[b]) for b in kernel.bufs)
+        flags = tuple(k in kernel.written for k in range(len(args)))
+        em.calls.append(NativeCall("", args, flags, False, em.loop, len(em.calls), function=kernel))
+
+
+def _key(v: View) -> Any:
+    first = None if v.first is None else _key(v.first)
+    loops = tuple((id(lp), step) for lp, step in v.loops.items())
+    return (
+        v.slot,
+        v.offset,
+        loops,
+        None if v.alternate is None else (id(v.alternate[0]), v.alternate[1]),
+        first,
+    )
+
+
+def _shaped(v: View) -> Shaped:
+    """All of a slot from where the view begins: an argument is an address."""
+    first = None if v.first is None else _shaped(v.first)
+    return Shaped(v.slot, v.offset, (), (), tuple(v.loops.items()), "", v.alternate, first)
+
+
+class NativeSource(Source):
+    """The source of a native program: runs of C calls are printed as C functions, in one string."""
+
+    def __init__(self, calls: Sequence[Call], slots: Sequence[Slot]):
+        self.every = calls
+        self.number = {s: k for k, s in enumerate(slots)}
+        self.functions: dict[str, str] = {}  # text of a function without its name: its name
+        self.texts: list[str] = []
+        self.segments: dict[str, str] = {}  # name of a function for `step`: its text
+        self.of_call: dict[int, int] = {}  # call: index of the text it is in
+        kept: list[Call] = []
+        new_at: dict[int, int] = {}
+        at = 0
+        while at < len(calls):
+            end = at
+            while end < len(calls) and (stop := _native_until(calls, end)) is not None:
+                end = stop
+            if end > at:
+                name = self._segment(at, end)
+                kept.append(Call(f"{name}()", (), (), False, None, kernel=calls[at].kernel))
+                for k in range(at, end):
+                    new_at[k] = len(kept) - 1
+                at = end
+                continue
+            new_at[at] = len(kept)
+            kept.append(calls[at])
+            at += 1
+        for lp in {lp for c in kept for lp in _loops(c)}:
+            lp.first, lp.last = new_at[lp.first], new_at[lp.last]
+        self.new_at = new_at
+        super().__init__(kept, slots)
+        if self.segments:
+            names = list(self.segments)
+            self.made.append(f"{', '.join(names)}, = tools.native(C, {names!r}, buffers)")
+
+    # -- C ----------------------------------------------------------------------------------------
+
+    def _function(self, at: int, call: NativeCall) -> str:
+        """The name of the C function of a call, printed once for equal ones."""
+        kernel = call.function
+        assert kernel is not None
+        slots = [a.slot for a in call.args if isinstance(a, Shaped)]
+        params = []
+        for k, b in enumerate(kernel.bufs):
+            alone = sum(slots[k] is s for s in slots) == 1
+            params.append(
+                f"{'' if k in kernel.written else 'const '}{element(b.dtype)} *{'restrict ' if alone else ''}p{k}"
+            )
+        body = f"({', '.join(params)}) {{\n" + "\n".join(kernel.body) + "\n}\n"
+        name = self.functions.get(body)
+        if name is None:
+            name = self.functions[body] = f"k{len(self.functions)}"
+            self.texts.append(f"static void {name}{body}")
+        self.of_call[at] = int(name[1:])
+        return name
+
+    def _segment(self, at: int, end: int) -> str:
+        lines: list[str] = []
+        self._statements(at, end, None, [], lines, 1)
+        name = f"s{at}"
+        self.segments[name] = f"void {name}(char **b) {{\n" + "\n".join(lines) + "\n}\n"
+        return name
+
+    def _statements(
+        self, at: int, end: int, loop: Loop | None, open_: list[Loop], lines: list[str], depth: int
+    ) -> None:
+        pad = "  " * depth
+        while at < end:
+            call = self.every[at]
+            if call.loop is loop:
+                assert isinstance(call, NativeCall)
+                args = [self._address(a, open_) for a in call.args]
+                lines.append(f"{pad}{self._function(at, call)}({', '.join(args)});")
+                at += 1
+                continue
+            inner = call.loop
+            while inner is not None and inner.parent is not loop:
+                inner = inner.parent
+            assert inner is not None
+            t = f"t{len(open_)}"
+            lines.append(f"{pad}for (long {t} = 0; {t} < {inner.count}; {t}++) {{")
+            self._statements(at, inner.last + 1, inner, [*open_, inner], lines, depth + 1)
+            lines.append(f"{pad}}}")
+            at = inner.last + 1
+
+    def _address(self, a: Operand, open_: list[Loop]) -> str:
+        assert isinstance(a, Shaped)
+        text = str(a.offset)
+        for lp, step in a.loops:
+            text += f" + {step}L * t{open_.index(lp)}"
+        if a.alternate is not None:
+            lp, step = a.alternate
+            text += f" + {abs(step)}L * ((t{open_.index(lp)} + {1 if step < 0 else 0}) % 2)"
+        text = f"({element(a.slot.dtype)} *)b[{self.number[a.slot]}] + {text}".replace(
+            " + 0 +", " +"
+        ).removesuffix(" + 0")
+        if a.first is not None:
+            t = open_.index(a.alternate[0] if a.alternate is not None else a.loops[0][0])
+            return f"t{t} == 0 ? {self._address(a.first, open_)} : {text}"
+        return text
+
+    # -- Python -----------------------------------------------------------------------------------
+
+    def text(self) -> str:
+        plain = super().text()
+        at_of = [self.lines[self.new_at[k]] for k in range(len(self.every))]
+        if not self.segments:
+            self.lines = at_of
+            return plain
+        out = plain.splitlines()
+        at = next(k for k, line in enumerate(out) if line.startswith("def "))
+        head = ['C = r"""', *PRELUDE.splitlines()]
+        starts = []
+        for t in self.texts:
+            starts.append(at + len(head) + 1)
+            head += t.splitlines()
+        for t in self.segments.values():
+            head += t.splitlines()
+        head += ['"""', "", ""]
+        self.lines = [
+            starts[self.of_call[k]] if k in self.of_call else line + len(head)
+            for k, line in enumerate(at_of)
+        ]
+        return "\n".join([*out[:at], *head, *out[at:], ""])
+
+
+def _loops(c: Call) -> list[Loop]:
+    out, lp = [], c.loop
+    while lp is not None:
+        out.append(lp)
+        lp = lp.parent
+    return out
+
+
+def _native_until(calls: Sequence[Call], at: int) -> int | None:
+    """Where the native stretch that begins with call `at` at the top ends; None if it is not native."""
+    loops = _loops(calls[at])
+    end = loops[-1].last + 1 if loops else at + 1
+    return end if all(isinstance(c, NativeCall) for c in calls[at:end]) else None
+
+
+def native_program(graph: Any, key: str) -> Program:
+    """The program of a fused step graph with static extents."""
+    return written(graph, key, NativeWriter(Emitter()), "native", NativeSource)

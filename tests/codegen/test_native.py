@@ -1,0 +1,250 @@
+"""The native target (a C compiler with sanitizers is needed): kinds of kernels over awkward sizes, ops of the table, sanitizers, against the interpreter."""
+
+from __future__ import annotations
+
+import re
+import subprocess
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+import runtime.native as native
+from codegen.native import table
+from codegen.pipeline import generate
+from codegen.program import Program
+from ir.graph import Graph
+from ir.interpret import interpret
+from ir.text import parse
+from ir.types import NUMPY
+from runtime.executable import Executable
+from runtime.store import StateStore
+from tests.codegen.test_primitives import as_step
+from tests.ops.cases import CASES, graph_for
+
+SIZES = (1, 2, 3, 7, 15, 16, 17, 31, 33, 63, 65, 127, 129)
+TOLERANCE = {"float64": (1e-9, 1e-9), "float32": (2e-5, 2e-5)}
+
+# one body per kind; N is the awkward size, T the dtype
+KINDS = {
+    "pointwise": (
+        ["T[N, 3]", "T[N, 3]"], "T[N, 3]",
+        ["a: T[N, 3] = exp(x0)", "b: T[N, 3] = tanh(x1)", "c: T[N, 3] = sigmoid(x0)", "d: T[N, 3] = mul(a, b)",
+         "e: bool[N, 3] = lt(x0, x1)", "f: T[N, 3] = select(e, d, c)", "r: T[N, 3] = sqrt(f)"],
+    ),
+    "softmax": (
+        ["T[5, N]"], "T[5, N]",
+        ["m: T[5] = reduce_max(x0, axes=(1,))", "b: T[5, N] = broadcast(m, shape=(5, N), axes=(0,))", "c: T[5, N] = sub(x0, b)",
+         "d: T[5, N] = exp(c)", "s: T[5] = reduce_sum(d, axes=(1,))", "t: T[5, N] = broadcast(s, shape=(5, N), axes=(0,))",
+         "r: T[5, N] = div(d, t)"],
+    ),
+    "columns": (["T[7, N]"], "T[N]", ["r: T[N] = reduce_sum(x0, axes=(0,))"]),
+    "rows": (["T[N, 7]"], "T[N]", ["r: T[N] = reduce_min(x0, axes=(1,))"]),
+    "all": (["T[N, 7]"], "T[]", ["r: T[] = reduce_max(x0, axes=(0, 1))"]),
+    "best": (["T[3, N]"], "i32[3]", ["r: i32[3] = argmax(x0, axis=1)"]),
+    "transpose": (["T[N, 5]"], "T[5, N]", ["a: T[N, 5] = neg(x0)", "r: T[5, N] = transpose(a, perm=(1, 0))"]),
+    "reverse": (["T[N]"], "T[N]", ["r: T[N] = flip(x0, axes=(0,))"]),
+    "join": (["T[2, N]", "T[2, 3]"], "T[2, M]", ["r: T[2, M] = concat(x0, x1, axis=1)"]),
+    "product": (["T[N, 9]", "T[9, N]"], "T[N, N]", ['r: T[N, N] = contract(x0, x1, spec="ab,bc->ac")']),
+    "thin": (["T[N, 9]", "T[N, 10]"], "T[9, 10]", ['r: T[9, 10] = contract(x0, x1, spec="ka,kb->ab")']),
+    "lookup": (["T[N, 5]", "i32[4]"], "T[4, 5]", ["r: T[4, 5] = gather(x0, x1, axis=0)"]),
+    "spread": (["i32[4]", "T[4, N]"], "T[6, N]", ["r: T[6, N] = scatter_add(x0, x1, axis=0, extent=6)"]),
+    "words": (["u32[]", "u32[]"], "u32[N, 3]", ["r: u32[N, 3] = random_bits(x0, x1, stream=5, shape=(N, 3))"]),
+}  # fmt: skip
+
+
+def kind_graph(kind: str, dtype: str) -> Graph:
+    """One graph with a copy of the kind's body for every size."""
+    given, result, body = KINDS[kind]
+    params, lines, results, types = [], [], [], []
+    for n in SIZES:
+        names = {f"x{k}": f"x{k}_{n}" for k in range(len(given))}
+        names.update({line.split(":")[0]: f"{line.split(':')[0]}_{n}" for line in body})
+
+        def spell(text: str, n: int = n, names: dict[str, str] = names) -> str:
+            for old, new in (("T[", f"{dtype}["), ("N", str(n)), ("M", str(n + 3))):
+                text = text.replace(old, new).replace("[]", "")
+            return text
+
+        for k, t in enumerate(given):
+            params.append(f'x{k}_{n}: {spell(t)} = data("x{k}_{n}")')
+        for line in body:
+            head, rest = line.split(":", 1)
+            kind_text, call = rest.split("=", 1)
+            op, args = call.split("(", 1)
+            words = [w.strip() for w in args.rsplit(")", 1)[0].split(", ")]
+            words = [names.get(w, w) for w in words]
+            lines.append(f"    {names[head]}:{spell(kind_text)}={op}({spell(', '.join(words))})")
+        results.append(names["r"])
+        types.append(spell(result))
+    return parse(
+        f"def f({', '.join(params)}) -> ({', '.join(types)},):\n"
+        + "\n".join(lines)
+        + f"\n    return {', '.join(results)},\n"
+    )
+
+
+def arrays_for(graph: Graph) -> list[Any]:
+    rng = np.random.default_rng(3)
+    out = []
+    for v in graph.inputs:
+        shape = tuple(int(d) for d in v.shape)
+        if v.dtype.startswith("f"):
+            out.append(rng.normal(size=shape).astype(NUMPY[v.dtype]))
+        else:
+            out.append(rng.integers(0, 7, shape).astype(NUMPY[v.dtype]))
+    return out
+
+
+def check(graph: Graph, arrays: Any) -> Program:
+    program = generate(graph, "native")
+    assert Program.from_json(program.to_json()) == program
+    exe = Executable(program, StateStore())
+    expected = interpret(graph, arrays)
+    for _ in range(2):
+        for a, b in zip(exe.run(*arrays), expected, strict=True):
+            assert a.dtype == b.dtype and a.shape == b.shape
+            rtol, atol = TOLERANCE.get(str(b.dtype), (0, 0))
+            np.testing.assert_allclose(a, b, rtol=rtol, atol=atol, equal_nan=True)
+    return program
+
+
+@pytest.mark.parametrize("dtype", ["f32", "f64"])
+@pytest.mark.parametrize("kind", KINDS)
+def test_a_kind_over_awkward_sizes(kind: str, dtype: str) -> None:
+    graph = kind_graph(kind, dtype)
+    program = check(graph, arrays_for(graph))
+    assert "matmul" not in program.source.split("def build")[1], "NumPy was asked"
+
+
+def table_graph(dtype: str) -> tuple[Graph, list[Any]]:
+    """The cases of the table as one graph, and (case, graph, arrays) of each."""
+    cases = [c for c in CASES if c.op.name != "fused" and (dtype == "f64" or c.op.name != "scan")]
+    made = [(c, *graph_for(c, dtype)) for c in cases]
+    graph = Graph(
+        "all", [v for _, g, _ in made for v in g.inputs], [n for _, g, _ in made for n in g.nodes],
+        [v for _, g, _ in made for v in g.outputs],
+    )  # fmt: skip
+    return as_step(graph), made
+
+
+@pytest.mark.parametrize("dtype", ["f32", "f64"])
+def test_every_case_of_the_table_in_one_program(dtype: str) -> None:
+    graph, made = table_graph(dtype)
+    exe = Executable(generate(graph, "native"), StateStore())
+    for _ in range(2):
+        got = iter(exe.run(*(a for _, _, arrays in made for a in arrays)))
+        for c, g, arrays in made:
+            for b in interpret(g, arrays):
+                a = next(got)
+                assert a.dtype == b.dtype and a.shape == b.shape, c.id
+                rtol, atol = TOLERANCE.get(str(b.dtype), (0, 0))
+                np.testing.assert_allclose(a, b, rtol=rtol, atol=atol, err_msg=c.id)
+
+
+def test_every_pointwise_op_has_a_row() -> None:
+    from codegen.numpy import pointwise
+
+    known = {*pointwise.UNARY, *pointwise.BINARY, *pointwise.OTHERS}
+    missing = {op for op in known if not table.spelled(op) and op not in table.UNSUPPORTED}
+    assert not missing, f"without a row in codegen/native/table.py: {sorted(missing)}"
+
+
+MATH = {
+    "exp": 2,
+    "log": 2,
+    "log1p": 3,
+    "tanh": 4,
+    "sigmoid": 4,
+    "erf": 8,
+    "sqrt": 1,
+    "rsqrt": 2,
+}  # units of the last place
+
+
+@pytest.mark.parametrize("name", MATH)
+def test_functions_of_f32_are_close_and_keep_infinities(name: str) -> None:
+    special = np.array(
+        [
+            0.0,
+            -0.0,
+            np.inf,
+            -np.inf,
+            np.nan,
+            1e-40,
+            -1e-40,
+            1e-38,
+            3e38,
+            -3e38,
+            88.5,
+            -87.5,
+            -103.0,
+            -104.0,
+        ],
+        np.float32,
+    )
+    bits = (
+        np.random.default_rng(0)
+        .integers(0, 2**32, 20000, dtype=np.uint64)
+        .astype(np.uint32)
+        .view(np.float32)
+    )
+    near = np.random.default_rng(1).normal(scale=3, size=20000).astype(np.float32)
+    x = np.concatenate([special, bits, near])
+    text = f'def f(x: f32[{x.size}] = data("x")) -> (f32[{x.size}],):\n    y: f32[{x.size}] = {name}(x)\n    return y,\n'
+    (got,) = Executable(generate(parse(text), "native"), StateStore()).run(x)
+    with np.errstate(all="ignore"):
+        (want,) = interpret(parse(text.replace("f32", "f64")), [x.astype(np.float64)])
+        want32 = want.astype(np.float32)
+    assert np.array_equal(np.isnan(got), np.isnan(want32))
+    assert np.array_equal(np.isinf(got), np.isinf(want32)), x[np.isinf(got) != np.isinf(want32)][:5]
+    real = np.isfinite(want32)
+    unit = np.maximum(np.spacing(np.abs(want32[real])).astype(np.float64), 2.0**-149)
+    error = np.abs(got[real].astype(np.float64) - want[real]) / unit
+    assert error.max() <= MATH[name], (error.max(), x[real][error.argmax()])
+
+
+@pytest.mark.parametrize("kind", ["table", "softmax", "join", "product", "spread", "words"])
+def test_no_byte_outside_is_touched(kind: str, tmp_path: Path) -> None:
+    command = native.compiler()
+    graph = table_graph("f32")[0] if kind == "table" else kind_graph(kind, "f32")
+    program = generate(graph, "native")
+    scope: dict[str, Any] = {}
+    exec(program.source, scope)
+    step = program.source.split("def step")[1]
+    calls = [line.strip() for line in step.splitlines() if re.fullmatch(r"s\d+\(\)", line.strip())]
+    sizes = [b.nbytes for b in program.buffers]
+    main = (
+        "#include <stdlib.h>\nint main(void) {\n  char *b[] = {"
+        + ", ".join(f"calloc({max(n, 1)}, 1)" for n in sizes)
+        + "};\n"
+    )
+    main += (
+        "".join(f"  {c.replace('()', '(b)')};\n" for c in calls)
+        + f"  for (int k = 0; k < {len(sizes)}; k++) free(b[k]);\n  return 0;\n}}\n"
+    )
+    source = tmp_path / "all.c"
+    source.write_text(scope["C"] + main)
+    flags = [f for f in native.FLAGS if f not in ("-shared", "-O3")]
+    built = subprocess.run(
+        [*command, "-O0", "-g", *flags, "-fsanitize=address,undefined", "-fno-sanitize-recover=all", str(source),
+         "-o", str(tmp_path / "all"), "-lm"], capture_output=True, text=True,
+    )  # fmt: skip
+    assert built.returncode == 0, built.stderr
+    done = subprocess.run(
+        [str(tmp_path / "all")],
+        capture_output=True,
+        text=True,
+        env={"ASAN_OPTIONS": "detect_leaks=0"},
+    )
+    assert done.returncode == 0, done.stderr
+
+
+def test_names_of_the_user_are_not_in_the_source() -> None:
+    graph = parse(
+        'def f(wicked_name: f32[4] = data("wicked/name")) -> (f32[4],):\n    other_name: f32[4] = exp(wicked_name)\n    return other_name,\n'
+    )
+    assert (
+        "wicked" not in (source := generate(graph, "native").source) and "other_name" not in source
+    )
