@@ -1,7 +1,9 @@
 """`MultiHeadAttention`, and `GroupedQueryAttention`, in which heads share keys and values.
 
 Without dropout and without returned scores the heads become the composite behind
-`ops.dot_product_attention`. Refuses to hold the softmax and the projections themselves.
+`ops.dot_product_attention`. With a dropout rate a mask goes to `Softmax`, also when predicting: there a
+row that the mask closes wholly attends to nothing, in the composite to all alike, as in Keras. Refuses
+to hold the softmax and the projections themselves.
 """
 
 from __future__ import annotations
@@ -214,7 +216,8 @@ class MultiHeadAttention(Layer):
             between = -len(self._attention_axes) * 2 - 1
             for _ in range(len(q.shape) + len(self._attention_axes) - 1 - len(mask.shape)):
                 mask = ops.expand_dims(mask, between)
-        if len(q.shape) == 4 and not scores_wanted and not (training and self._dropout > 0):
+        softmax = scores_wanted or (self._dropout > 0 and (training or mask is not None))
+        if len(q.shape) == 4 and not softmax:
             return ops.dot_product_attention(q, k, v, mask=mask, scale=scale), None
         scores = self._softmax(ops.einsum(self._scores_equation, k, q * scale), mask=mask)
         weights = self._dropout_layer(scores, training=training) if self._dropout > 0 else scores

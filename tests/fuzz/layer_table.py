@@ -36,7 +36,7 @@ ACTIVATIONS = (
     None, "relu", "tanh", "sigmoid", "elu", "selu", "gelu", "silu", "softplus", "softsign", "softmax",
     "leaky_relu", "hard_sigmoid", "hard_silu", "relu6", "mish", "exponential", "log_sigmoid", "tanh_shrink",
     "soft_shrink", "hard_shrink", "squareplus", "glu", "hard_tanh", "celu", "log_softmax", "sparse_plus",
-    "sparse_sigmoid", "linear", "threshold", "swish",
+    "sparse_sigmoid", "linear", "swish",
 )  # fmt: skip
 COMMON = (None, "relu", "tanh", "sigmoid", "elu", "gelu", "softmax", "silu")
 REGULARIZERS = (None, None, None, "l1", "l2", "l1_l2")
