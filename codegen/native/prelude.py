@@ -3,7 +3,8 @@
 Vectors are GNU vector types of W lanes (the machine's width in f32); a bool is an i32 lane of 0 or -1. Loads and stores
 take the number of lanes, so that ragged tails never touch memory outside. Functions of f32 are our own, in lanes. The errors that
 `tests/codegen/test_native.py` allows them, in units of the last place: sqrt 1, exp, log and rsqrt 2, log1p 3, tanh and sigmoid 4,
-erf 8; infinities and NaN come where the exact results have them. Functions of f64 call the standard library lane by lane. Refuses to hold loops over arrays.
+erf 8; infinities and NaN come where the exact results have them. Functions of f64 call the standard library
+lane by lane. Refuses to hold loops over arrays.
 """
 
 from __future__ import annotations

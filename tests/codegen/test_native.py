@@ -118,6 +118,30 @@ def test_a_kind_over_awkward_sizes(kind: str, dtype: str) -> None:
     assert "matmul" not in program.source.split("def build")[1], "NumPy was asked"
 
 
+BESIDE = """
+def f(x: f32[64, 32, 32, 8] = data("x"), w: f32[3, 3, 8, 16] = data("w")) -> (f32[64, 32, 32, 16],):
+    a: f32[64, 32, 32, 8] = exp(x)
+    b: f32[64, 32, 32, 16] = contract(a, w, spec="nijc,abcf->nhwf", windows=(("i", "h", "a", 1, 1, 1), ("j", "w", "b", 1, 1, 1)), out=(32, 32))
+    c: f32[64, 32, 32, 16] = tanh(b)
+    return c,
+"""
+
+
+def test_what_numpy_runs_beside_c_shares_threads() -> None:
+    graph = parse(BESIDE)
+    rng = np.random.default_rng(0)
+    arrays = [
+        rng.normal(scale=0.1, size=tuple(map(int, v.shape))).astype("f") for v in graph.inputs
+    ]
+    program = check(graph, arrays)
+    step = program.source.split("def step():")[1].split("def build")[0]
+    calls = [line.strip() for line in step.splitlines() if line.strip().endswith("()")]
+    assert [c.rstrip("0123456789()") for c in calls] == ["s", "both", "s"]
+    lines = program.source.splitlines()
+    for kernel, first in zip(program.kernels, ("static void k", "v", "static void k"), strict=True):
+        assert lines[kernel.lines[0] - 1].strip().startswith(first), kernel
+
+
 def table_graph(dtype: str) -> tuple[Graph, list[Any]]:
     """The cases of the table as one graph, and (case, graph, arrays) of each."""
     cases = [c for c in CASES if c.op.name != "fused" and (dtype == "f64" or c.op.name != "scan")]
