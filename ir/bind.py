@@ -13,6 +13,7 @@ from ir import dims
 from ir.dims import DimLike
 from ir.graph import Graph, Node, Value
 from ir.op import TABLE, IRError, bind_attr
+from ir.types import FLOATS
 
 
 def dim_names(graph: Graph) -> frozenset[str]:
@@ -74,7 +75,8 @@ class _Bind:
             attrs = tuple([self.attr(a) for a in attrs])
         if op.name == "size" and isinstance(attrs[0], int):
             op = TABLE["full"]
-            attrs = op.normalise({"value": attrs[0], "shape": (), "dtype": types[0].dtype})
+            value = float(attrs[0]) if types[0].dtype in FLOATS else attrs[0]
+            attrs = op.normalise({"value": value, "shape": (), "dtype": types[0].dtype})
         same = (
             op is n.op
             and _identical(inputs, n.inputs)

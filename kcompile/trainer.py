@@ -11,10 +11,12 @@ import warnings
 from typing import Any
 
 import kcompile.absent as absent
+import kcompile.config as config
 import kcompile.fit.loops as loops
 import kcompile.ops as ops
 import kcompile.optimizers.registry as optimizers
 import kcompile.serialization as serialization
+from kcompile.dtypes import is_float
 from kcompile.layer import Layer
 from kcompile.losses.compile_loss import CompileLoss
 from kcompile.metrics.compile_metrics import CompileMetrics
@@ -137,7 +139,9 @@ class Trainer(Layer):
             loss = self._compile_loss(y, y_pred, sample_weight)
             if loss is not None:
                 parts.append(loss)
-        parts += [ops.sum(ops.cast(extra, "float32")) for extra in self.losses]
+        for extra in self.losses:
+            part = ops.convert_to_tensor(extra)
+            parts.append(ops.sum(part if is_float(part.dtype) else ops.cast(part, config.floatx())))
         if not parts:
             return ops.zeros(())
         total = parts[0]

@@ -162,7 +162,9 @@ def error(a: Array, truth: Array) -> float:
 
 
 def in_double(keras: Any, m: Model, seed: int) -> dict[str, Any]:
+    """The numbers of Keras in float64."""
     keras.config.set_floatx("float64")
+    keras.config.set_dtype_policy("float64")  # the policy in use stays when floatx changes
     try:
         for i in m.inputs:
             if i.dtype == "float32":
@@ -170,6 +172,7 @@ def in_double(keras: Any, m: Model, seed: int) -> dict[str, Any]:
         return run(keras, m, seed, "float64")
     finally:
         keras.config.set_floatx("float32")
+        keras.config.set_dtype_policy("float32")
         for i in m.inputs:
             if i.dtype == "float64":
                 i.dtype = "float32"

@@ -155,7 +155,9 @@ def test_bound_graph_equals_the_static_one() -> None:
     g = parse(NAMED)
     b = bind(g, N=3, T=4)
     verify(b)
-    text = NAMED.replace("n = size(dim=N*T, dtype=f32)", "n = full(value=12, shape=(), dtype=f32)")
+    text = NAMED.replace(
+        "n = size(dim=N*T, dtype=f32)", "n = full(value=12.0, shape=(), dtype=f32)"
+    )
     static = parse(text.replace("N*T", "12").replace("N", "3").replace("T", "4"))
     assert equal(b, static)
     assert dim_names(b) == frozenset()
