@@ -14,8 +14,9 @@ from typing import Any
 from codegen.loops import Axis, Buf, E, Region, Schedule, Store, axis_aff, load
 from codegen.native import contract, scatter
 from codegen.native.prelude import PRELUDE
-from codegen.native.render import Aliased, Kernel, element, render
+from codegen.native.render import Kernel, render
 from codegen.native.resolve import Unprintable
+from codegen.native.values import Aliased, element
 from codegen.numpy.emit import Emitter
 from codegen.numpy.program import Writer, written
 from codegen.numpy.text import Source

@@ -1,24 +1,22 @@
 """A resolved region as one C function: a loop nest from `codegen.lower`, one axis of it in vector lanes.
 
 Each axis is a loop of single positions but one, which goes W lanes at a time with a masked tail. A sum along the vector
-axis keeps W partial sums. Refuses to hold the spelling of ops (`table`), C's preamble (`prelude`) and memory.
+axis keeps W partial sums. Refuses to hold the text of a value (`values`), the spelling of ops (`table`), C's preamble (`prelude`) and memory.
 """
 
 from __future__ import annotations
 
 import math
-import struct
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
 from codegen.loops import Aff, Axis, Buf, E, Group, Region, Schedule, Store
 from codegen.lower import Acc, Fin, For, Init, Let, Put, Stmt, lower
-from codegen.native.forms import Guard, Quotient, form_key, real_axes
+from codegen.native.forms import Quotient, form_key, real_axes
 from codegen.native.resolve import Resolver, Unprintable
-from codegen.native.table import COMPARE, FUNCTIONS, INFIX, LOGIC, spelled
-
-_FLOATS = ("f32", "f64")
+from codegen.native.table import spelled
+from codegen.native.values import FLOATS, Aliased, Values, element, lane, literal
 
 
 @dataclass
@@ -31,39 +29,6 @@ class Kernel:
     notes: dict[str, Any] = field(default_factory=dict)
 
 
-def element(dtype: str) -> str:
-    """The C type of an element in memory."""
-    return "bool8" if dtype == "bool" else dtype
-
-
-def lane(dtype: str) -> str:
-    """The C type of a value in a register."""
-    return "mask" if dtype == "bool" else dtype
-
-
-def literal(value: Any, dtype: str) -> str:
-    """A constant of a dtype in C, exact."""
-    if dtype == "bool":
-        return "-1" if value else "0"
-    if dtype not in _FLOATS:
-        return (
-            f"(({dtype}){int(value)}{'ull' if dtype.startswith('u') else 'll'})"
-            if int(value) > -(2**63)
-            else "((i64)1 << 63)"
-        )
-    x = float(value)
-    if dtype == "f32":
-        try:
-            x = struct.unpack("<f", struct.pack("<f", x))[0]
-        except OverflowError:
-            x = math.copysign(math.inf, x)
-    if math.isnan(x):
-        return f"(({dtype})NAN)"
-    if math.isinf(x):
-        return f"(({dtype}){'-' if x < 0 else ''}INFINITY)"
-    return f"(({dtype}){x.hex()}{'f' if dtype == 'f32' else ''})"
-
-
 def render(region: Region, places: Callable[[Buf], Any], scratch: Callable[[int], Buf]) -> Kernel:
     """The function of a region. `places`: equal for buffers in the same memory. Raises Unprintable."""
     resolver = Resolver(scratch)
@@ -71,20 +36,13 @@ def render(region: Region, places: Callable[[Buf], Any], scratch: Callable[[int]
     return _Renderer(flat, resolver, places).run()
 
 
-class _Renderer:
+class _Renderer(Values):
     def __init__(self, region: Region, resolver: Resolver, places: Callable[[Buf], Any]):
-        self.region, self.resolver, self.places = region, resolver, places
+        super().__init__(places)
+        self.region, self.resolver = region, resolver
         self.nodes = region.nodes()
         self.lines: list[str] = []
-        self.bufs: list[Buf] = []
-        self.params: dict[Any, int] = {}
-        self.written: set[int] = set()
-        self.names: dict[E, int] = {}
-        self.vars: dict[Axis, str] = {}
-        self.lanes = ""  # how many lanes the vector loop has now: "W", or the tail's count
         self.scopes: list[set[E]] = []
-        self.puts: list[tuple[Any, Any]] = []  # (slot, flat form) stored so far
-        self.reads: list[tuple[Any, Any]] = []
         for e in self.nodes:
             if e.op not in ("load", "const", "iota", "red", "inside") and not spelled(e.op):
                 raise Unprintable(e.op)
@@ -289,176 +247,6 @@ class _Renderer:
         else:
             self.put(depth, f"stg_{kind}({at}, {step}, {value}, {self.lanes});")
 
-    # -- values -----------------------------------------------------------------------------------
-
-    def number(self, e: E) -> int:
-        return self.names.setdefault(e, len(self.names))
-
-    def name(self, e: E) -> str:
-        return literal(e.attr[0], e.dtype) if e.op == "const" else f"e{self.number(e)}"
-
-    def is_wide(self, e: E) -> bool:
-        return self.vector is not None and self.vector in e.axes
-
-    def wide(self, e: E) -> str:
-        return self.name(e) if self.is_wide(e) else f"splat_{lane(e.dtype)}({self.name(e)})"
-
-    def type(self, e: E) -> str:
-        return f"{'v' if self.is_wide(e) else ''}{lane(e.dtype)}"
-
-    def param(self, buf: Buf, written: bool = False) -> int:
-        key = (self.places(buf), buf.dtype)
-        k = self.params.get(key)
-        if k is None:
-            k = self.params[key] = len(self.bufs)
-            self.bufs.append(buf)
-        if written:
-            self.written.add(k)
-        return k
-
-    def form(self, f: Aff, lane_offset: str = "") -> str:
-        """An affine form; with `lane_offset`, that many lanes further along the vector axis."""
-        parts = []
-        for a, c in f.terms:
-            if isinstance(a, Quotient):
-                text = f"({self.form(a.form, lane_offset)}) / {a.div}"
-                parts.append(f"({text})" if c == 1 else f"{c} * ({text})")
-                continue
-            i = self.vars[a]
-            if a is self.vector and lane_offset:
-                i = f"({i} + {lane_offset})"
-            parts.append(i if c == 1 else f"{c} * {i}")
-        if f.const or not parts:
-            parts.append(str(f.const))
-        return " + ".join(parts).replace("+ -", "- ")
-
-    def test(self, guards: Sequence[Guard], lane_offset: str = "") -> str:
-        """A C condition for guards, 1 or 0."""
-        out = []
-        for g in guards:
-            f = f"({self.form(g.form, lane_offset)})"
-            low, high = (
-                g.form.interval()
-                if not any(isinstance(a, Quotient) for a, _ in g.form.terms)
-                else (-1, 1 << 62)
-            )
-            if low < 0:
-                out.append(f"{f} >= 0")
-            if high >= g.div * g.size:
-                out.append(f"{f} < {g.div * g.size}")
-            if g.div > 1:
-                out.append(f"{f} % {g.div} == 0")
-        return " && ".join(out) or "1"
-
-    def along(self, guards: Sequence[Guard]) -> bool:
-        return self.vector is not None and any(self.vector in real_axes(g.form) for g in guards)
-
-    def value(self, e: E) -> str:
-        """The C expression of a value from its operands' names."""
-        wide, t = self.is_wide(e), lane(e.dtype)
-        suffix = f"v{t}" if wide else t
-        args = [self.wide(a) if wide else self.name(a) for a in e.args]
-        op = e.op
-        if op == "const":
-            return literal(e.attr[0], e.dtype)
-        if op == "load":
-            return self.loaded(e)
-        if op == "iota":
-            return self.counted(e)
-        if op == "inside":
-            if not self.along(e.attr[0]):
-                return f"-({self.test(e.attr[0])})"
-            return f"({{ vmask r; for (int k = 0; k < W; k++) r[k] = -({self.test(e.attr[0], 'k')}); r; }})"
-        if op == "stop_gradient":
-            return args[0]
-        if op in LOGIC:
-            return LOGIC[op].format(*args)
-        if op == "select":
-            return f"select_{suffix}({', '.join(args)})"
-        if op in COMPARE:
-            kind = lane(e.args[0].dtype)
-            text = f"{args[0]} {COMPARE[op]} {args[1]}"
-            if not wide:
-                return f"-({text})"
-            return text if kind == "mask" else f"narrow_{kind}({text})"
-        if op == "cast":
-            return self.cast(e, args[0], wide)
-        if op == "uniform":
-            return f"uniform_{'vf32' if wide else 'f32'}({args[0]})"
-        if e.dtype == "bool" and op not in FUNCTIONS:
-            raise Unprintable(f"{op} of bool")
-        if op in INFIX:
-            text = INFIX[op].format(*args)
-            return text if wide or t not in ("i8", "i16", "u8", "u16") else f"({t})({text})"
-        if op == "power" and e.args[1].op == "const" and e.args[1].attr[0] == 2:
-            return f"{args[0]} * {args[0]}"
-        if op in FUNCTIONS:
-            kind = lane(e.args[0].dtype)
-            if kind == "mask":
-                raise Unprintable(f"{op} of bool")
-            return f"{op}_{'v' if wide else ''}{kind}({', '.join(args)})"
-        raise Unprintable(op)
-
-    def cast(self, e: E, x: str, wide: bool) -> str:
-        src, dst = lane(e.args[0].dtype), lane(e.dtype)
-        if src == dst:
-            return x
-        if dst == "mask":
-            return f"narrow_{src}({x} != 0)" if wide else f"-({x} != 0)"
-        x = f"-{x}" if src == "mask" else x
-        return f"__builtin_convertvector({x}, v{dst})" if wide else f"({dst})({x})"
-
-    def counted(self, e: E) -> str:
-        (f,) = e.attr
-        t = lane(e.dtype)
-        if not self.is_wide(e):
-            return f"({t})({self.form(f)})"
-        if any(isinstance(a, Quotient) and self.vector in real_axes(a.form) for a, _ in f.terms):
-            return (
-                f"({{ v{t} r; for (int k = 0; k < W; k++) r[k] = ({t})({self.form(f, 'k')}); r; }})"
-            )
-        return f"__builtin_convertvector(ramp({self.form(f)}, {dict(f.terms)[self.vector]}), v{t})"
-
-    def loaded(self, e: E) -> str:
-        buf, flat, fill, guards, clip = e.attr
-        key = self.places(buf)
-        flat_key = (form_key(flat), bool(e.args))
-        if any(k == key for k, _ in self.puts):
-            raise Aliased
-        self.reads.append((key, form_key(flat) if not e.args else flat_key))
-        p, t = f"p{self.param(buf)}", lane(buf.dtype)
-        kind = "u8" if buf.dtype == "bool" else t
-        idx = ""
-        if e.args:
-            idx = f" + {clip[0]} * clip({{}}, {clip[1]})"
-        wide = self.is_wide(e)
-        wide_idx = bool(e.args) and self.is_wide(e.args[0])
-        lines_up = self.vector is not None and any(
-            isinstance(a, Quotient) and self.vector in real_axes(a.form) for a, _ in flat.terms
-        )
-        empty = literal(0 if fill is None else fill, buf.dtype)
-        if not wide:
-            at = f"{p}[{self.form(flat)}{idx.format(self.name(e.args[0])) if e.args else ''}]"
-            text = f"-(mask){at}" if buf.dtype == "bool" else at
-            return f"({self.test(guards)}) ? {text} : {empty}" if guards else text
-        if wide_idx or lines_up or self.along(guards):
-            at = f"{p}[{self.form(flat, 'k')}"
-            if e.args:
-                at += idx.format(f"{self.name(e.args[0])}[k]" if wide_idx else self.name(e.args[0]))
-            text = f"-(mask){at}]" if buf.dtype == "bool" else f"{at}]"
-            if guards:
-                text = f"({self.test(guards, 'k')}) ? {text} : {empty}"
-            return f"({{ v{t} r = splat_{t}({empty}); for (int k = 0; k < {self.lanes}; k++) r[k] = {text}; r; }})"
-        at = f"{p} + {self.form(flat)}{idx.format(self.name(e.args[0])) if e.args else ''}"
-        step = dict(flat.terms).get(self.vector, 0)
-        text = (
-            f"ld_{kind}({at}, {self.lanes})"
-            if step == 1
-            else f"ldg_{kind}({at}, {step}, {self.lanes})"
-        )
-        text = f"tomask({text})" if buf.dtype == "bool" else text
-        return f"({self.test(guards)}) ? {text} : splat_{t}({empty})" if guards else text
-
     def _streams(self) -> None:
         """Random words are made before the loops, all four of each counter at once."""
         for buf, stream, seed, step, n in self.resolver.streams:
@@ -469,10 +257,6 @@ class _Renderer:
                 keys.append(f"p{self.param(e.attr[0])}[{self.form(e.attr[1])}]")
             k0 = f"{keys[0]} + {stream * 0x9E3779B9 & 0xFFFFFFFF}u"
             self.put(1, f"philox({k0}, {keys[1]}, p{self.param(buf, True)}, {n});")
-
-
-class Aliased(Exception):
-    """The region writes memory that it still reads: its results must go elsewhere first."""
 
 
 def _all_forms(e: E) -> list[Aff]:
@@ -489,7 +273,7 @@ def _unit(e: E) -> str:
         return literal(0 if fn == "sum" else 1, t)
     if t == "bool":
         return literal(fn == "min", t)
-    if t in _FLOATS:
+    if t in FLOATS:
         return literal(-math.inf if fn == "max" else math.inf, t)
     bits, signed = int(t[1:]), t[0] == "i"
     low, high = (-(1 << bits - 1), (1 << bits - 1) - 1) if signed else (0, (1 << bits) - 1)
