@@ -166,6 +166,7 @@ class NativeSource(Source):
         self.functions: dict[str, str] = {}  # text of a function without its name: its name
         self.texts: list[str] = []
         self.segments: dict[str, str] = {}  # name of a function for `step`: its text
+        self.own = 0  # bytes of scratch of a thread
         self.of_call: dict[int, int] = {}  # call: index of the text it is in
         kept: list[Call] = []
         new_at: dict[int, int] = {}
@@ -205,6 +206,11 @@ class NativeSource(Source):
             params.append(
                 f"{'' if k in kernel.written else 'const '}{element(b.dtype)} *{'restrict ' if alone else ''}p{k}"
             )
+        if kernel.units:
+            params += ["long lo", "long hi"]
+        if kernel.per_thread:
+            params.append("char *own")
+            self.own = max(self.own, kernel.per_thread)
         body = f"({', '.join(params)}) {{\n" + "\n".join(kernel.body) + "\n}\n"
         name = self.functions.get(body)
         if name is None:
@@ -229,6 +235,12 @@ class NativeSource(Source):
             if call.loop is loop:
                 assert isinstance(call, NativeCall)
                 args = [self._address(a, open_) for a in call.args]
+                kernel = call.function
+                assert kernel is not None
+                if kernel.units:
+                    args += ["0", str(kernel.units)]
+                if kernel.per_thread:
+                    args.append("own")
                 lines.append(f"{pad}{self._function(at, call)}({', '.join(args)});")
                 at += 1
                 continue
@@ -269,6 +281,8 @@ class NativeSource(Source):
         out = plain.splitlines()
         at = next(k for k, line in enumerate(out) if line.startswith("def "))
         head = ['C = r"""', *PRELUDE.splitlines()]
+        if self.own:
+            head.append(f"static __thread char own[{self.own}] __attribute__((aligned(64)));")
         starts = []
         for t in self.texts:
             starts.append(at + len(head) + 1)
