@@ -16,6 +16,7 @@ import numpy as np
 
 from codegen.program import Buffer, Program
 from ir.types import NUMPY
+from runtime.feed import Drive, feeder
 from runtime.memory import Array, aligned, arena, view
 from runtime.store import StateStore
 from runtime.tools_numpy import make_tools
@@ -81,6 +82,12 @@ class Executable:
                     f"program {self.program.name!r}: {name!r} has shape {target.shape}, not {value.shape}"
                 )
             np.copyto(target, value, casting="unsafe")
+
+    def drive(self, sources: Sequence[Array]) -> Drive:
+        """The steps over a data set: one array for each data buffer, with the samples along its first axis."""
+        return Drive(
+            lambda order: feeder(sources, self.data, order), self.step, self.data[0].shape[0]
+        )
 
     def __repr__(self) -> str:
         p = self.program

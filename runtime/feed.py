@@ -1,4 +1,4 @@
-"""Feeding: rows of a data set, in a given order, straight into a program's data buffers.
+"""Feeding: rows of a data set, in a given order, straight into a program's data buffers, and the loop of steps over them.
 
 Refuses to adapt user input (the front door turns it into arrays), to draw the order of an epoch, and to
 choose programs for partial batches.
@@ -49,3 +49,30 @@ def feeder(
             np.copyto(target, stage, casting="unsafe")
 
     return gather
+
+
+class Drive:
+    """Steps over a data set in memory, batch after batch: the interface every executable's `drive` gives.
+
+    begin(order): an epoch begins, in this order of samples (None: as they lie). run(first, stop): a step for each
+    of the batches first..stop-1, all of them whole. feeder: makes the `feed(low, high)` of an order.
+    """
+
+    def __init__(
+        self,
+        feeder: Callable[[Array | None], Callable[[int, int], None]],
+        step: Callable[[], None],
+        rows: int,
+    ):
+        self._feeder, self._step, self._rows = feeder, step, rows
+
+    def begin(self, order: Array | None) -> None:
+        """See the class."""
+        self._feed = self._feeder(order)
+
+    def run(self, first: int, stop: int) -> None:
+        """See the class."""
+        feed, step, rows = self._feed, self._step, self._rows
+        for low in range(first * rows, stop * rows, rows):
+            feed(low, low + rows)
+            step()

@@ -6,11 +6,14 @@ Slow and allocating, for finding out on which side of code generation a wrong nu
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import numpy as np
 
 from ir.graph import Graph
 from ir.interpret import interpret
 from ir.types import NUMPY
+from runtime.feed import Drive, feeder
 from runtime.memory import Array, aligned
 from runtime.store import StateStore
 
@@ -31,3 +34,9 @@ class Reference:
         found = interpret(self.graph, [*self.states, *self.data])
         for target, value in zip([*self.states, *self.results], found, strict=True):
             np.copyto(target, value)
+
+    def drive(self, sources: Sequence[Array]) -> Drive:
+        """See `runtime.executable.Executable.drive`."""
+        return Drive(
+            lambda order: feeder(sources, self.data, order), self.step, self.data[0].shape[0]
+        )

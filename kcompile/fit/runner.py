@@ -20,7 +20,7 @@ from kcompile.fit.arrays import SparseRows
 from kcompile.fit.batch import Batch
 from kcompile.fit.sources import Arrays, Stream
 from kcompile.step import StepFunction
-from runtime.feed import feeder
+from runtime.feed import Drive, feeder
 
 _STOP = {"train": "stop_training", "test": "stop_evaluating", "predict": "stop_predicting"}
 _OWN_STEPS = {
@@ -120,12 +120,11 @@ class Runner:
         count = 0
         if first < whole:
             exe = self.executable(source.data.specs(size))
-            feed, step = _feeder(source, order, exe), exe.step
+            drive = source.kept(exe, lambda: _drive(source, exe))
+            drive.begin(order)
             for block in range(first, whole, _BLOCK):
                 stop = min(block + _BLOCK, whole)
-                for low in range(block * size, stop * size, size):
-                    feed(low, low + size)
-                    step()
+                drive.run(block, stop)
                 count = stop - first
                 self.tally.samples = count * size
                 if getattr(self.model, _STOP[self.kind]):
@@ -179,6 +178,15 @@ def _feeder(
             np.copyto(t, part.dense() if isinstance(part, SparseRows) else part, casting="unsafe")
 
     return densify
+
+
+def _drive(source: Arrays, exe: Any) -> Drive:
+    """The steps of `exe` over the whole batches of `source`."""
+    arrays = source.data.leaves()
+    if any(isinstance(a, SparseRows) for a in arrays):
+        return Drive(lambda order: _feeder(source, order, exe), exe.step, source.batch_size)
+    made: Drive = exe.drive(arrays)
+    return made
 
 
 class Steps:

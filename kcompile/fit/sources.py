@@ -43,6 +43,13 @@ class Arrays:
         self.num_batches = math.ceil(self.samples / batch_size)
         self._order: np.ndarray[Any, Any] | None = None
         self._next = 0
+        self._kept: dict[Any, Any] = {}
+
+    def kept(self, exe: Any, make: Callable[[], Any]) -> Any:
+        """What `make` gives for an executable, made once: it may hold the data, on a device for example."""
+        if exe not in self._kept:
+            self._kept[exe] = make()
+        return self._kept[exe]
 
     def first(self) -> Batch:
         """The specification of the first batch."""
