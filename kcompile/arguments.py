@@ -6,15 +6,16 @@ was given, which rule it broke, what to do. Refuses to hold any default or any m
 
 from __future__ import annotations
 
-import difflib
 import warnings
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from typing import Any, NoReturn
 
 import numpy as np
 
 import kcompile.config as config
 from kcompile.errors import KCValueError
+from kcompile.nearest import closest as closest
+from kcompile.nearest import suggest as suggest
 
 
 def refuse(given: str, rule: str, remedy: str, code: str = "KC209") -> NoReturn:
@@ -27,32 +28,6 @@ def owner(of: object) -> str:
     name = getattr(of, "name", None)
     cls = of if isinstance(of, type) else type(of)
     return f"{cls.__name__} {name!r}" if isinstance(name, str) and name else cls.__name__
-
-
-def suggest(word: object, known: Iterable[str]) -> str:
-    """`did you mean 'relu'?`-style advice for an unknown word, else the list of known ones."""
-    names = sorted(known)
-    near = closest(word, names) if isinstance(word, str) else None
-    if near is not None:
-        return f"did you mean {near!r}? known: {', '.join(names)}"
-    return f"use one of: {', '.join(names)}"
-
-
-def closest(word: str, known: Iterable[str]) -> str | None:
-    """The name in `known` that `word` is likely to mean, or None."""
-    given = _folded(word)
-    near = max(known, key=lambda n: (_likeness(given, _folded(n)), n.islower()), default="")
-    return near if _likeness(given, _folded(near)) > 0.6 else None
-
-
-def _folded(word: str) -> str:
-    return word.lower().replace("_", "")
-
-
-def _likeness(a: str, b: str) -> float:
-    """From 0 to 1; letters in another order count nearly as equal."""
-    same_letters = 0.9 * (len(a) > 2 and sorted(a) == sorted(b))
-    return max(difflib.SequenceMatcher(None, a, b).ratio(), same_letters)
 
 
 def is_int(value: object) -> bool:

@@ -8,6 +8,7 @@ from __future__ import annotations
 from typing import Any
 
 from kcompile.errors import KCValueError
+from kcompile.target import check
 
 VERSION = "0.1.0"
 _settings: dict[str, Any] = {
@@ -18,6 +19,7 @@ _settings: dict[str, Any] = {
     "traceback_filtering": True,
     "max_epochs": None,
     "max_steps_per_epoch": None,
+    "target": ("auto", None),
 }
 _FLOATX = ("float16", "bfloat16", "float32", "float64")
 _FORMATS = ("channels_last", "channels_first")
@@ -136,3 +138,17 @@ def max_steps_per_epoch() -> int | None:
 def set_max_steps_per_epoch(value: int | None) -> None:
     """Bound the steps of any epoch."""
     _settings["max_steps_per_epoch"] = value
+
+
+def target() -> tuple[str, str | None]:
+    """The device and the backend of models that choose none themselves; ("auto", None) unless set."""
+    device, backend = _settings["target"]
+    return str(device), backend
+
+
+def set_target(device: str | None = "auto", backend: str | None = None) -> None:
+    """Set the device ("auto", "cpu", "cuda") and backend (None: the device's own, "numpy", "native", "triton", "reference").
+
+    For models that choose none themselves (`Model.run_on`). Raises KCValueError KC502, then with nothing changed.
+    """
+    _settings["target"] = check(device, backend)

@@ -1,4 +1,4 @@
-"""What is imported when it is first asked for: methods of a class (`method`), names of a namespace (`names`).
+"""What is imported when it is first asked for: methods of a class (`method`), functions, names of a namespace (`names`).
 
 A program that trains a few layers need not load what exports, saves, and all the other layers. The modules
 are named in our own sources, never by data. Refuses to hold any of them.
@@ -27,6 +27,11 @@ class method:
         found = getattr(importlib.import_module(self.module), self.function)
         setattr(self.owner, self.name, found)  # from now on an ordinary method
         return found.__get__(instance, owner)
+
+
+def function(module: str, name: str) -> Callable[..., Any]:
+    """`make = later.function("runtime.cuda", "CudaExecutable")`: what calls that."""
+    return lambda *args: getattr(importlib.import_module(module), name)(*args)
 
 
 def names(module: str, homes: Mapping[str, str]) -> Callable[[str], Any]:

@@ -23,11 +23,10 @@ from ir.types import Type, type_of
 from kcompile.compile import Compiled, compile_graph
 from kcompile.errors import KCValueError
 from kcompile.operation import UNTRACED
+from kcompile.run_on import target_of
 from kcompile.tensor import Tensor
 from kcompile.trace import Trace, leaves, map_structure
 from kcompile.variable import Variable
-from runtime.executable import Executable
-from runtime.reference import Reference
 
 log = logging.getLogger("kcompile.step")
 
@@ -57,18 +56,13 @@ class StepFunction:
         self._compiled: dict[Any, Compiled] = {}
         self.log: list[Compiled] = []  # every compile, in order
 
-    def executable(
-        self, x: Any, y: Any = None, sample_weight: Any = None
-    ) -> Executable | Reference:
+    def executable(self, x: Any, y: Any = None, sample_weight: Any = None) -> Any:
         """The step for a batch like this one: nested structures whose leaves have shape and dtype.
 
-        Its `data` are the leaves of x, y, sample_weight in this order. Compiles when it must.
+        It is a `runtime.executable.Executable` or what has its interface; its `data` are the leaves of x, y,
+        sample_weight in this order. Compiles when it must: for another shape, or where the model now runs elsewhere.
         """
-        key = _signature((x, y, sample_weight))
-        found = self._compiled.get(key)
-        if found is None:
-            found = self._compile(key, x, y, sample_weight)
-        return found.executable
+        return self.compiled(x, y, sample_weight).executable
 
     def outputs(self, x: Any) -> Any:
         """The structure of a predict step's results: each leaf is an index into `results`."""
@@ -76,8 +70,13 @@ class StepFunction:
 
     def compiled(self, x: Any, y: Any = None, sample_weight: Any = None) -> Compiled:
         """Like `executable`, with the program and how it was compiled."""
-        self.executable(x, y, sample_weight)
-        return self._compiled[_signature((x, y, sample_weight))]
+        target = target_of(self.model)
+        key = (target, _signature((x, y, sample_weight)))
+        found = self._compiled.get(key)
+        if found is None:
+            found = self._compiled[key] = self._compile(target, x, y, sample_weight)
+            self.log.append(found)
+        return found
 
     def trace(self, x: Any, y: Any = None, sample_weight: Any = None) -> Traced:
         """The graph of the step for batches like this one, whatever the batch size if possible.
@@ -103,16 +102,14 @@ class StepFunction:
                 log.info("the %s step is traced for each batch size: %s", self.kind, error)
         return found
 
-    def _compile(self, key: Any, x: Any, y: Any, sample_weight: Any) -> Compiled:
+    def _compile(self, target: str, x: Any, y: Any, sample_weight: Any) -> Compiled:
         traced = self.trace(x, y, sample_weight)
         bindings = {"N": _rows((x, y, sample_weight))} if traced.named else {}
         reason = "first use" if not self._compiled else "a batch of another shape"
-        found = compile_graph(
-            traced.graph, traced.variables, bindings, reason=f"{self.kind} step, {reason}"
-        )
-        self._compiled[key] = found
-        self.log.append(found)
-        return found
+        if self._compiled and all(known != target for known, _ in self._compiled):
+            reason = f"now on {target}"
+        reason = f"{self.kind} step, {reason}"
+        return compile_graph(traced.graph, traced.variables, bindings, target, reason=reason)
 
     def _trace(self, batch: tuple[Any, Any, Any], rows: DimLike, start: float) -> Traced:
         name = f"{self.kind}_step"

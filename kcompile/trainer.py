@@ -15,6 +15,7 @@ import kcompile.config as config
 import kcompile.fit.loops as loops
 import kcompile.ops as ops
 import kcompile.optimizers.registry as optimizers
+import kcompile.run_on as choose
 import kcompile.serialization as serialization
 from kcompile.dtypes import is_float
 from kcompile.layer import Layer
@@ -22,6 +23,7 @@ from kcompile.losses.compile_loss import CompileLoss
 from kcompile.metrics.compile_metrics import CompileMetrics
 from kcompile.metrics.reduction import Mean
 from kcompile.optimizers.loss_scale import LossScaleOptimizer
+from kcompile.target import check
 
 
 class Trainer(Layer):
@@ -51,15 +53,19 @@ class Trainer(Layer):
         steps_per_execution: int = 1,
         jit_compile: Any = "auto",
         auto_scale_loss: bool = True,
+        device: str | None = None,
+        backend: str | None = None,
         **kwargs: Any,
     ) -> None:
-        """Choose optimizer, loss and metrics.
+        """Choose optimizer, loss and metrics, and where the model runs.
 
+        device: "cpu", "cuda" or "auto", and backend: see `run_on`; with neither, the choice stays as it is.
         Every step is compiled and runs by itself: run_eagerly=True and steps_per_execution > 1 warn that they
         change nothing; jit_compile is taken whatever it is. Raises KCValueError KC302, KCTypeError KC107.
         """
         if kwargs:
             raise absent.unexpected("compile", kwargs, _COMPILE)
+        check(device, backend)
         names = self.output_names
         compile_loss = (
             CompileLoss(loss, loss_weights, output_names=names) if loss is not None else None
@@ -94,6 +100,8 @@ class Trainer(Layer):
             "weighted_metrics": weighted_metrics, "run_eagerly": run_eagerly, "steps_per_execution": steps_per_execution,
             "jit_compile": bool(jit_compile) and jit_compile != "auto",
         }  # fmt: skip
+        if device is not None or backend is not None:
+            self.run_on(device, backend)
         self.compiled = True
         self.stop_training = False
         self.__dict__.pop("_step_functions", None)
@@ -170,6 +178,8 @@ class Trainer(Layer):
     train_on_batch = absent.refusing_others(loops.train_on_batch)
     test_on_batch = absent.refusing_others(loops.test_on_batch)
     predict_on_batch = absent.refusing_others(loops.predict_on_batch)
+
+    run_on = choose.run_on
 
     def get_compile_config(self) -> dict[str, Any] | None:
         """The arguments of compile() as plain data."""

@@ -16,6 +16,7 @@ from ir.types import NUMPY
 from kcompile.dtypes import TO_IR, is_float, standardize_dtype
 from kcompile.errors import KCTypeError, KCValueError
 from kcompile.tensor import OPERATORS, Array, KerasTensor, Operand, Tensor
+from runtime.store import State
 
 _traces: list[Any] = []
 _scopes: list[str] = []
@@ -160,10 +161,10 @@ class Variable(Operand):
                 given = standardize_dtype(None) if given == "float32" else given
             self._dtype = standardize_dtype(dtype if dtype is not None else given)
         # an owned, contiguous, writable copy: the runtime updates it in place
-        self._array = np.array(value, dtype=NUMPY[TO_IR[self._dtype]], order="C", subok=False)
-        if shape is not None and tuple(shape) != self._array.shape:
+        self.state = State(np.array(value, dtype=NUMPY[TO_IR[self._dtype]], order="C", subok=False))
+        if shape is not None and tuple(shape) != self.shape:
             raise KCValueError(
-                "KC108", f"a value of shape {self._array.shape} for the variable {self._path!r}",
+                "KC108", f"a value of shape {self.shape} for the variable {self._path!r}",
                 f"its shape is {tuple(shape)}", "pass a value of this shape",
             )  # fmt: skip
 
@@ -184,15 +185,15 @@ class Variable(Operand):
 
     @property
     def shape(self) -> tuple[int, ...]:
-        return self._array.shape
+        return self.state.host.shape
 
     @property
     def ndim(self) -> int:
-        return self._array.ndim
+        return self.state.host.ndim
 
     @property
     def size(self) -> int:
-        return self._array.size
+        return self.state.host.size
 
     @property
     def dtype(self) -> str:
@@ -215,9 +216,13 @@ class Variable(Operand):
         return out
 
     @property
+    def _array(self) -> np.ndarray[Any, Any]:
+        return self.state.array
+
+    @property
     def array(self) -> np.ndarray[Any, Any]:
-        """The storage itself, whether or not a trace is active."""
-        return self._array
+        """The storage itself, whether or not a trace is active; fetched from the device that has newer values."""
+        return self.state.array
 
     def numpy(self) -> np.ndarray[Any, Any]:
         """The current values, as an array that later updates do not change."""
@@ -277,7 +282,7 @@ class Variable(Operand):
         return OPERATORS["equal"](self, other)
 
     def __len__(self) -> int:
-        return len(self._array)
+        return len(self.state.host)
 
     def _outside(self, what: str) -> np.ndarray[Any, Any]:
         if current_trace() is not None:

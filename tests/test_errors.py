@@ -12,8 +12,9 @@ from pathlib import Path
 
 import pytest
 
+import kcompile as keras
 import kcompile.errors as errors
-from kcompile.compile import target
+from kcompile.run_on import target_of
 
 ROOT = Path(__file__).parent.parent
 PAGE = ROOT / "docs" / "errors.md"
@@ -102,5 +103,5 @@ def test_three_parts_and_a_builtin_class(cls):
 
 def test_an_unknown_target_is_refused(monkeypatch):
     monkeypatch.setenv("KCOMPILE_TARGET", "abacus")
-    with pytest.raises(errors.KCValueError, match=r"KC502.*abacus[\s\S]*numpy, native, reference"):
-        target()
+    with pytest.raises(errors.KCValueError, match=r"KC502.*abacus[\s\S]*native, numpy, reference"):
+        target_of(keras.Sequential())
