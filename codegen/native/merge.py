@@ -11,14 +11,15 @@ from codegen.loops import Aff, Axis, E, Region, Store
 from codegen.native.forms import Guard, Quotient, real_axes
 
 
-def merge_axes(region: Region) -> Region:
-    """The region with axes that every form walks as one made one."""
+def merge_axes(region: Region, apart: Axis | None = None) -> Region:
+    """The region with axes that every form walks as one made one, but for the axis `apart`."""
     while True:
         nodes = region.nodes()
         axes = list(dict.fromkeys(a for e in nodes for a in e.axes))
         axes += [a for s in region.stores for a in real_axes(s.idx[0]) if a not in axes]
+        own = [a for a in axes if a is not apart]
         pair = next(
-            ((a, b) for a in axes for b in axes if a is not b and _together(region, nodes, a, b)),
+            ((a, b) for a in own for b in own if a is not b and _together(region, nodes, a, b)),
             None,
         )
         if pair is None:

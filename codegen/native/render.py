@@ -38,17 +38,27 @@ class Kernel:
     per_thread: int = 0
 
 
-def render(region: Region, places: Callable[[Buf], Any], scratch: Callable[[int], Buf]) -> Kernel:
-    """The function of a region. `places`: equal for buffers in the same memory. Raises Unprintable."""
+def render(
+    region: Region,
+    places: Callable[[Buf], Any],
+    scratch: Callable[[int], Buf],
+    rows: Axis | None = None,
+) -> Kernel:
+    """The function of a region. `places`: equal for buffers in the same memory. Raises Unprintable.
+
+    rows: the axis whose positions are the function's units; every store must have it, and no sum may be over it.
+    """
     resolver = Resolver(scratch)
-    flat = resolver.run(region)
-    return _Renderer(flat, resolver, places).run()
+    flat = resolver.run(region, rows)
+    return _Renderer(flat, resolver, places, rows).run()
 
 
 class _Renderer(Values):
-    def __init__(self, region: Region, resolver: Resolver, places: Callable[[Buf], Any]):
+    def __init__(
+        self, region: Region, resolver: Resolver, places: Callable[[Buf], Any], rows: Axis | None
+    ):
         super().__init__(places)
-        self.region, self.resolver = region, resolver
+        self.region, self.resolver, self.rows = region, resolver, rows
         self.nodes = region.nodes()
         self.lines: list[str] = []
         self.scopes: list[set[E]] = []
@@ -61,6 +71,11 @@ class _Renderer(Values):
                                    *(a for s in self.region.stores for a in real_axes(s.idx[0]))]))  # fmt: skip
         if any(a.size == 0 for a in axes) or any(0 in s.buf.shape for s in self.region.stores):
             raise Unprintable("nothing to compute")
+        if self.rows is not None and (
+            self.resolver.streams
+            or any(self.rows not in real_axes(s.idx[0]) for s in self.region.stores)
+        ):
+            raise Unprintable("units that depend on each other")
         self.vector = self._vector(axes)
         order = self._order(axes)
         self.vars = {a: f"i{k}" for k, a in enumerate(order)}
@@ -75,7 +90,8 @@ class _Renderer(Values):
             "loops": [a.size for a in order],
             "lanes": self.vars.get(self.vector) if self.vector else None,
         }
-        return Kernel(self.lines, self.bufs, self.written, notes)
+        units = self.rows.size if self.rows is not None else 0
+        return Kernel(self.lines, self.bufs, self.written, notes, units)
 
     # -- schedule ---------------------------------------------------------------------------------
 
@@ -102,7 +118,7 @@ class _Renderer(Values):
             for a in real_axes(q.form)
         }
         for a in axes:
-            if a.size < 2:
+            if a.size < 2 or a is self.rows:
                 continue
             score = 0.0
             for f, weight in self._accesses():
@@ -132,6 +148,8 @@ class _Renderer(Values):
             rank.setdefault(a, len(rank))
         if self.vector is not None:
             rank[self.vector] = len(rank) + 1
+        if self.rows is not None:
+            rank[self.rows] = -1
         before: dict[Axis, set[Axis]] = {a: set() for a in axes}
         for e in self.nodes:
             if e.op == "red":
@@ -145,6 +163,8 @@ class _Renderer(Values):
                 raise Unprintable("sums along axes that need one another")
             out.append(nxt)
             left.remove(nxt)
+        if self.rows is not None and out[0] is not self.rows:
+            raise Unprintable("a sum over the units")
         return out
 
     # -- statements -------------------------------------------------------------------------------
@@ -198,7 +218,8 @@ class _Renderer(Values):
         (a,) = stmt.group.axes
         i = self.vars[a]
         if a is not self.vector:
-            self.put(depth, f"for (long {i} = 0; {i} < {a.size}; {i}++) {{")
+            low, high = ("lo", "hi") if a is self.rows else (0, a.size)
+            self.put(depth, f"for (long {i} = {low}; {i} < {high}; {i}++) {{")
             self.block(stmt.body, depth + 1)
             self.put(depth, "}")
             return
