@@ -13,7 +13,7 @@ from typing import Any
 
 from codegen.loops import Axis, Buf, E, Region, Schedule, Store, axis_aff, load
 from codegen.native import contract, scatter
-from codegen.native.prelude import PRELUDE
+from codegen.native.prelude import GEMM, prelude
 from codegen.native.render import Kernel, render
 from codegen.native.resolve import Unprintable
 from codegen.native.values import Aliased, element
@@ -280,7 +280,8 @@ class NativeSource(Source):
             return plain
         out = plain.splitlines()
         at = next(k for k, line in enumerate(out) if line.startswith("def "))
-        head = ['C = r"""', *PRELUDE.splitlines()]
+        body = "\n".join([*self.texts, *self.segments.values()])
+        head = ['C = r"""', *prelude(body, (GEMM,))]
         if self.own:
             head.append(f"static __thread char own[{self.own}] __attribute__((aligned(64)));")
         starts = []
