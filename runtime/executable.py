@@ -86,7 +86,10 @@ class Executable:
     def drive(self, sources: Sequence[Array]) -> Drive:
         """The steps over a data set: one array for each data buffer, with the samples along its first axis."""
         return Drive(
-            lambda order: feeder(sources, self.data, order), self.step, self.data[0].shape[0]
+            lambda order: feeder(sources, self.data, order),
+            self.step,
+            self.data[0].shape[0],
+            self.results,
         )
 
     def __repr__(self) -> str:

@@ -54,8 +54,10 @@ def feeder(
 class Drive:
     """Steps over a data set in memory, batch after batch: the interface every executable's `drive` gives.
 
-    begin(order): an epoch begins, in this order of samples (None: as they lie). run(first, stop): a step for each
-    of the batches first..stop-1, all of them whole. feeder: makes the `feed(low, high)` of an order.
+    begin(order, into): an epoch begins, in this order of samples (None: as they lie); `into`: an array for each of `results`,
+    with a row for each sample, where the results of the places low..high-1 go to rows low..high-1 (none: results are not kept).
+    run(first, stop): a step for each of the batches first..stop-1, all of them whole. feeder: makes the
+    `feed(low, high)` of an order.
     """
 
     def __init__(
@@ -63,12 +65,14 @@ class Drive:
         feeder: Callable[[Array | None], Callable[[int, int], None]],
         step: Callable[[], None],
         rows: int,
+        results: Sequence[Array] = (),
     ):
-        self._feeder, self._step, self._rows = feeder, step, rows
+        self._feeder, self._step, self._rows, self._results = feeder, step, rows, results
 
-    def begin(self, order: Array | None) -> None:
+    def begin(self, order: Array | None, into: Sequence[Array] = ()) -> None:
         """See the class."""
         self._feed = self._feeder(order)
+        self._kept = list(zip(self._results, into, strict=True)) if into else []
 
     def run(self, first: int, stop: int) -> None:
         """See the class."""
@@ -76,3 +80,5 @@ class Drive:
         for low in range(first * rows, stop * rows, rows):
             feed(low, low + rows)
             step()
+            for result, whole in self._kept:
+                whole[low : low + rows] = result

@@ -38,5 +38,8 @@ class Reference:
     def drive(self, sources: Sequence[Array]) -> Drive:
         """See `runtime.executable.Executable.drive`."""
         return Drive(
-            lambda order: feeder(sources, self.data, order), self.step, self.data[0].shape[0]
+            lambda order: feeder(sources, self.data, order),
+            self.step,
+            self.data[0].shape[0],
+            self.results,
         )

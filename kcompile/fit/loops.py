@@ -170,8 +170,31 @@ def predict(
     tally = Tally()
     callbacks = _callbacks(model, callbacks, verbose, steps or source.num_batches, tally)
     runner = Runner(model, "predict", tally)
-    runner.executable(Batch(specs.x))
+    exe = runner.executable(Batch(specs.x))
     outputs = runner.step_function.outputs(specs.x)
+    model.stop_predicting = False
+    callbacks.on_predict_begin()
+    source = _only_x(source)
+    if runner.is_quiet(source, callbacks) and all(
+        a.shape[:1] == (source.batch_size,) for a in exe.results
+    ):
+        whole = [np.empty((source.samples, *a.shape[1:]), a.dtype) for a in exe.results]
+        ran = runner.run(source, steps, callbacks, dict, into=whole)
+        whole = [a[: ran * source.batch_size] for a in whole]
+    else:
+        whole = _collected(runner, source, steps, callbacks, outputs)
+    callbacks.on_predict_end()
+    return map_structure(lambda i: whole[i], outputs)
+
+
+def _collected(
+    runner: Runner,
+    source: Arrays | Stream,
+    steps: int | None,
+    callbacks: CallbackList,
+    outputs: Any,
+) -> list[np.ndarray[Any, Any]]:
+    """The results of all batches, each result as one array; callbacks see those of each batch."""
     parts: list[list[np.ndarray[Any, Any]]] = []
     wants = callbacks.wants("on_predict_batch_end")
 
@@ -179,13 +202,8 @@ def predict(
         parts.append([a.copy() for a in exe.results])
         return {"outputs": map_structure(lambda i: parts[-1][i], outputs)} if wants else {}
 
-    model.stop_predicting = False
-    callbacks.on_predict_begin()
-    only_x = _only_x(source)
-    runner.run(only_x, steps, callbacks, dict, keep)
-    callbacks.on_predict_end()
-    whole = [np.concatenate(column) for column in zip(*parts, strict=True)]
-    return map_structure(lambda i: whole[i], outputs)
+    runner.run(source, steps, callbacks, dict, keep)
+    return [np.concatenate(column) for column in zip(*parts, strict=True)]
 
 
 def train_on_batch(

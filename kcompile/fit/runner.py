@@ -7,7 +7,7 @@ nothing else. Refuses to know epochs, other events and results (`kcompile.fit.lo
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
 import numpy as np
@@ -49,6 +49,14 @@ class Runner:
             self.tally.compile_seconds += time.perf_counter() - start
         return exe
 
+    @property
+    def _events(self) -> tuple[str, str]:
+        return f"on_{self.kind}_batch_begin", f"on_{self.kind}_batch_end"
+
+    def is_quiet(self, source: Arrays | Stream, callbacks: CallbackList) -> bool:
+        """Whether nothing but the program need see single batches: arrays in memory, and nobody listens."""
+        return isinstance(source, Arrays) and not any(map(callbacks.wants, self._events))
+
     def fill(self, batch: Batch) -> Any:
         """The program for `batch`, its data in place."""
         exe = self.executable(batch.specs())
@@ -63,16 +71,18 @@ class Runner:
         callbacks: CallbackList,
         logs: Callable[[], dict[str, Any]],
         each: Callable[[Any], dict[str, Any]] | None = None,
+        into: Sequence[np.ndarray[Any, Any]] = (),
     ) -> int:
         """An epoch (or `steps` batches of it); returns how many batches ran.
 
         logs: the metrics so far, asked for only where a callback reads them. each: called with the
-        program after each step; what it returns joins the logs of the batch's end.
+        program after each step; what it returns joins the logs of the batch's end. into: where `is_quiet`, arrays of
+        all samples for the program's results.
         """
         tally, start = self.tally, time.perf_counter()
         compiled = tally.compile_seconds
         tally.start()
-        count = self._run(source, steps, callbacks, logs, each)
+        count = self._run(source, steps, callbacks, logs, each, into)
         tally.steps = count
         tally.seconds = time.perf_counter() - start - (tally.compile_seconds - compiled)
         return count
@@ -84,12 +94,13 @@ class Runner:
         callbacks: CallbackList,
         logs: Callable[[], dict[str, Any]],
         each: Callable[[Any], dict[str, Any]] | None,
+        into: Sequence[np.ndarray[Any, Any]],
     ) -> int:
-        begin, end = f"on_{self.kind}_batch_begin", f"on_{self.kind}_batch_end"
+        begin, end = self._events
         on_begin = getattr(callbacks, begin) if callbacks.wants(begin) else None
         on_end = getattr(callbacks, end) if callbacks.wants(end) else None
-        if on_begin is None and on_end is None and each is None and isinstance(source, Arrays):
-            return self._quietly(source, steps)
+        if self.is_quiet(source, callbacks) and each is None:
+            return self._quietly(source, steps, into)
         reads = on_end is not None and callbacks.wants_logs(end)
         filled = (
             self._arrays(source, steps)
@@ -112,7 +123,9 @@ class Runner:
             filled.close()  # type: ignore[attr-defined]
         return count
 
-    def _quietly(self, source: Arrays, steps: int | None) -> int:
+    def _quietly(
+        self, source: Arrays, steps: int | None, into: Sequence[np.ndarray[Any, Any]]
+    ) -> int:
         """`run` where nobody listens: feed and step. Looks at the stop flag once in a while."""
         order, first, end = source.epoch(steps)
         size = source.batch_size
@@ -121,7 +134,7 @@ class Runner:
         if first < whole:
             exe = self.executable(source.data.specs(size))
             drive = source.kept(exe, lambda: _drive(source, exe))
-            drive.begin(order)
+            drive.begin(order, into)
             for block in range(first, whole, _BLOCK):
                 stop = min(block + _BLOCK, whole)
                 drive.run(block, stop)
@@ -134,6 +147,8 @@ class Runner:
             exe = self.executable(source.data.specs(rest))
             _feeder(source, order, exe)(whole * size, source.samples)
             exe.step()
+            for target, result in zip(into, exe.results, strict=False):
+                target[whole * size :] = result
             count += 1
             self.tally.samples += rest
         return count
@@ -184,7 +199,8 @@ def _drive(source: Arrays, exe: Any) -> Drive:
     """The steps of `exe` over the whole batches of `source`."""
     arrays = source.data.leaves()
     if any(isinstance(a, SparseRows) for a in arrays):
-        return Drive(lambda order: _feeder(source, order, exe), exe.step, source.batch_size)
+        rows = source.batch_size
+        return Drive(lambda order: _feeder(source, order, exe), exe.step, rows, exe.results)
     made: Drive = exe.drive(arrays)
     return made
 
