@@ -104,7 +104,7 @@ def product(region: Region, places: Callable[[Buf], Any]) -> Kernel | None:
     om = n if m == 1 else om
     body.append(
         "  " * depth
-        + f"gemm_{e.dtype}({m}, {n}, {k}, {left}, {xm}, {xk}, {right}, {yk}, {yn}, {out}, {om});"
+        + f"gemm_{e.dtype}(1, {m}, {n}, 1, {k}, {left}, 0, {xm}, 0, {xk}, {right}, 0, {yk}, {yn}, {out}, 0, {om});"
     )
     return Kernel(body, names, {po}, {"product": [m, n, k], "batch": [a.size for a in batch]})
 

@@ -12,8 +12,8 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from codegen.loops import Axis, Buf, E, Region, Schedule, Store, axis_aff, load
-from codegen.native import contract, scatter
-from codegen.native.prelude import GEMM, prelude
+from codegen.native import contract, gemm, scatter
+from codegen.native.prelude import prelude
 from codegen.native.render import Kernel, render
 from codegen.native.resolve import Unprintable
 from codegen.native.values import Aliased, element
@@ -281,7 +281,7 @@ class NativeSource(Source):
         out = plain.splitlines()
         at = next(k for k, line in enumerate(out) if line.startswith("def "))
         body = "\n".join([*self.texts, *self.segments.values()])
-        head = ['C = r"""', *prelude(body, (GEMM,))]
+        head = ['C = r"""', *prelude(body, gemm.TEXTS)]
         if self.own:
             head.append(f"static __thread char own[{self.own}] __attribute__((aligned(64)));")
         starts = []
