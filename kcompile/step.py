@@ -76,6 +76,7 @@ class StepFunction:
         if found is None:
             found = self._compiled[key] = self._compile(target, x, y, sample_weight)
             self.log.append(found)
+        found.executable.take()
         return found
 
     def trace(self, x: Any, y: Any = None, sample_weight: Any = None) -> Traced:

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import linecache
 from collections.abc import Callable, Sequence
-from types import CodeType
 from typing import Any
 
 import numpy as np
@@ -59,6 +58,12 @@ class Executable:
             raise ValueError(f"state {b.path!r} is not C-contiguous")
         return array
 
+    def take(self) -> None:
+        """Bring the states home from a device that has them: before the first step after programs of another target."""
+        for b in self.program.buffers:
+            if b.role == "state":
+                _ = self.store[b.path]
+
     def run(self, *data: Any) -> list[Array]:
         """Fill the data, make one step, return copies of the results.
 
@@ -89,7 +94,7 @@ class Executable:
             lambda order: feeder(sources, self.data, order),
             self.step,
             self.data[0].shape[0],
-            self.results,
+            lambda: self.results,
         )
 
     def __repr__(self) -> str:
@@ -99,14 +104,14 @@ class Executable:
 
 def definitions(program: Program) -> dict[str, Any]:
     """What the source of a program defines, by name."""
-    namespace: dict[str, Any] = {"__name__": "kcompile.generated"}
-    exec(_code(program), namespace)
-    return namespace
-
-
-def _code(program: Program) -> CodeType:
-    """The compiled source; its lines are known to `linecache` under the file name it carries."""
     source = program.source
-    filename = f"<kcompile {program.name} {(program.key or format(hash(source), 'x'))[:12]}>"
+    return defined(source, f"{program.name} {(program.key or format(hash(source), 'x'))[:12]}")
+
+
+def defined(source: str, title: str) -> dict[str, Any]:
+    """What generated source defines, by name. Its lines are known to `linecache` under a file name with `title`."""
+    filename = f"<kcompile {title}>"
     linecache.cache[filename] = (len(source), None, source.splitlines(keepends=True), filename)
-    return compile(source, filename, "exec", dont_inherit=True)
+    namespace: dict[str, Any] = {"__name__": "kcompile.generated"}
+    exec(compile(source, filename, "exec", dont_inherit=True), namespace)
+    return namespace

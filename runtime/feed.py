@@ -57,7 +57,7 @@ class Drive:
     begin(order, into): an epoch begins, in this order of samples (None: as they lie); `into`: an array for each of `results`,
     with a row for each sample, where the results of the places low..high-1 go to rows low..high-1 (none: results are not kept).
     run(first, stop): a step for each of the batches first..stop-1, all of them whole. feeder: makes the
-    `feed(low, high)` of an order.
+    `feed(low, high)` of an order. results: gives the results of the last step.
     """
 
     def __init__(
@@ -65,20 +65,21 @@ class Drive:
         feeder: Callable[[Array | None], Callable[[int, int], None]],
         step: Callable[[], None],
         rows: int,
-        results: Sequence[Array] = (),
+        results: Callable[[], Sequence[Array]] = tuple,
     ):
         self._feeder, self._step, self._rows, self._results = feeder, step, rows, results
 
     def begin(self, order: Array | None, into: Sequence[Array] = ()) -> None:
         """See the class."""
         self._feed = self._feeder(order)
-        self._kept = list(zip(self._results, into, strict=True)) if into else []
+        self._into = into
 
     def run(self, first: int, stop: int) -> None:
         """See the class."""
-        feed, step, rows = self._feed, self._step, self._rows
+        feed, step, rows, into = self._feed, self._step, self._rows, self._into
         for low in range(first * rows, stop * rows, rows):
             feed(low, low + rows)
             step()
-            for result, whole in self._kept:
-                whole[low : low + rows] = result
+            if into:
+                for result, whole in zip(self._results(), into, strict=True):
+                    whole[low : low + rows] = result

@@ -24,7 +24,7 @@ class Reference:
     def __init__(self, graph: Graph, store: StateStore):
         """Raises KeyError for a state the store lacks."""
         n = graph.n_states
-        self.graph = graph
+        self.graph, self.store = graph, store
         self.states: list[Array] = [store[r.path] for r in graph.roles[:n]]
         self.data: list[Array] = [aligned(v.shape, NUMPY[v.dtype]) for v in graph.inputs[n:]]
         self.results: list[Array] = [aligned(v.shape, NUMPY[v.dtype]) for v in graph.outputs[n:]]
@@ -35,11 +35,16 @@ class Reference:
         for target, value in zip([*self.states, *self.results], found, strict=True):
             np.copyto(target, value)
 
+    def take(self) -> None:
+        """See `runtime.executable.Executable.take`."""
+        for role in self.graph.roles[: self.graph.n_states]:
+            _ = self.store[role.path]
+
     def drive(self, sources: Sequence[Array]) -> Drive:
         """See `runtime.executable.Executable.drive`."""
         return Drive(
             lambda order: feeder(sources, self.data, order),
             self.step,
             self.data[0].shape[0],
-            self.results,
+            lambda: self.results,
         )

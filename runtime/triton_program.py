@@ -1,7 +1,6 @@
-"""`TritonProgram`: a Triton program with its memory, ready to step, by plain launches.
+"""`TritonProgram`: the kernels of a Triton program with memory on a device, ready to launch.
 
-The same code runs on CUDA tensors and, with TRITON_INTERPRET=1 set before triton is first imported, on CPU tensors in Triton's
-interpreter, which is how tests run without a device. Refuses to know models, and to capture graphs.
+Refuses to know models, the host's arrays, and when a step is captured (`runtime.cuda`).
 """
 
 from __future__ import annotations
@@ -13,30 +12,27 @@ import numpy as np
 
 from codegen.program import Buffer, Program
 from ir.types import NUMPY
+from runtime.device import TORCH, Device
+from runtime.device import device as place
 from runtime.executable import definitions
-
-TORCH = {
-    "f16": "float16", "bf16": "bfloat16", "f32": "float32", "f64": "float64", "bool": "bool",
-    "i8": "int8", "i16": "int16", "i32": "int32", "i64": "int64",
-    "u8": "uint8", "u16": "uint16", "u32": "uint32", "u64": "uint64",
-}  # fmt: skip
+from runtime.seat import host
 
 
 class TritonProgram:
-    """One program on one device, with states of its own, filled from `states` (path -> array).
+    """One program on one device. states: path -> tensor of the device, or an array, of which a copy is made there.
 
     data: the tensors to fill before a step, in the program's order. step(): one step, updating the states in
     place. results: tensors that hold the results until the next step. states: tensors by path.
     """
 
-    def __init__(self, program: Program, states: Mapping[str, Any], device: str = "cpu"):
+    def __init__(self, program: Program, states: Mapping[str, Any], device: Device | None = None):
         """Raises KeyError for a state that is missing, ValueError for one of another shape or another target."""
         import torch
 
         if program.target != "triton":
             raise ValueError(f"a program for {program.target!r}; this runs programs for 'triton'")
-        self.program, self.device = program, device
-        self._arena = torch.empty(max(program.arena_bytes, 64), dtype=torch.uint8, device=device)
+        self.program, self.device = program, device or place("cpu")
+        self._arena = self.device.empty((max(program.arena_bytes, 64),), "u8")
         at = {b.name: self._bind(b, states, torch) for b in program.buffers}
         paths = {b.name: b.path for b in program.buffers}
         self.states = {paths[n]: at[n] for n in program.states}
@@ -49,24 +45,26 @@ class TritonProgram:
         ]
 
     def _bind(self, b: Buffer, states: Mapping[str, Any], torch: Any) -> Any:
-        dtype = getattr(torch, TORCH[b.dtype])
         if b.role == "data":
-            return torch.zeros(b.shape, dtype=dtype, device=self.device)
+            return self.device.empty(b.shape, b.dtype).zero_()
         if b.role == "state":
-            value = np.array(states[b.path], NUMPY[b.dtype], order="C")
-            if value.shape != b.shape:
+            value = states[b.path]
+            if tuple(value.shape) != b.shape:
                 raise ValueError(
-                    f"state {b.path!r} has shape {value.shape}; the program has {b.shape}"
+                    f"state {b.path!r} has shape {tuple(value.shape)}; the program has {b.shape}"
                 )
-            return torch.from_numpy(value).to(dtype).to(self.device)
-        count = b.nbytes
-        return self._arena[b.offset : b.offset + count].view(dtype).view(b.shape)
+            if isinstance(value, torch.Tensor):
+                return value
+            made = self.device.empty(b.shape, b.dtype)
+            made.copy_(torch.from_numpy(np.array(value, NUMPY[b.dtype], order="C")))
+            return made
+        dtype = getattr(torch, TORCH[b.dtype])
+        return self._arena[b.offset : b.offset + b.nbytes].view(dtype).view(b.shape)
 
     def step(self) -> None:
-        """One step: every kernel once."""
-        with np.errstate(all="ignore"):  # lanes behind a mask compute what nobody reads
-            for launch in self.launches:
-                launch()
+        """One step: every kernel once, in order."""
+        for launch in self.launches:
+            self.device.run(launch)
 
     def run(self, *data: Any) -> list[np.ndarray[Any, Any]]:
         """Fill the data, make one step, return copies of the results. Raises ValueError for a wrong count or shape."""
@@ -91,15 +89,6 @@ class TritonProgram:
             t.copy_(value)
 
 
-def host(t: Any) -> np.ndarray[Any, Any]:
-    """A tensor as an array, bf16 as f32."""
-    t = t.detach().cpu()
-    if str(t.dtype) == "torch.bfloat16":
-        t = t.float()
-    out: np.ndarray[Any, Any] = t.numpy()
-    return out
-
-
 def functions(program: Program) -> dict[str, Any]:
     """The kernels of a program by name; their lines are known to `linecache`, where Triton looks for them."""
     namespace = definitions(program)
@@ -115,6 +104,7 @@ def _launch(kernel: Any, args: Sequence[Any], schedule: Mapping[str, Any]) -> Ca
     }
 
     def launch() -> None:
-        kernel[grid](*args, **options)
+        with np.errstate(all="ignore"):  # interpreted lanes behind a mask compute what nobody reads
+            kernel[grid](*args, **options)
 
     return launch

@@ -1,0 +1,168 @@
+"""`CudaExecutable`: a Triton program on a device, with the interface of `runtime.executable.Executable`.
+
+States live on the device and are shared by all programs of a model (`runtime.seat`); kernels of a step are captured once and
+replayed; a data set in memory is uploaded once where it fits. The first step of each kind runs by plain launches, as a step
+like any other: a capture executes nothing, so no warm-up ever trains. Refuses to know models, and how a device does it.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+
+from codegen.program import Buffer, Program
+from ir.types import NUMPY
+from runtime.device import Device, Work, here
+from runtime.feed import Drive, feeder
+from runtime.memory import Array
+from runtime.resident import Resident, room
+from runtime.seat import Seat, host, is_seated
+from runtime.store import StateStore
+from runtime.triton_program import TritonProgram
+
+log = logging.getLogger("kcompile.device")
+
+NODES = 1600  # launches in one captured stretch of steps
+UNROLL = 64  # steps in it at most
+SHARE = 0.5  # of the free memory that a data set may take
+
+
+class DeviceMemoryError(MemoryError):
+    """A program needs more memory than the device has: what takes most, and what to do."""
+
+
+class CudaExecutable:
+    """One program on one device (default: `runtime.device.here`), its states those of a store.
+
+    data: host arrays to fill before a step, in the program's order. step(): one step; it may return before the device is done.
+    results: the results as host arrays; looking at them waits. drive(sources): steps over a data set.
+    """
+
+    def __init__(self, program: Program, store: StateStore, device: Device | None = None):
+        """Raises KeyError for a state the store lacks, ValueError for one of another type, DeviceMemoryError."""
+        self.program, self.store, self.device = program, store, device or here()
+        buffers = {b.name: b for b in program.buffers}
+        states = [buffers[n] for n in program.states]
+        for b in states:
+            found = store.state(b.path).host
+            if found.dtype != NUMPY[b.dtype] or found.shape != b.shape:
+                raise ValueError(
+                    f"program {program.name!r} expects the state {b.path!r} as {b.dtype}{list(b.shape)}; "
+                    f"the store has {found.dtype}{list(found.shape)}"
+                )
+        self._admit(store, states)
+        try:
+            self._seats = [Seat(store.state(b.path), self.device, b.dtype) for b in states]
+            tensors = {b.path: s.tensor for b, s in zip(states, self._seats, strict=True)}
+            self._on_device = TritonProgram(program, tensors, self.device)
+        except Exception as e:
+            if type(e).__name__ == "OutOfMemoryError":
+                raise too_large(program, self.device) from e
+            raise
+        self._dtypes = [buffers[n].dtype for n in program.data]
+        kept = [self.device.pinned(buffers[n].shape, buffers[n].dtype) for n in program.data]
+        self.data: list[Array] = [t.numpy() for t in kept]
+        self._send = self.device.transfer(kept, self._on_device.data)
+        self._replay: Work | None = None
+        self._warm = False
+
+    def _admit(self, store: StateStore, states: Sequence[Buffer]) -> None:
+        """Say what the program needs, and refuse it where that is not there."""
+        p = self.program
+        there = [b for b in states if is_seated(store.state(b.path), self.device, b.dtype)]
+        need = p.peak_bytes - sum(b.nbytes for b in there)
+        free = self.device.free()
+        log.info(
+            "%s takes %s of memory on %s at most, %s of it anew; %s are free",
+            p.name, shown(p.peak_bytes), self.device, shown(need), shown(free),
+        )  # fmt: skip
+        if need > free:
+            raise too_large(p, self.device)
+
+    @property
+    def results(self) -> list[Array]:
+        """The results of the last step, as arrays of the host's."""
+        return [host(t) for t in self._on_device.results]
+
+    def step(self) -> None:
+        """One step on what `data` holds, which may be filled anew at once."""
+        self.take()
+        self._send()
+        if self._replay is not None:
+            self._replay()
+        elif self._warm:
+            self._replay = self.device.capture(self._on_device.step)
+            self._replay()
+        else:
+            self._on_device.step()
+            self._warm = True
+
+    def run(self, *data: Any) -> list[Array]:
+        """Fill the data, make one step, return the results. Raises ValueError for a wrong shape."""
+        for target, given in zip(self.data, data, strict=True):
+            if np.shape(given) != target.shape:
+                raise ValueError(
+                    f"data has shape {np.shape(given)}, the program {tuple(target.shape)}"
+                )
+            np.copyto(target, given, casting="unsafe")
+        self.step()
+        return self.results
+
+    def drive(self, sources: Sequence[Array]) -> Drive | Resident:
+        """The steps over a data set: on the device where it fits into half of what is free, else fed batch by batch.
+
+        A data set on the device is taken as it is now; what is written to the arrays later is not seen.
+        """
+        need, free = room(sources, self._dtypes), self.device.free()
+        rows = self.data[0].shape[0]
+        if need > SHARE * free:
+            log.info("a data set of %s is fed from the host: %s are free", shown(need), shown(free))
+            return Drive(
+                lambda order: feeder(sources, self.data, order),
+                self.step,
+                rows,
+                lambda: self.results,
+            )
+        unroll = max(1, min(UNROLL, NODES // (len(self.program.kernels) + 1)))
+        return Resident(
+            self.device, sources, self._on_device.data, self._dtypes, self._on_device.step,
+            self.take, unroll, self._on_device.results,
+        )  # fmt: skip
+
+    def take(self) -> None:
+        """Bring the states here from where they are; `step` and `drive` do it themselves."""
+        for seat in self._seats:
+            seat.take()
+
+    def __repr__(self) -> str:
+        p = self.program
+        return f"<CudaExecutable {p.name} on {self.device}: {len(p.kernels)} kernels, {p.peak_bytes:,} bytes>"
+
+
+def too_large(program: Program, device: Device) -> DeviceMemoryError:
+    """The error of a program that does not fit, with its largest buffers by name."""
+    largest = sorted(program.buffers, key=lambda b: -b.nbytes)[:5]
+    lines = [
+        f"  {shown(b.nbytes):>9}  {b.role} {b.path or b.name}: {b.dtype}{list(b.shape)}"
+        for b in largest
+    ]
+    fixed = sum(b.nbytes for b in program.buffers if b.role == "state")
+    return DeviceMemoryError(
+        f"{program.name} needs {shown(program.peak_bytes)} of memory on {device}; {shown(device.free())} are free\n"
+        f"largest buffers (temporaries share memory where their lives do not meet):\n"
+        + "\n".join(lines)
+        + f"\nwhat to do: {shown(fixed)} are weights and optimizer states, the rest grows with the batch: pass a smaller "
+        "batch_size; use mixed_bfloat16; close what else uses the device; or train on device='cpu'"
+    )
+
+
+def shown(n: float) -> str:
+    """Bytes for people: 21.3 MB."""
+    for unit in ("B", "kB", "MB", "GB"):
+        if n < 1000 or unit == "GB":
+            return f"{n:.3g} {unit}" if n < 1000 else f"{n:,.0f} {unit}"
+        n /= 1000
+    return ""

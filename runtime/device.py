@@ -1,0 +1,233 @@
+"""A place where Triton kernels run: `Cuda`, or `Interpreted` (CPU tensors, Triton's interpreter, no GPU needed).
+
+The two are one interface, so that all that is above them is tested without a device: memory, transfers, capture and
+replay, time. What belongs into a captured stretch goes through `Device.run`. Refuses to know programs.
+"""
+
+from __future__ import annotations
+
+import functools
+import os
+import time
+from collections.abc import Callable, Sequence
+from typing import Any, Protocol
+
+import numpy as np
+
+from ir.types import NUMPY
+
+TORCH = {
+    "f16": "float16", "bf16": "bfloat16", "f32": "float32", "f64": "float64", "bool": "bool",
+    "i8": "int8", "i16": "int16", "i32": "int32", "i64": "int64",
+    "u8": "uint8", "u16": "uint16", "u32": "uint32", "u64": "uint64",
+}  # fmt: skip
+
+Work = Callable[[], None]
+
+
+class Device(Protocol):
+    """name: as torch spells it. kind: what tuning results are kept by; "" where times mean nothing."""
+
+    name: str
+    kind: str
+
+    def empty(self, shape: Sequence[int], dtype: str) -> Any:
+        """A tensor of IR `dtype`, not initialised. Raises torch.OutOfMemoryError."""
+
+    def pinned(self, shape: Sequence[int], dtype: str) -> Any:
+        """Zeros in host memory of the NumPy dtype of `dtype`, from where copies are quick."""
+
+    def run(self, work: Work) -> None:
+        """Do `work`, or keep it for the replay while a capture goes on."""
+
+    def capture(self, work: Work) -> Work:
+        """A function that does at each call what `work` asks for through `run`; nothing is done now."""
+
+    def transfer(self, sources: Sequence[Any], targets: Sequence[Any]) -> Work:
+        """A function that copies pinned tensors to tensors of the device, in the order of the device's work, casting.
+
+        When it returns the sources may be written again, though the device may not have come so far.
+        """
+
+    def seconds(self, work: Work) -> float:
+        """How long the device takes for `work`, once."""
+
+    def free(self) -> int:
+        """Bytes that may still be taken."""
+
+    def wait(self) -> None:
+        """Until all work is done."""
+
+
+class Interpreted:
+    """CPU tensors and Triton's interpreter: for tests, slow. limit: bytes it pretends to have.
+
+    Raises RuntimeError when Triton was not told to interpret before it was imported.
+    """
+
+    name, kind = "cpu", ""
+
+    def __init__(self, limit: int = 1 << 62):
+        if os.environ.get("TRITON_INTERPRET") != "1":
+            raise RuntimeError(
+                "Triton kernels on the CPU run in Triton's interpreter; set TRITON_INTERPRET=1 before triton is imported"
+            )
+        self.limit, self.taken = limit, 0
+        self._tape: list[Work] | None = None
+
+    def empty(self, shape: Sequence[int], dtype: str) -> Any:
+        import torch
+
+        made = torch.empty(tuple(shape), dtype=getattr(torch, TORCH[dtype]))
+        self.taken += made.nbytes
+        if self.taken > self.limit:
+            raise torch.OutOfMemoryError(f"{self.taken} bytes of {self.limit}")
+        return made
+
+    def pinned(self, shape: Sequence[int], dtype: str) -> Any:
+        return _zeros(shape, dtype)
+
+    def run(self, work: Work) -> None:
+        if self._tape is None:
+            work()
+        else:
+            self._tape.append(work)
+
+    def capture(self, work: Work) -> Work:
+        tape = self._tape = []
+        try:
+            work()
+        finally:
+            self._tape = None
+
+        def replay() -> None:
+            for part in tape:
+                part()
+
+        return replay
+
+    def transfer(self, sources: Sequence[Any], targets: Sequence[Any]) -> Work:
+        def send() -> None:
+            for s, t in zip(sources, targets, strict=True):
+                t.copy_(s)
+
+        return send
+
+    def seconds(self, work: Work) -> float:
+        start = time.perf_counter()
+        work()
+        return time.perf_counter() - start
+
+    def free(self) -> int:
+        return self.limit - self.taken
+
+    def wait(self) -> None:
+        return None
+
+    def __repr__(self) -> str:
+        return "Triton's interpreter"
+
+
+class Cuda:
+    """One GPU. index: among those that CUDA_VISIBLE_DEVICES shows. Raises RuntimeError when it is not there."""
+
+    def __init__(self, index: int = 0):
+        import torch
+
+        cuda: Any = torch.cuda  # its classes are not typed
+        if not cuda.is_available():
+            raise RuntimeError("no CUDA device is visible to torch")
+        if not 0 <= index < cuda.device_count():
+            raise RuntimeError(f"no device cuda:{index}; there are {cuda.device_count()}")
+        if os.environ.get("TRITON_INTERPRET") == "1":
+            raise RuntimeError("TRITON_INTERPRET=1 keeps Triton from the GPU; unset it")
+        self._cuda, self.index, self.name = cuda, index, f"cuda:{index}"
+        major, minor = cuda.get_device_capability(index)
+        self.kind = f"{cuda.get_device_name(index)} sm_{major}{minor}"
+        self._beside = cuda.Stream(index)
+
+    def empty(self, shape: Sequence[int], dtype: str) -> Any:
+        import torch
+
+        return torch.empty(tuple(shape), dtype=getattr(torch, TORCH[dtype]), device=self.name)
+
+    def pinned(self, shape: Sequence[int], dtype: str) -> Any:
+        return _zeros(shape, dtype).pin_memory()
+
+    def run(self, work: Work) -> None:
+        work()
+
+    def capture(self, work: Work) -> Work:
+        with self._cuda.device(self.index):
+            graph = self._cuda.CUDAGraph()
+            with self._cuda.graph(graph):
+                work()
+        replay: Work = graph.replay
+        return replay
+
+    def transfer(self, sources: Sequence[Any], targets: Sequence[Any]) -> Work:
+        import torch
+
+        cuda, side = self._cuda, self._beside
+        staging = [torch.empty_like(s, device=self.name) for s in sources]
+        sent, taken = cuda.Event(), cuda.Event()
+
+        def send() -> None:
+            """Copy beside the running work; what computes waits for the copy, and the next copy for what reads it."""
+            main = cuda.current_stream(self.index)
+            with cuda.stream(side):
+                side.wait_event(taken)
+                for s, d in zip(sources, staging, strict=True):
+                    d.copy_(s, non_blocking=True)
+                sent.record(side)
+            main.wait_event(sent)
+            for d, t in zip(staging, targets, strict=True):
+                t.copy_(d)
+            taken.record(main)
+            sent.synchronize()
+
+        return send
+
+    def seconds(self, work: Work) -> float:
+        start, end = (self._cuda.Event(enable_timing=True) for _ in range(2))
+        start.record()
+        work()
+        end.record()
+        end.synchronize()
+        return float(start.elapsed_time(end)) * 1e-3
+
+    def free(self) -> int:
+        cuda = self._cuda
+        kept = cuda.memory_reserved(self.index) - cuda.memory_allocated(self.index)
+        return int(cuda.mem_get_info(self.index)[0]) + int(kept)
+
+    def wait(self) -> None:
+        self._cuda.synchronize(self.index)
+
+    def __repr__(self) -> str:
+        return f"{self.name} ({self.kind})"
+
+
+def _zeros(shape: Sequence[int], dtype: str) -> Any:
+    import torch
+
+    return torch.from_numpy(np.zeros(tuple(shape), NUMPY[dtype]))
+
+
+@functools.cache
+def device(name: str) -> Device:
+    """The device of a name: "cuda", "cuda:1", or "cpu" for the interpreter. One object for one device.
+
+    Raises RuntimeError when it is not there, ValueError for another name.
+    """
+    kind, _, number = name.partition(":")
+    if kind == "cuda" and (number.isdigit() or not number):
+        return device("cuda:0") if not number else Cuda(int(number))
+    if name == "cpu":
+        return Interpreted()
+    raise ValueError(f"there is no device {name!r}; it is 'cpu', 'cuda' or 'cuda:1'")
+
+
+def here() -> Device:
+    """Where Triton programs of this process run: the first visible GPU, or the interpreter where that was asked for."""
+    return device("cpu" if os.environ.get("TRITON_INTERPRET") == "1" else "cuda")

@@ -1,0 +1,106 @@
+"""`fit`, `evaluate` and `predict` with the runtime of GPUs, its kernels in Triton's interpreter, against the NumPy target."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import pytest
+
+import kcompile as keras
+
+pytest.importorskip("triton")
+pytest.importorskip("torch")
+
+from tests.triton.steps import cnn, mlp
+
+Array = np.ndarray[Any, Any]
+
+
+@pytest.fixture(autouse=True)
+def interpreted(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("kcompile.target.without_cuda", lambda: "")
+
+
+def data(side: int, n: int, channels: tuple[int, ...] = ()) -> tuple[Array, Array]:
+    rng = np.random.default_rng(3)
+    return rng.random((n, side, side, *channels), np.float32), rng.integers(0, 10, n).astype("i4")
+
+
+def trained(backend: str, make: Any, x: Array, y: Array, **kwargs: Any) -> tuple[Any, Any]:
+    keras.utils.set_random_seed(5)
+    model = make()
+    model.run_on(backend=backend)
+    history = model.fit(x, y, verbose=0, **kwargs)
+    return model, history.history
+
+
+def equal(a: Any, b: Any) -> None:
+    assert a.keys() == b.keys()
+    for k in a:
+        np.testing.assert_allclose(a[k], b[k], rtol=2e-4, atol=2e-5, err_msg=k)
+
+
+@pytest.mark.parametrize("kind", ["mlp", "cnn"])
+def test_fit_has_the_history_of_numpy(kind: str) -> None:
+    """Shuffled, with a partial batch at the end and validation; dropout draws the same numbers."""
+    n, side = (43, 6) if kind == "mlp" else (13, 9)
+    x, y = data(side, n, () if kind == "mlp" else (1,))
+    found = []
+    for backend in ("triton", "numpy"):
+        make = (lambda: mlp(6, 20)) if kind == "mlp" else lambda: cnn(9, (3, 5))
+        sizes: Any = {"batch_size": 8 if kind == "mlp" else 3, "epochs": 2, "validation_split": 0.2}
+        model, history = trained(backend, make, x, y, **sizes)
+        scores = model.evaluate(x, y, verbose=0, return_dict=True)
+        found.append((history, scores, model.predict(x, verbose=0), model.get_weights()))
+        assert model._step_functions.by_kind["train"][1].log[0].program.target == backend
+    equal(found[0][0], found[1][0])
+    equal(found[0][1], found[1][1])
+    for a, b in zip([found[0][2], *found[0][3]], [found[1][2], *found[1][3]], strict=True):
+        np.testing.assert_allclose(a, b, rtol=2e-4, atol=2e-5)
+
+
+def test_a_rate_set_between_batches_counts_and_weights_are_read_while_training() -> None:
+    """What the host writes reaches the device before the next step, what it reads is of the last one."""
+    x, y = data(6, 24)
+    seen: dict[str, list[Array]] = {}
+    for backend in ("triton", "numpy"):
+        rows = seen[backend] = []
+
+        class Watch(keras.callbacks.Callback):  # type: ignore[misc, name-defined]
+            def on_train_batch_end(self, batch: int, logs: Any = None, rows: Any = rows) -> None:
+                self.model.optimizer.learning_rate = 0.02 / (batch + 1)
+                rows.append(self.model.get_weights()[0])
+                rows.append(np.float32(logs["loss"]))
+
+        trained(backend, lambda: mlp(6, 20), x, y, batch_size=8, callbacks=[Watch()])
+    for a, b in zip(seen["triton"], seen["numpy"], strict=True):
+        np.testing.assert_allclose(a, b, rtol=2e-4, atol=2e-5)
+
+
+def test_a_data_set_that_does_not_fit_is_fed_batch_by_batch(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    x, y = data(6, 24)
+    histories = [trained("triton", lambda: mlp(6, 20), x, y, batch_size=8)[1]]
+    monkeypatch.setattr("runtime.cuda.SHARE", 0.0)
+    monkeypatch.setattr("runtime.cuda.Resident", None)
+    histories.append(trained("triton", lambda: mlp(6, 20), x, y, batch_size=8)[1])
+    equal(*histories)
+
+
+def test_a_model_changes_places_and_keeps_its_weights() -> None:
+    x, y = data(6, 16)
+    model, _ = trained("triton", lambda: mlp(6, 20), x, y, batch_size=8)
+    first = model.evaluate(x, y, verbose=0, return_dict=True)
+    model.run_on(backend="numpy")
+    equal(first, model.evaluate(x, y, verbose=0, return_dict=True))
+    model.fit(x, y, batch_size=8, verbose=0)
+    second = model.evaluate(x, y, verbose=0, return_dict=True)
+    model.run_on(backend="triton")
+    equal(second, model.evaluate(x, y, verbose=0, return_dict=True))
+    model.fit(x, y, batch_size=8, verbose=0)
+    third = model.evaluate(x, y, verbose=0, return_dict=True)
+    model.run_on(backend="numpy")
+    equal(third, model.evaluate(x, y, verbose=0, return_dict=True))
+    assert first != second != third
