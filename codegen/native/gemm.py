@@ -49,13 +49,13 @@ def _tile(rows: int, wide: int) -> str:
     return "\n".join([
         f"APART void tile_@_{rows}x{wide}(long k, const @ *a, long am, long ak, "
         f"const @ *b, long bk, @ *c, long cm, int n, int add) {{",
-        f"  r@ " + ", ".join(f"c{r}{v} = {{0}}" for r, v in every) + ";",
+        "  r@ " + ", ".join(f"c{r}{v} = {{0}}" for r, v in every) + ";",
         "  for (; k > 0; k--, a += ak, b += bk) {",
-        f"    const r@ " + ", ".join(f"b{v} = get_@(b + {v} * L_@)" for v in range(wide)) + ";",
+        "    const r@ " + ", ".join(f"b{v} = get_@(b + {v} * L_@)" for v in range(wide)) + ";",
         *(f"    {{ const @ x = a[{r} * am]; " + " ".join(f"c{r}{v} += x * b{v};" for v in range(wide)) + " }"
           for r in range(rows)),
         "  }",
-        f"  if (n == L_@) {{",
+        "  if (n == L_@) {",
         *(f"    put_@({p}, add ? c{r}{v} + get_@({p}) : c{r}{v});" for (r, v), p in at.items()),
         "    return;",
         "  }",

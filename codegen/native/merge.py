@@ -5,19 +5,19 @@ Refuses to hold how a region is opened (`resolve`).
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Container, Sequence
 
 from codegen.loops import Aff, Axis, E, Region, Store
 from codegen.native.forms import Guard, Quotient, real_axes
 
 
-def merge_axes(region: Region, apart: Axis | None = None) -> Region:
-    """The region with axes that every form walks as one made one, but for the axis `apart`."""
+def merge_axes(region: Region, apart: Container[Axis] = ()) -> Region:
+    """The region with axes that every form walks as one made one, but for the axes `apart`."""
     while True:
         nodes = region.nodes()
         axes = list(dict.fromkeys(a for e in nodes for a in e.axes))
         axes += [a for s in region.stores for a in real_axes(s.idx[0]) if a not in axes]
-        own = [a for a in axes if a is not apart]
+        own = [a for a in axes if a not in apart]
         pair = next(
             ((a, b) for a in own for b in own if a is not b and _together(region, nodes, a, b)),
             None,

@@ -7,7 +7,7 @@ axis keeps W partial sums. Refuses to hold the text of a value (`values`), the s
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -16,7 +16,16 @@ from codegen.lower import Acc, Fin, For, Init, Let, Put, Stmt, lower
 from codegen.native.forms import Quotient, form_key, real_axes
 from codegen.native.resolve import Resolver, Unprintable
 from codegen.native.table import spelled
-from codegen.native.values import FLOATS, Aliased, Values, element, lane, literal
+from codegen.native.values import (
+    FLOATS,
+    Aliased,
+    Frame,
+    Span,
+    Values,
+    element,
+    lane,
+    literal,
+)
 
 
 @dataclass
@@ -48,17 +57,33 @@ def render(
 
     rows: the axis whose positions are the function's units; every store must have it, and no sum may be over it.
     """
+    frame = Frame(places)
+    spans = {} if rows is None else {rows: Span("lo", "hi", rows.size, lanes=False)}
     resolver = Resolver(scratch)
-    flat = resolver.run(region, rows)
-    return _Renderer(flat, resolver, places, rows).run()
+    flat = resolver.run(region, spans)
+    lines, notes = _Renderer(flat, resolver, frame, spans, rows).run()
+    return Kernel(lines, frame.bufs, frame.written, notes, 0 if rows is None else rows.size)
+
+
+def nest(
+    region: Region, frame: Frame, scratch: Callable[[int], Buf], spans: Mapping[Axis, Span]
+) -> list[str]:
+    """The loops of a region over parts of some of its axes, for a function of several. Raises Unprintable."""
+    resolver = Resolver(scratch)
+    return _Renderer(resolver.run(region, spans), resolver, frame, spans).run()[0]
 
 
 class _Renderer(Values):
     def __init__(
-        self, region: Region, resolver: Resolver, places: Callable[[Buf], Any], rows: Axis | None
+        self,
+        region: Region,
+        resolver: Resolver,
+        frame: Frame,
+        spans: Mapping[Axis, Span],
+        rows: Axis | None = None,
     ):
-        super().__init__(places)
-        self.region, self.resolver, self.rows = region, resolver, rows
+        super().__init__(frame)
+        self.region, self.resolver, self.spans, self.rows = region, resolver, spans, rows
         self.nodes = region.nodes()
         self.lines: list[str] = []
         self.scopes: list[set[E]] = []
@@ -66,15 +91,15 @@ class _Renderer(Values):
             if e.op not in ("load", "const", "iota", "red", "inside") and not spelled(e.op):
                 raise Unprintable(e.op)
 
-    def run(self) -> Kernel:
+    def run(self) -> tuple[list[str], dict[str, Any]]:
+        """The lines, and what there is to know about the loops."""
         axes = list(dict.fromkeys([*(a for e in self.nodes for a in e.axes),
                                    *(a for s in self.region.stores for a in real_axes(s.idx[0]))]))  # fmt: skip
         if any(a.size == 0 for a in axes) or any(0 in s.buf.shape for s in self.region.stores):
             raise Unprintable("nothing to compute")
-        if self.rows is not None and (
-            self.resolver.streams
-            or any(self.rows not in real_axes(s.idx[0]) for s in self.region.stores)
-        ):
+        if self.spans and self.resolver.streams:
+            raise Unprintable("random words of a part")
+        if any(self.rows not in real_axes(s.idx[0]) for s in self.region.stores if self.rows):
             raise Unprintable("units that depend on each other")
         self.vector = self._vector(axes)
         order = self._order(axes)
@@ -90,8 +115,7 @@ class _Renderer(Values):
             "loops": [a.size for a in order],
             "lanes": self.vars.get(self.vector) if self.vector else None,
         }
-        units = self.rows.size if self.rows is not None else 0
-        return Kernel(self.lines, self.bufs, self.written, notes, units)
+        return self.lines, notes
 
     # -- schedule ---------------------------------------------------------------------------------
 
@@ -118,7 +142,7 @@ class _Renderer(Values):
             for a in real_axes(q.form)
         }
         for a in axes:
-            if a.size < 2 or a is self.rows:
+            if a.size < 2 or (a in self.spans and not self.spans[a].lanes):
                 continue
             score = 0.0
             for f, weight in self._accesses():
@@ -218,10 +242,14 @@ class _Renderer(Values):
         (a,) = stmt.group.axes
         i = self.vars[a]
         if a is not self.vector:
-            low, high = ("lo", "hi") if a is self.rows else (0, a.size)
+            span = self.spans.get(a)
+            low, high = ("0", str(a.size)) if span is None else (span.low, span.high)
             self.put(depth, f"for (long {i} = {low}; {i} < {high}; {i}++) {{")
             self.block(stmt.body, depth + 1)
             self.put(depth, "}")
+            return
+        if a in self.spans:
+            self.part(stmt, self.spans[a], depth)
             return
         n = a.size
         reads, puts = list(self.reads), list(self.puts)
@@ -237,6 +265,23 @@ class _Renderer(Values):
             self.lanes = f"{n} % W"
             self.block(stmt.body, depth + 1)
             self.put(depth, "}")
+        self.lanes = ""
+
+    def part(self, stmt: For, span: Span, depth: int) -> None:
+        """The vector loop over a part of its axis."""
+        i = self.vars[stmt.group.axes[0]]
+        reads, puts = list(self.reads), list(self.puts)
+        self.put(depth, f"for (long {i} = {span.low}; {i} + W <= {span.high}; {i} += W) {{")
+        self.lanes = "W"
+        self.block(stmt.body, depth + 1)
+        self.put(depth, "}")
+        self.reads, self.puts = reads, puts
+        rest = f"({span.high} - {span.low}) % W"
+        self.put(depth, f"if ({rest}) {{")
+        self.put(depth + 1, f"const long {i} = {span.high} - {rest};")
+        self.lanes = rest
+        self.block(stmt.body, depth + 1)
+        self.put(depth, "}")
         self.lanes = ""
 
     def accumulate(self, e: E, depth: int) -> None:
@@ -255,14 +300,14 @@ class _Renderer(Values):
 
     def store(self, s: Store, depth: int) -> None:
         flat, dtype = s.idx[0], element(s.buf.dtype)
-        p = self.param(s.buf, True)
-        key = self.places(s.buf)
+        p = self.frame.param(s.buf, True)
+        key = self.frame.places(s.buf)
         for k, form in [*self.reads]:
             if k == key and form != form_key(flat):
                 raise Aliased
         self.puts.append((key, form_key(flat)))
         step = dict(flat.terms).get(self.vector, 0) if self.vector else 0
-        at = f"p{p} + {self.form(flat)}"
+        at = f"{p} + {self.form(flat)}"
         if not step:
             value = self.name(s.value)
             if self.is_wide(s.value):
@@ -284,9 +329,9 @@ class _Renderer(Values):
             for e in (seed, step):
                 if e.op != "load":
                     raise Unprintable("a key that is computed")
-                keys.append(f"p{self.param(e.attr[0])}[{self.form(e.attr[1])}]")
+                keys.append(f"{self.frame.param(e.attr[0])}[{self.form(e.attr[1])}]")
             k0 = f"{keys[0]} + {stream * 0x9E3779B9 & 0xFFFFFFFF}u"
-            self.put(1, f"philox({k0}, {keys[1]}, p{self.param(buf, True)}, {n});")
+            self.put(1, f"philox({k0}, {keys[1]}, {self.frame.param(buf, True)}, {n});")
 
 
 def _all_forms(e: E) -> list[Aff]:

@@ -15,7 +15,7 @@ from __future__ import annotations
 
 import itertools
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Container, Mapping, Sequence
 from typing import Any
 
 from codegen.loops import Aff, Axis, Buf, E, Region, Store, axis_aff, union_axes
@@ -49,8 +49,8 @@ class Resolver:
         self.known: dict[E, E] = {}
         self.streams: list[tuple[Buf, int, E, E, int]] = []
 
-    def run(self, region: Region, rows: Axis | None = None) -> Region:
-        """The opened region; `rows` stays an axis of its own."""
+    def run(self, region: Region, apart: Container[Axis] = ()) -> Region:
+        """The opened region; each axis in `apart` stays one of its own."""
         for e in region.nodes():
             if e.dtype not in LANES:
                 raise Unprintable(f"{e.dtype} has no lanes")
@@ -66,7 +66,7 @@ class Resolver:
             elif e.op == "fold":
                 for new, _, _, stride, *_ in e.attr:
                     stores = self.by_residue(stores, new, stride)
-        return merge_axes(Region(stores), rows)
+        return merge_axes(Region(stores), apart)
 
     def parted(
         self, stores: list[Store], axis: Axis, parts: Sequence[tuple[Axis, int]]

@@ -8,6 +8,7 @@ from __future__ import annotations
 import math
 import struct
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 from codegen.loops import Aff, Axis, Buf, E
@@ -55,14 +56,58 @@ class Aliased(Exception):
     """The region writes memory that it still reads: its results must go elsewhere first."""
 
 
-class Values:
-    """Names and texts of values. `places`: equal for buffers in the same memory."""
+@dataclass(frozen=True)
+class Span:
+    """The part of an axis that is computed: from `low` to before `high` (C texts), never more than `most`.
+
+    lanes: whether the vector may go along it.
+    """
+
+    low: str
+    high: str
+    most: int
+    lanes: bool = True
+
+
+class Frame:
+    """The parameters p0, p1, .. of one C function, and the pointers s0, s1, .. that it makes itself.
+
+    places: equal for buffers in the same memory. inner: the buffers behind the pointers of its own.
+    """
 
     def __init__(self, places: Callable[[Buf], Any]):
-        self.places = places
+        self.outer = places
         self.bufs: list[Buf] = []
         self.params: dict[Any, int] = {}
         self.written: set[int] = set()
+        self.inner: dict[Buf, int] = {}
+
+    def own(self, buf: Buf) -> str:
+        """The name of a pointer that the function makes itself."""
+        return f"s{self.inner.setdefault(buf, len(self.inner))}"
+
+    def places(self, buf: Buf) -> Any:
+        return self.inner[buf] if buf in self.inner else self.outer(buf)
+
+    def param(self, buf: Buf, written: bool = False) -> str:
+        """The name of the pointer to a buffer."""
+        if buf in self.inner:
+            return self.own(buf)
+        key = (self.outer(buf), buf.dtype)
+        k = self.params.get(key)
+        if k is None:
+            k = self.params[key] = len(self.bufs)
+            self.bufs.append(buf)
+        if written:
+            self.written.add(k)
+        return f"p{k}"
+
+
+class Values:
+    """Names and texts of values, in a function with the parameters of `frame`."""
+
+    def __init__(self, frame: Frame):
+        self.frame = frame
         self.names: dict[E, int] = {}
         self.vars: dict[Axis, str] = {}
         self.vector: Axis | None = None  # the axis in lanes
@@ -84,16 +129,6 @@ class Values:
 
     def type(self, e: E) -> str:
         return f"{'v' if self.is_wide(e) else ''}{lane(e.dtype)}"
-
-    def param(self, buf: Buf, written: bool = False) -> int:
-        key = (self.places(buf), buf.dtype)
-        k = self.params.get(key)
-        if k is None:
-            k = self.params[key] = len(self.bufs)
-            self.bufs.append(buf)
-        if written:
-            self.written.add(k)
-        return k
 
     def form(self, f: Aff, lane_offset: str = "") -> str:
         """An affine form; with `lane_offset`, that many lanes further along the vector axis."""
@@ -200,12 +235,12 @@ class Values:
 
     def loaded(self, e: E) -> str:
         buf, flat, fill, guards, clip = e.attr
-        key = self.places(buf)
+        key = self.frame.places(buf)
         flat_key = (form_key(flat), bool(e.args))
         if any(k == key for k, _ in self.puts):
             raise Aliased
         self.reads.append((key, form_key(flat) if not e.args else flat_key))
-        p, t = f"p{self.param(buf)}", lane(buf.dtype)
+        p, t = self.frame.param(buf), lane(buf.dtype)
         kind = "u8" if buf.dtype == "bool" else t
         idx = ""
         if e.args:
