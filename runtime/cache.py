@@ -111,9 +111,9 @@ class ProgramCache:
         self._prune()
 
     def clear(self) -> int:
-        """Remove every entry; returns how many there were."""
+        """Remove every entry, objects of C too; returns how many programs there were."""
         entries = list(self.directory.glob("*.kcp"))
-        for path in entries:
+        for path in (*entries, *self.directory.glob("*.obj"), *self.directory.glob("*.so")):
             path.unlink(missing_ok=True)
         return len(entries)
 
@@ -129,9 +129,11 @@ class ProgramCache:
             for e in os.scandir(self.directory):
                 with contextlib.suppress(FileNotFoundError):
                     aged.append((e.stat(follow_symlinks=False).st_mtime, e.path))
-        entries = sorted(a for a in aged if a[1].endswith(".kcp"))
         old = [p for t, p in aged if "/.new-" in p and t < time.time() - _STALE_SECONDS]
-        for path in old + [p for _, p in entries[: max(0, len(entries) - MAX_ENTRIES)]]:
+        for kind in (".kcp", ".obj", ".so"):  # programs, and the objects of their C
+            entries = sorted(a for a in aged if a[1].endswith(kind))
+            old += [p for _, p in entries[: max(0, len(entries) - MAX_ENTRIES)]]
+        for path in old:
             with contextlib.suppress(OSError):
                 os.unlink(path)
 

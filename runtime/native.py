@@ -1,10 +1,9 @@
-"""C sources become functions: find a compiler, compile into a cached shared object, load it, bind addresses.
+"""C sources become functions: compile into a cached shared object, load it, bind addresses.
 
-Objects are kept beside the programs (`runtime.cache`: KCOMPILE_CACHE, mode 0700, owner checked) under a digest of the source,
-the compiler's version, its flags and this processor; each has a digest of its own beside it, checked before it is loaded. A cache
-that cannot be written is passed over: the object is then made in a temporary directory. Refuses to know programs.
-
-KCOMPILE_CC, else CC: the compiler (a command, may have arguments). Without them: cc, gcc, clang, the first that is there.
+Objects are kept beside the programs (`runtime.cache`: KCOMPILE_CACHE, mode 0700, owner checked). `<key>.obj` names the digest of
+the object that a source has under the compiler, its flags and this processor, `<digest>.so` is that object; the digest is checked before it is
+loaded, and the name is written last, so that whoever reads meets a whole object or none. A cache that cannot be written is passed over: the
+object is loaded from where it was made. Refuses to know programs, and how C is compiled (`compiler`).
 """
 
 from __future__ import annotations
@@ -15,103 +14,49 @@ import functools
 import hashlib
 import logging
 import os
-import platform
-import shlex
-import shutil
 import stat
-import subprocess
 import tempfile
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
 from runtime import cache
+from runtime.compiler import FLAGS, NativeError, build, compiler, identity
 from runtime.memory import Array
 
+__all__ = ["FLAGS", "NativeError", "bind", "compiler", "library"]
+
 log = logging.getLogger("kcompile.native")
-
-# No -ffast-math: NaN and infinity must come out as the graph says. Products may be fused with sums (one rounding less),
-# integers wrap as NumPy's do, and nobody looks at errno or at floating-point traps.
-FLAGS = ("-O3", "-march=native", "-std=gnu11", "-ffp-contract=fast", "-fno-math-errno", "-fno-trapping-math", "-fwrapv",
-         "-fno-strict-aliasing", "-fPIC", "-shared", "-w")  # fmt: skip
-SECONDS = 300
-
-
-class NativeError(RuntimeError):
-    """There is no C compiler, or it failed."""
-
-
-@functools.cache
-def compiler() -> tuple[str, ...]:
-    """The command of the compiler. Raises NativeError where there is none."""
-    wanted = os.environ.get("KCOMPILE_CC") or os.environ.get("CC")
-    if wanted:
-        command = shlex.split(wanted)
-        if not command or shutil.which(command[0]) is None:
-            raise NativeError(
-                f"the C compiler {wanted!r} (from KCOMPILE_CC or CC) is not there; unset that or install it"
-            )
-        return tuple(command)
-    for name in ("cc", "gcc", "clang"):
-        found = shutil.which(name)
-        if found:
-            return (found,)
-    raise NativeError(
-        "no C compiler (cc, gcc, clang) is on the PATH; install one, or set KCOMPILE_CC"
-    )
-
-
-@functools.cache
-def version(command: tuple[str, ...]) -> str:
-    """What the compiler says it is. Raises NativeError when it cannot be run."""
-    try:
-        done = subprocess.run(
-            [*command, "--version"], capture_output=True, text=True, timeout=30, check=True
-        )
-    except (OSError, subprocess.SubprocessError) as e:
-        raise NativeError(f"the C compiler {shlex.join(command)} does not run: {e}") from e
-    return done.stdout
-
-
-@functools.cache
-def processor() -> str:
-    """What `-march=native` depends on."""
-    with contextlib.suppress(OSError):
-        lines = Path("/proc/cpuinfo").read_text().splitlines()
-        keep = ("model name", "flags", "Features", "CPU part")
-        return "\n".join(dict.fromkeys(line for line in lines if line.startswith(keep)))
-    return f"{platform.machine()} {platform.processor()}"
 
 
 def library(source: str) -> Any:
     """The loaded library of a C source. Raises NativeError."""
-    command = compiler()
-    text = "\n".join([source, version(command), shlex.join(command), " ".join(FLAGS), processor()])
-    return _load(hashlib.sha256(text.encode()).hexdigest()[:40], source, command)
+    text = f"{identity()}\n{source}"
+    key = hashlib.sha256(text.encode()).hexdigest()[:40]
+    found = _loaded.get(key)
+    if found is None:
+        found = _loaded[key] = _load(key, source)
+    return found
 
 
 _loaded: dict[str, Any] = {}
 
 
-def _load(key: str, source: str, command: tuple[str, ...]) -> Any:
-    found = _loaded.get(key)
-    if found is None:
-        shelf = cache.default()
-        path = _cached(shelf.directory, key) if shelf is not None else None
-        if path is None and shelf is not None:
-            with contextlib.suppress(OSError):
-                path = _keep(shelf.directory, key, source, command)
-            if path is None:
-                log.warning("compiled C was not cached in %s", shelf.directory)
+def _load(key: str, source: str) -> Any:
+    shelf = cache.default()
+    if shelf is not None:
+        path = _cached(shelf.directory, key)
         if path is not None:
-            found = _open(path)
-        else:
-            with tempfile.TemporaryDirectory(prefix="kcompile-") as there:
-                target = Path(there) / "program.so"
-                _compile(source, target, command)
-                found = _open(target)
-        _loaded[key] = found
-    return found
+            with contextlib.suppress(NativeError):  # of another machine, or on a disk that may not run code
+                return _open(path)
+    with tempfile.TemporaryDirectory(prefix="kcompile-") as there:
+        made = build(source, Path(there))
+        if shelf is not None:
+            try:
+                return _open(_keep(shelf.directory, key, made.read_bytes()))
+            except (OSError, NativeError) as e:
+                log.warning("compiled C is not cached in %s: %s", shelf.directory, e)
+        return _open(made)
 
 
 def _open(path: Path) -> Any:
@@ -123,66 +68,57 @@ def _open(path: Path) -> Any:
 
 def _cached(directory: Path, key: str) -> Path | None:
     """The object of `key`, if it is this user's, closed to others, and whole."""
-    path = directory / f"{key}.so"
+    index = directory / f"{key}.obj"
+    files = [index]
     try:
-        handle = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC)
-        with os.fdopen(handle, "rb") as f:
-            found = os.fstat(f.fileno())
-            mine = (
-                stat.S_ISREG(found.st_mode)
-                and found.st_uid == os.geteuid()
-                and not found.st_mode & 0o022
-            )
-            body = f.read() if mine else b""
-        digest = (directory / f"{key}.sum").read_text().strip()
+        digest = _own(index).decode("ascii", "replace").strip()
+        if len(digest) != 64 or not digest.isalnum():
+            raise OSError("its index is damaged")
+        path = directory / f"{digest[:40]}.so"
+        files.append(path)
+        if hashlib.sha256(_own(path)).hexdigest() != digest:
+            raise OSError("it is not what was written")
+        for p in files:
+            with contextlib.suppress(OSError):
+                os.utime(p)  # the oldest go first
     except FileNotFoundError:
         return None
     except OSError as e:
-        log.warning("dropped the cached object %s: %s", path, e)
+        log.warning("dropped the cached object %s: %s; it is compiled again", files[-1], e)
+        for p in files:
+            with contextlib.suppress(OSError):
+                p.unlink()
         return None
-    if mine and digest == hashlib.sha256(body).hexdigest():
-        return path
-    log.warning(
-        "dropped the cached object %s: it is not what was written; it is compiled again", path
-    )
-    for p in (path, directory / f"{key}.sum"):
-        with contextlib.suppress(OSError):
-            p.unlink()
-    return None
-
-
-def _keep(directory: Path, key: str, source: str, command: tuple[str, ...]) -> Path:
-    """Compile into the cache, whole or not at all. Raises OSError when the directory cannot be written."""
-    path = directory / f"{key}.so"
-    with tempfile.TemporaryDirectory(dir=directory, prefix=".new-") as there:
-        target = Path(there) / "program.so"
-        _compile(source, target, command)
-        target.chmod(0o600)
-        total = Path(there) / "sum"
-        total.write_text(hashlib.sha256(target.read_bytes()).hexdigest())
-        total.chmod(0o600)
-        os.replace(target, path)
-        os.replace(total, directory / f"{key}.sum")
     return path
 
 
-def _compile(
-    source: str, target: Path, command: tuple[str, ...], flags: Sequence[str] = FLAGS
-) -> None:
-    text = target.with_suffix(".c")
-    text.write_text(source)
-    try:
-        done = subprocess.run(
-            [*command, *flags, str(text), "-o", str(target), "-lm"],
-            capture_output=True,
-            text=True,
-            timeout=SECONDS,
-        )
-    except (OSError, subprocess.SubprocessError) as e:
-        raise NativeError(f"the C compiler {shlex.join(command)} failed: {e}") from e
-    if done.returncode:
-        first = "\n".join(done.stderr.splitlines()[:8])
-        raise NativeError(f"the C compiler {shlex.join(command)} failed:\n{first}")
+def _own(path: Path) -> bytes:
+    """The content of a file that this user alone can write. Raises OSError."""
+    handle = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC)
+    with os.fdopen(handle, "rb") as f:
+        found = os.fstat(f.fileno())
+        if not stat.S_ISREG(found.st_mode) or found.st_uid != os.geteuid():
+            raise OSError("it is not a file of this user")
+        if found.st_mode & 0o022:
+            raise OSError("others may write it")
+        return f.read()
+
+
+def _keep(directory: Path, key: str, body: bytes) -> Path:
+    """Put an object into the cache, whole or not at all. Raises OSError when that cannot be written."""
+    digest = hashlib.sha256(body).hexdigest()
+    path = directory / f"{digest[:40]}.so"
+    for target, content in ((path, body), (directory / f"{key}.obj", digest.encode())):
+        handle, name = tempfile.mkstemp(dir=directory, prefix=".new-")  # mode 0600
+        try:
+            with os.fdopen(handle, "wb") as f:
+                f.write(content)
+            os.replace(name, target)
+        except BaseException:
+            with contextlib.suppress(OSError):
+                os.unlink(name)
+            raise
+    return path
 
 
 def bind(found: Any, names: Sequence[str], buffers: Sequence[Array]) -> list[Callable[[], Any]]:

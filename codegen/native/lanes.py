@@ -19,7 +19,9 @@ HEAD = r"""#if defined(__AVX512F__) && defined(__AVX512BW__) && defined(__AVX512
 #define COUNT {0, 1, 2, 3}
 #endif
 #define INLINE static inline __attribute__((always_inline, unused))
+#ifndef APART
 #define APART static __attribute__((noinline, unused))
+#endif
 #define memcpy __builtin_memcpy
 #define memset __builtin_memset
 #define NAN __builtin_nanf("")

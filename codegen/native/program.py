@@ -215,7 +215,7 @@ class NativeSource(Source):
         name = self.functions.get(body)
         if name is None:
             name = self.functions[body] = f"k{len(self.functions)}"
-            self.texts.append(f"static void {name}{body}")
+            self.texts.append(f"APART void {name}{body}")
         self.of_call[at] = int(name[1:])
         return name
 
