@@ -27,7 +27,9 @@ from runtime.split import split
 # again, kernels that are written in lanes gain nothing that could be measured.
 FLAGS = ("-O2", "-march=native", "-std=gnu11", "-ffp-contract=fast", "-fno-math-errno", "-fno-trapping-math", "-fwrapv",
          "-fno-strict-aliasing", "-fPIC", "-w")  # fmt: skip
-SPLIT = '-DAPART=__attribute__((visibility("hidden")))'  # a function may be called from another source
+SPLIT = (
+    '-DAPART=__attribute__((visibility("hidden")))'  # a function may be called from another source
+)
 SECONDS = 300.0  # for one source; a compiler that takes longer is not asked again
 
 

@@ -47,7 +47,9 @@ def _load(key: str, source: str) -> Any:
     if shelf is not None:
         path = _cached(shelf.directory, key)
         if path is not None:
-            with contextlib.suppress(NativeError):  # of another machine, or on a disk that may not run code
+            with contextlib.suppress(
+                NativeError
+            ):  # of another machine, or on a disk that may not run code
                 return _open(path)
     with tempfile.TemporaryDirectory(prefix="kcompile-") as there:
         made = build(source, Path(there))
