@@ -7,57 +7,28 @@ still read the old value, and copied at the end where something may. Refuses to 
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+import functools
 from typing import Any
 
-from codegen.loops import Axis, Buf, E, Group, Region, Schedule, Store, axis_aff, load
+from codegen.loops import Axis, Buf, E, Group, Region, Store, axis_aff, load
 from codegen.program import Buffer, Kernel, Program
 from codegen.regions import region_of
+from codegen.triton.launch import Launch, Place, loads, plan, repr_of, size_of, uniform, written
 from codegen.triton.merge import joined, with_hosts
-from codegen.triton.render import render
+from codegen.triton.scan import Scan
 from codegen.triton.schedule import programs, schedule, size
 from codegen.triton.spelling import PRELUDE, UNSUPPORTED, Unsupported
 from codegen.triton.split import split
 from codegen.triton.vectors import plain
 from ir.graph import Graph, Node, Value
-from ir.types import Type
-
-ALIGN = 64
-
-
-@dataclass(eq=False)
-class Place:
-    """One buffer of the program, and the kernels that touch it first and last."""
-
-    dtype: str
-    shape: tuple[int, ...]
-    role: str
-    path: str = ""
-    first: int = -1
-    last: int = -1
-    offset: int = -1
-    name: str = ""
-
-    @property
-    def nbytes(self) -> int:
-        return int(Type(self.dtype, self.shape).nbytes)
-
-
-@dataclass(eq=False)
-class Launch:
-    """A region with its schedule, and the node it came from."""
-
-    region: Region
-    schedule: Schedule
-    node: Node | None
-    barrier: bool = False
-    places: list[Place] = field(default_factory=list)
 
 
 class _Writer:
     def __init__(self, graph: Graph):
         self.graph = graph
         self.launches: list[Launch] = []
+        self.users = graph.users()
+        self.results = set(graph.outputs)
         self.place_of: dict[Buf, Place] = {}
         self.buf_of: dict[Value, Buf] = {}
 
@@ -73,11 +44,22 @@ class _Writer:
         if name in ("reshape", "stop_gradient"):
             self.buf(node.outs[0], self.place_of[self.buf_of[node.inputs[0]]])
             return
+        if name == "scan":
+            self.scan(node)
+            return
         if name != "fused":
             raise Unsupported(
                 f"op {name!r} on the Triton target: {UNSUPPORTED.get(name, 'it has no kernel')}"
             )
         body: Graph = node.attrs[0]
+        readers = [n for v in node.outs for n in self.users.get(v, ())]
+        if uniform(node) is not None and not self.results & set(node.outs):
+            if all(
+                n.op.name == "scan" and v in n.inputs[: n.attr("carries")]
+                for v in node.outs
+                for n in readers
+            ):
+                return  # a number that loops start from
         ins = [self.buf_of[v] for v in node.inputs]
         outs = [self.buf(v) for v in node.outs]
         region = plain(region_of(body, ins, outs, fold_gradients=False))
@@ -87,6 +69,19 @@ class _Writer:
             ops = ", ".join(dict.fromkeys(n.op.name for n in body.nodes))
             raise Unsupported(f"the kernel of {ops} ({node.at}): {e}") from e
 
+    def scan(self, node: Node) -> None:
+        """A loop over time."""
+        ins: list[Any] = []
+        for k, v in enumerate(node.inputs):
+            number = uniform(v.node) if v.node is not None and k < node.attr("carries") else None
+            ins.append(self.buf_of[v] if number is None else number)
+        outs = [self.buf(v) if v in self.users or v in self.results else None for v in node.outs]
+        try:
+            made = Scan(node, ins, outs)
+        except Unsupported as e:
+            raise Unsupported(f"op 'scan' on the Triton target ({node.at}): {e}") from e
+        self.launches.append(Launch(made.reads(), made.writes(), made.laid(), node, made.source))
+
     def add(self, region: Region, node: Node | None) -> None:
         if all(0 in s.buf.shape for s in region.stores):
             return
@@ -94,7 +89,10 @@ class _Writer:
             for s in part[0].stores:
                 if s.buf not in self.place_of:
                     self.place_of[s.buf] = Place(s.buf.dtype, s.buf.shape, "temp")
-            self.launches.append(Launch(*part, node))
+            region, plan = part
+            write = functools.partial(written, region, plan)
+            stores = [s.buf for s in region.stores]
+            self.launches.append(Launch(loads(region), stores, plan, node, write, region))
 
     def copy(self, pairs: list[tuple[Buf, Buf]]) -> None:
         """Launch copies: (from, to). Single numbers share a kernel."""
@@ -115,13 +113,11 @@ class _Writer:
         """Give next states and results their places; what cannot be in place is copied at the end."""
         g, n = self.graph, self.graph.n_states
         maker = {
-            s.buf: (launch, s, k)
-            for k, launch in enumerate(self.launches)
-            for s in launch.region.stores
+            s.buf: (launch, s, k) for k, launch in enumerate(self.launches) for s in launch.stores
         }
         readers: dict[Place, int] = {}
         for k, launch in enumerate(self.launches):
-            for b in loads(launch.region):
+            for b in launch.reads:
                 readers[self.place_of[b]] = k
         late: list[tuple[Buf, Buf]] = []
         taken: set[Place] = set()
@@ -170,10 +166,8 @@ class _Writer:
 
     def harmless(self, launch: Launch, store: Store, to: Place) -> bool:
         """Whether a kernel may overwrite what it reads: only at the same place, by the same program."""
-        if (
-            launch.schedule.notes["kind"] == "loop"
-        ):  # it may read in a later loop what it wrote in one
-            return False
+        if launch.schedule.notes["kind"] == "loop" or launch.region is None:
+            return False  # it may read in a later loop what it wrote in one
         launch.barrier = True  # threads of one program may hold copies of what they read
         if programs(launch.schedule) == 1:
             return True
@@ -190,7 +184,7 @@ class _Writer:
         # a single number that nothing but single numbers depend on: one program's affair
         return not any(
             size_of(s.buf) != 1 and to in {self.place_of[b] for b in loads(Region([s]))}
-            for s in launch.region.stores
+            for s in launch.stores
         )
 
     # -- the program ------------------------------------------------------------------------------
@@ -208,9 +202,8 @@ class _Writer:
         self.settle()
         results = [self.place_of[self.buf_of[v]] for v in g.outputs[n:]]
         for k, launch in enumerate(self.launches):
-            stores = [s.buf for s in launch.region.stores]
             launch.places = list(
-                dict.fromkeys(self.place_of[b] for b in [*loads(launch.region), *stores])
+                dict.fromkeys(self.place_of[b] for b in [*launch.reads, *launch.writes])
             )
             for p in launch.places:
                 p.first = k if p.first < 0 else p.first
@@ -238,74 +231,45 @@ class _Writer:
         )  # fmt: skip
 
     def kernel(self, name: str, launch: Launch, first: int) -> tuple[Kernel, str]:
-        bufs = [*loads(launch.region), *(s.buf for s in launch.region.stores)]
+        bufs = [*launch.reads, *launch.writes]
         names = {b: self.place_of[b].name for b in bufs}
+        body = launch.nodes
         try:
-            source = render(name, launch.region, launch.schedule, names, barrier=launch.barrier)
+            source = launch.write(name, names, launch.barrier)
         except Unsupported as e:
-            ops = launch.node.attrs[0].nodes if launch.node is not None else ()
             raise Unsupported(
-                f"the kernel of {', '.join(dict.fromkeys(n.op.name for n in ops))}: {e}"
+                f"the kernel of {', '.join(dict.fromkeys(n.op.name for n in body))}: {e}"
             ) from e
-        reads = tuple(dict.fromkeys(names[b] for b in loads(launch.region)))
-        writes = tuple(dict.fromkeys(names[s.buf] for s in launch.region.stores))
-        body: Any = launch.node.attrs[0].nodes if launch.node is not None else ()
+        reads = tuple(dict.fromkeys(names[b] for b in launch.reads))
+        writes = tuple(dict.fromkeys(names[b] for b in launch.writes))
         ops = ", ".join(n.op.name for n in body if n.op.name not in ("full", "broadcast")) or "copy"
         at = tuple(dict.fromkeys(n.at for n in body if n.at))
-        flops = sum(
+        times = (
+            1
+            if launch.node is None or launch.node.op.name != "scan"
+            else launch.node.attr("length")
+        )
+        flops = times * sum(
             int(n.op.flops(*n.op.args(tuple(v.type for v in n.inputs)), *n.attrs))
             for n in body
             if n.op.flops
         )
         moved = sum({self.place_of[b]: self.place_of[b].nbytes for b in bufs}.values())
+        plan = launch.schedule
         notes: dict[str, Any] = {
-            "kind": launch.schedule.notes["kind"], "grid": programs(launch.schedule),
-            "args": list(dict.fromkeys(names.values())), "warps": launch.schedule.notes["warps"],
-            "stages": launch.schedule.notes.get("stages", 2),
-            "groups": [[g.role, size(g.axes), g.tile] for g in launch.schedule.groups],
+            **{k: v for k, v in plan.notes.items() if k in ("rows", "resident")},
+            "kind": plan.notes["kind"], "grid": programs(plan),
+            "args": list(dict.fromkeys(names.values())), "warps": plan.notes["warps"],
+            "stages": plan.notes.get("stages", 2),
+            "groups": [[g.role, size(g.axes), g.tile] for g in plan.groups],
         }  # fmt: skip
-        why = tuple(launch.node.attrs[1]) if launch.node is not None else ()
+        why = (
+            tuple(launch.node.attrs[1])
+            if launch.node is not None and launch.node.op.name == "fused"
+            else ()
+        )
         lines = (first, first + source.count("\n"))
         return Kernel(name, reads, writes, at, ops, flops, moved, why, lines, notes), source
-
-
-def loads(region: Region) -> list[Buf]:
-    """The buffers a region reads, each once."""
-    return list(dict.fromkeys(e.attr[0] for e in region.nodes() if e.op == "load"))
-
-
-def size_of(buf: Buf) -> int:
-    """Elements of a buffer."""
-    n = 1
-    for d in buf.shape:
-        n *= d
-    return n
-
-
-def repr_of(idx: Any) -> list[Any]:
-    """An index in a form that compares."""
-    return [(frozenset(i.terms), i.const) if not isinstance(i, int) else i for i in idx]
-
-
-def plan(places: list[Place]) -> int:
-    """Give temps and results their offsets; those whose lives meet do not overlap. Returns the arena's bytes."""
-    live: list[Place] = []
-    total = 0
-    wanted = [p for p in places if p.role in ("temp", "result") and p.first >= 0]
-    for p in sorted(wanted, key=lambda p: (p.first, -p.nbytes)):
-        live = [q for q in live if q.last >= p.first]
-        at = 0
-        for q in sorted(live, key=lambda q: q.offset):
-            if q.offset - at >= p.nbytes:
-                break
-            at = max(at, -(-(q.offset + q.nbytes) // ALIGN) * ALIGN)
-        p.offset = at
-        live.append(p)
-        total = max(total, at + p.nbytes)
-    for p in places:
-        if p.role == "result" and p.offset < 0:
-            p.offset, total = -(-total // ALIGN) * ALIGN, -(-total // ALIGN) * ALIGN + p.nbytes
-    return -(-total // ALIGN) * ALIGN
 
 
 def triton_program(graph: Graph, key: str) -> Program:

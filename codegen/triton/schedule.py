@@ -55,7 +55,7 @@ def schedule(region: Region) -> Schedule:
 
 def programs(s: Schedule) -> int:
     """How many programs a schedule launches."""
-    n = 1
+    n = int(s.notes.get("grid", 1))
     for g in s.groups:
         if g.role == "grid":
             n *= -(-size(g.axes) // g.tile)

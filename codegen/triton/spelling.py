@@ -177,12 +177,12 @@ STRUCTURAL = frozenset({
     "full", "size", "iota", "broadcast", "reshape", "transpose", "slice", "flip", "pad", "concat", "unfold",
     "fold", "gather", "take_along", "scatter_add", "scatter_along", "reduce_sum", "reduce_max", "reduce_min",
     "reduce_prod", "argmax", "argmin", "cumsum", "cumprod", "contract", "random_bits", "random_uniform", "fused",
+    "scan",
 })  # fmt: skip
 
 UNSUPPORTED = {
     "sort": "Triton sorts values alone, and only powers of two",
     "argsort": "Triton has no sort that carries positions",
-    "scan": "a loop over time inside a kernel is not written yet",
 }
 
 

@@ -1,0 +1,115 @@
+"""Kernels to be, and the memory they touch: what is launched, and where its buffers lie.
+
+Refuses to hold how a kernel is written and which there are.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+from codegen.loops import Buf, Region, Schedule, Store
+from codegen.triton.render import render
+from ir.graph import Graph, Node
+from ir.types import Type
+
+ALIGN = 64
+
+
+@dataclass(eq=False)
+class Place:
+    """One buffer of the program, and the kernels that touch it first and last."""
+
+    dtype: str
+    shape: tuple[int, ...]
+    role: str
+    path: str = ""
+    first: int = -1
+    last: int = -1
+    offset: int = -1
+    name: str = ""
+
+    @property
+    def nbytes(self) -> int:
+        return int(Type(self.dtype, self.shape).nbytes)
+
+
+@dataclass(eq=False)
+class Launch:
+    """A kernel to be: what it reads and writes, its schedule, and the node it came from.
+
+    write(name, names, barrier) is its text. A kernel of a region has that too; others are written as a whole.
+    """
+
+    reads: list[Buf]
+    writes: list[Buf]
+    schedule: Schedule
+    node: Node | None
+    write: Callable[[str, Mapping[Buf, str], bool], str]
+    region: Region | None = None
+    barrier: bool = False
+    places: list[Place] = field(default_factory=list)
+
+    @property
+    def stores(self) -> Sequence[Store]:
+        return self.region.stores if self.region is not None else ()
+
+    @property
+    def nodes(self) -> Sequence[Node]:
+        """The nodes of the graph whose work it does."""
+        return () if self.node is None else self.node.attrs[0].nodes
+
+
+def written(
+    region: Region, plan: Schedule, name: str, names: Mapping[Buf, str], barrier: bool
+) -> str:
+    """The text of a region's kernel."""
+    return render(name, region, plan, names, barrier=barrier)
+
+
+def uniform(node: Node | None) -> Any:
+    """The number that a kernel writes everywhere, where it writes but one; else None."""
+    if node is None or node.op.name != "fused" or len(node.outs) != 1:
+        return None
+    body: Graph = node.attrs[0]
+    return body.nodes[0].attrs[0] if [n.op.name for n in body.nodes] == ["full"] else None
+
+
+def loads(region: Region) -> list[Buf]:
+    """The buffers a region reads, each once."""
+    return list(dict.fromkeys(e.attr[0] for e in region.nodes() if e.op == "load"))
+
+
+def size_of(buf: Buf) -> int:
+    """Elements of a buffer."""
+    n = 1
+    for d in buf.shape:
+        n *= d
+    return n
+
+
+def repr_of(idx: Any) -> list[Any]:
+    """An index in a form that compares."""
+    return [(frozenset(i.terms), i.const) if not isinstance(i, int) else i for i in idx]
+
+
+def plan(places: list[Place]) -> int:
+    """Give temps and results their offsets; those whose lives meet do not overlap. Returns the arena's bytes."""
+    live: list[Place] = []
+    total = 0
+    wanted = [p for p in places if p.role in ("temp", "result") and p.first >= 0]
+    for p in sorted(wanted, key=lambda p: (p.first, -p.nbytes)):
+        live = [q for q in live if q.last >= p.first]
+        at = 0
+        for q in sorted(live, key=lambda q: q.offset):
+            if q.offset - at >= p.nbytes:
+                break
+            at = max(at, -(-(q.offset + q.nbytes) // ALIGN) * ALIGN)
+        p.offset = at
+        live.append(p)
+        total = max(total, at + p.nbytes)
+    for p in places:
+        if p.role == "result" and p.offset < 0:
+            p.offset, total = -(-total // ALIGN) * ALIGN, -(-total // ALIGN) * ALIGN + p.nbytes
+    return -(-total // ALIGN) * ALIGN

@@ -1,0 +1,349 @@
+"""A loop over time as one kernel: the loop is inside, a program has a block of rows of the batch for all steps.
+
+Carries stay in registers, each segment of columns a tile; matrices that fit stay there too, larger ones are read again at each
+step (from the cache next to the cores). What a step reads of its sequences is asked for one step ahead. With few rows in f32 a product
+is a sum of products, which has no least number of rows; else it is `tl.dot`. Refuses what `codegen.triton.columns` refuses.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from codegen.loops import Buf, E, Schedule
+from codegen.triton.columns import REDUCTIONS, Columns, Segment
+from codegen.triton.positions import Val
+from codegen.triton.reductions import neutral, wide
+from codegen.triton.schedule import MANY
+from codegen.triton.spelling import DTYPES, Unsupported, literal
+from codegen.triton.tiles import Constant, Tiles
+from ir.graph import Graph, Node, Value
+from ir.ops.fused import fused
+
+CAP = 64  # columns of a tile
+RESIDENT = 24576  # elements of matrices that one program holds
+AHEAD = 8192  # elements that are read one step ahead
+BLOCKS = 80  # products of tiles in one step
+
+
+def flat(body: Graph) -> Graph:
+    """A body without `fused` nodes."""
+    if not any(n.op is fused for n in body.nodes):
+        return body
+    env: dict[Value, Value] = {v: v for v in body.inputs}
+    nodes: list[Node] = []
+
+    def copy(n: Node, at: dict[Value, Value]) -> None:
+        made = Node(n.op, tuple(at[v] for v in n.inputs), n.attrs, [v.type for v in n.outs], n.at)
+        at.update(zip(n.outs, made.outs, strict=True))
+        nodes.append(made)
+
+    for n in body.nodes:
+        if n.op is not fused:
+            copy(n, env)
+            continue
+        inner: Graph = n.attrs[0]
+        own = dict(zip(inner.inputs, (env[v] for v in n.inputs), strict=True))
+        for m in inner.nodes:
+            copy(m, own)
+        env.update(zip(n.outs, (own[v] for v in inner.outputs), strict=True))
+    return Graph(body.name, body.inputs, nodes, [env[v] for v in body.outputs])
+
+
+class Scan(Tiles):
+    """The kernel of one `scan` node.
+
+    ins: a buffer for each operand, or the number that it is everywhere. outs: a buffer for each result, None for one
+    that nobody reads. Raises Unsupported.
+    """
+
+    def __init__(self, node: Node, ins: Sequence[Buf | Constant], outs: Sequence[Buf | None]):
+        body = flat(node.attr("body"))
+        super().__init__(Columns(body, node.attr("carries"), node.attr("xs"), CAP))
+        self.body = body
+        self.n_carries, self.n_xs = node.attr("carries"), node.attr("xs")
+        self.length, self.reverse = int(node.attr("length")), node.attr("reverse")
+        self.ins.update(zip(self.body.inputs, ins, strict=True))
+        self.outs = list(zip(self.body.outputs, outs, strict=True))
+        self.carries = self.body.inputs[: self.n_carries]
+        self.xs = self.body.inputs[self.n_carries : self.n_carries + self.n_xs]
+        self.products = [n for n in self.body.nodes if n.op.name == "contract"]
+        exact = all(
+            n.attr("precision") == "ieee" and n.outs[0].dtype in ("f32", "f64")
+            for n in self.products
+        )
+        self.dot = not exact
+        row = self.plan.row
+        self.n_rows = 1 if row is None else int(row.size)
+        self.rows = self._rows()
+        held = blocks = 0
+        seen: set[Any] = set()
+        for n in self.products:
+            _, w, over, out = self.plan.weight(n)
+            for k in self.plan.parts(over.axis):
+                for m in self.plan.parts(out.axis):
+                    blocks += 1
+                    if (w, k, m) not in seen:
+                        seen.add((w, k, m))
+                        held += self.padded(k) * self.padded(m)
+        if blocks > BLOCKS:
+            raise Unsupported(f"a step of {blocks} products of tiles inside a loop")
+        self.resident = held <= RESIDENT
+        self.fixed = self._fixed()
+        self.warps = 8 if held > 4096 or self.rows * self._widest() > 2048 else 4
+
+    def _rows(self) -> int:
+        """Rows of a program: few enough that all cores have some."""
+        if self.dot:
+            block = 16
+            while block < 64 and self.n_rows > block * MANY:
+                block *= 2
+            return block if self.n_rows > 1 else 1
+        block = 1
+        while block < 4 and self.n_rows > block * MANY:
+            block *= 2
+        return block
+
+    def _widest(self) -> int:
+        return max((int(e.size) for e in self.plan.cuts), default=1)
+
+    def _fixed(self) -> set[Value]:
+        """Values that are the same at each step."""
+        found = set(self.body.inputs[self.n_carries + self.n_xs :])
+        for n in self.body.nodes:
+            if all(v in found for v in n.inputs):
+                found.update(n.outs)
+        return found
+
+    # -- memory -----------------------------------------------------------------------------------
+
+    def laid(self) -> Schedule:
+        """What the launch needs to know."""
+        grid = -(-self.n_rows // self.rows)
+        notes = {"kind": "scan", "grid": grid, "warps": self.warps, "stages": 1, "rows": self.rows,
+                 "resident": self.resident}  # fmt: skip
+        return Schedule((), notes)
+
+    def reads(self) -> list[Buf]:
+        """Buffers it reads."""
+        return list(dict.fromkeys(b for b in self.ins.values() if isinstance(b, Buf)))
+
+    def writes(self) -> list[Buf]:
+        """Buffers it writes."""
+        return [b for _, b in self.outs if b is not None]
+
+    # -- values -----------------------------------------------------------------------------------
+
+    def tile(self, v: Value, s: Segment) -> Val:
+        """A segment of a value: written where it belongs unless it is already."""
+        if (v, s) not in self.done:
+            if v in self.fixed and self.lines is self.step:
+                self.lines, depth, self.depth = self.head, self.depth, 1
+                self.done[v, s] = self.written(v, s)
+                self.lines, self.depth = self.step, depth
+            else:
+                self.done[v, s] = self.written(v, s)
+        return self.done[v, s]
+
+    def part(self, v: Value, s: Segment) -> Val:
+        """A segment of an operand that is mapped position by position."""
+        return self.tile(v, s if self.plan.column(v) is not None else (0, 1))
+
+    def written(self, v: Value, s: Segment) -> Val:
+        n = v.node
+        if n is None or v in self.ins:
+            return self.loaded(v, s, "t" if v in self.xs else "")
+        name = n.op.name
+        if name in ("full", "size"):
+            return Val(literal(n.attrs[0], v.dtype), (), v.dtype, True)
+        if name == "iota":
+            e = self.plan.spaces.find(self.plan.spaces.dims(v)[n.attrs[1]])
+            if e is not self.plan.column(v):
+                return Val("0", (), v.dtype, True)
+            if s[1] - s[0] == 1:
+                return Val(literal(s[0], v.dtype), (), v.dtype, True)
+            text = f"(cols_{self.padded(s)} + {s[0]}).to({DTYPES[v.dtype]})"
+            self.columns_of(self.padded(s))
+            return Val(self.name(text), (1,), v.dtype)
+        if name in ("broadcast", "reshape", "transpose", "stop_gradient"):
+            return self.part(n.inputs[0], s)
+        if name in ("slice", "concat", "pad"):
+            return self.moved(n, s)
+        if name == "contract":
+            return self.contracted(n, s)
+        if name in REDUCTIONS:
+            return self.reduced(n)
+        self.width = self.padded(s)
+        e_ = E(name, (), n.attrs, v.dtype, ())
+        return self.pointwise(e_, [self.part(x, s) for x in n.inputs])
+
+    def moved(self, n: Node, s: Segment) -> Val:
+        for v, at, first in self.plan.moves(n):
+            width = 1 if (e := self.plan.column(v)) is None else int(e.size)
+            start = s[0] - at + first
+            if 0 <= start < width and (s[1] - s[0] <= width - start):
+                return self.part(v, (start, start + s[1] - s[0]))
+        return Val(literal(n.attrs[3], n.outs[0].dtype), (), n.outs[0].dtype, True)
+
+    def reduced(self, n: Node) -> Val:
+        (v,) = n.inputs
+        fn = REDUCTIONS[n.op.name]
+        total: Val | None = None
+        for s in self.plan.segments(v):
+            x = self.tile(v, s)
+            x = self.cast(x, "f32") if x.dtype in ("f16", "bf16") else x
+            if s[1] - s[0] > 1:
+                dims = tuple(sorted({*x.dims, 1}))
+                x = self.across(x, dims, s)
+                test = self.inside(s)
+                if test is not None:
+                    x = self.filled(x, [test], neutral(fn, x.dtype))
+                x = self.reduce(x, fn, 1)
+            total = x if total is None else self.into_one(fn, total, x)
+        assert total is not None
+        return self.cast(total, n.outs[0].dtype)
+
+    def into_one(self, fn: str, a: Val, b: Val) -> Val:
+        text = (
+            f"{a.text} + {b.text}"
+            if fn == "sum"
+            else f"tl.{'maximum' if fn == 'max' else 'minimum'}({a.text}, {b.text})"
+        )
+        return Val(self.name(text), a.dims, a.dtype)
+
+    # -- products ---------------------------------------------------------------------------------
+
+    def contracted(self, n: Node, s: Segment) -> Val:
+        """The columns `s` of rows times a matrix: the segments of the summed axis one after another."""
+        x, w, over, out = self.plan.weight(n)
+        precision = n.attr("precision")
+        total: Val | None = None
+        for k in self.plan.parts(over.axis):
+            a = self.part(x, k)
+            if self.padded(k) != k[1] - k[0]:
+                a = self.across(a, tuple(sorted({*a.dims, 1})), k)
+                test = self.inside(k)
+                assert test is not None
+                a = self.filled(a, [test], 0)
+            b = self.matrix(w, k, s, over, out)
+            if self.dot and self.rows >= 16 and b.dims == (1, 2):
+                a = self.across(a, (0, 1), k)
+                if precision == "bf16" and a.dtype == "f32":
+                    a, b = self.cast(a, "bf16"), self.cast(b, "bf16")
+                kind = DTYPES[wide(n.outs[0].dtype)]
+                acc = f", {total.text}" if total is not None and total.dims == (0, 1) else ""
+                how = precision if a.dtype == "f32" else "ieee"
+                made = Val(self.name(f'tl.dot({a.text}, {b.text}{acc}, input_precision="{how}", out_dtype={kind})'),
+                           (0, 1), wide(n.outs[0].dtype))  # fmt: skip
+                total = made if acc or total is None else self.plus(total, made)
+            else:
+                made = self.summed(a, b)
+                total = made if total is None else self.plus(total, made)
+        assert total is not None
+        return self.cast(total, n.outs[0].dtype)
+
+    def plus(self, a: Val, b: Val) -> Val:
+        dims = tuple(sorted({*a.dims, *b.dims}))
+        return Val(
+            self.name(f"{self.shown(a.text, a.dims, dims)} + {self.shown(b.text, b.dims, dims)}"),
+            dims,
+            a.dtype,
+        )
+
+    def summed(self, a: Val, b: Val) -> Val:
+        """Rows by a tile of a matrix (dimensions 1 and 2), without `tl.dot`."""
+        a, b = (self.cast(v, "f32") if v.dtype in ("f16", "bf16") else v for v in (a, b))
+        dims = tuple(sorted({*a.dims, *b.dims}))
+        text = f"{self.shown(a.text, a.dims, dims)} * {self.shown(b.text, b.dims, dims)}"
+        if 1 in dims:
+            text = f"tl.sum({text}, {dims.index(1)})"
+        left = tuple(0 if d == 0 else 1 for d in dims if d != 1)
+        return Val(self.name(text), left, a.dtype)
+
+    # -- the kernel -------------------------------------------------------------------------------
+
+    def source(self, name: str, names: Mapping[Buf, str], barrier: bool = False) -> str:
+        """The text of the kernel; `names`: the parameter of each buffer."""
+        self.names, self.count = names, 0
+        self.head, self.step, self.last, self.done = [], [], [], {}
+        for e in self.plan.cuts:
+            for s in self.plan.parts(e):
+                if s[1] - s[0] > 1:
+                    self.columns_of(self.padded(s))
+        n = self.length
+        t = f"{n - 1} - i" if self.reverse else "i"
+        self.lines, self.depth = self.head, 1
+        states, ahead = [], []
+        for v in self.carries:
+            for s in self.plan.segments(v):
+                x = self.across(self.loaded(v, s), self.dims_of(v, s), s)
+                states.append((v, s, x))
+                self.done[v, s] = x
+        wanted = self._wanted()
+        if n and sum(self.rows * self.padded(s) for _, s in wanted) <= AHEAD:
+            for v, s in wanted:
+                x = self.loaded(v, s, str(n - 1) if self.reverse else "0")
+                ahead.append((v, s, x))
+                self.done[v, s] = x
+        self.lines, self.depth = self.step, 2
+        self.line(f"t = {t}")
+        following = []
+        if ahead and n > 1:
+            self.line(
+                "ahead = tl.maximum(t - 1, 0)"
+                if self.reverse
+                else f"ahead = tl.minimum(t + 1, {n - 1})"
+            )
+            following = [(x, self.loaded(v, s, "ahead")) for v, s, x in ahead]
+        for v, buf in self.outs[self.n_carries :]:
+            if buf is not None:
+                for s in self.plan.segments(v):
+                    self.stored(v, s, self.tile(v, s), buf, "t")
+        moves = []
+        for (_, s, x), new in zip(states, self._next(), strict=True):
+            made = self.across(self.part(new, s), x.dims, s)
+            if any(made.text == y.text for _, _, y in states):
+                made = Val(self.name(made.text), made.dims, made.dtype)
+            moves.append((x, made))
+        for x, made in (*moves, *following):
+            self.line(f"{x.text} = {made.text}")
+        self.lines, self.depth = self.last, 1
+        for (v, s, x), buf in zip(states, self._finals(), strict=True):
+            if buf is not None:
+                self.stored(v, s, x, buf, "")
+        start = ["    rows = tl.program_id(0)"]
+        if self.rows > 1:
+            start = [f"    rows = tl.program_id(0) * {self.rows} + tl.arange(0, {self.rows})"]
+            if self.n_rows % self.rows:
+                start.append(f"    rm = rows < {self.n_rows}")
+        params = ", ".join(dict.fromkeys(names.values()))
+        loop = [f"    for i in range(0, {n}):", *self.step] if n else []
+        return "\n".join(
+            ["@triton.jit", f"def {name}({params}):", *start, *self.head, *loop, *self.last]
+        )
+
+    def _next(self) -> list[Value]:
+        """The next value of each segment of the carries."""
+        pairs = zip(self.carries, self.body.outputs, strict=False)
+        return [new for v, new in pairs for _ in self.plan.segments(v)]
+
+    def _finals(self) -> list[Buf | None]:
+        pairs = zip(self.carries, self.outs, strict=False)
+        return [buf for v, (_, buf) in pairs for _ in self.plan.segments(v)]
+
+    def _wanted(self) -> list[tuple[Value, Segment]]:
+        """The segments of sequences that a step reads, found by writing it once for nothing."""
+        kept = dict(self.done), list(self.head), self.count
+        self.lines, self.depth = self.step, 2
+        for v, buf in self.outs[self.n_carries :]:
+            if buf is not None:
+                for s in self.plan.segments(v):
+                    self.tile(v, s)
+        for v, new in zip(self.carries, self.body.outputs, strict=False):
+            for s in self.plan.segments(v):
+                self.part(new, s)
+        found = [k for k in self.done if isinstance(k[0], Value) and k[0] in self.xs]
+        self.done, self.head, self.count = kept
+        self.step = []
+        self.lines, self.depth = self.head, 1
+        return found
