@@ -11,6 +11,7 @@ from typing import Any
 
 import kcompile.config as config
 import kcompile.demo as demo_run
+from codegen.pipeline import TARGETS
 from kcompile.compile_report import compile_report
 from kcompile.dump import FORMATS, STAGES, dump_ir
 from kcompile.errors import KCError
@@ -18,6 +19,7 @@ from kcompile.export import export as export_model
 from kcompile.export import verify
 from kcompile.saving.loading import load_model
 from kcompile.step import KINDS
+from kcompile.target import DEVICES, EVERY
 
 
 def main() -> None:
@@ -40,7 +42,12 @@ def _commands() -> Any:
     @kcompile.command(help="Train a CNN on digits, report, dump its IR, export and verify it.")
     @click.option("--out", default="demo_out", show_default=True, help="Folder for what it writes.")
     @click.option("--epochs", default=None, type=int, help="Epochs of training.")
-    def demo(out: str, epochs: int | None) -> None:
+    @click.option("--device", type=click.Choice(DEVICES), default="auto", show_default=True)
+    @click.option(
+        "--backend", type=click.Choice(EVERY), default=None, help="Else the device's own."
+    )
+    def demo(out: str, epochs: int | None, device: str, backend: str | None) -> None:
+        config.set_target(device, backend)
         demo_run.run(out, epochs)
 
     @kcompile.command(help="Print a model's IR at a stage of its compilation.")
@@ -50,17 +57,25 @@ def _commands() -> Any:
     @click.option("--kind", type=click.Choice(KINDS), default=None,
                   help="Which step; train for a compiled model, else predict.")  # fmt: skip
     @click.option("--batch-size", default=32, show_default=True)
-    def dump(file: str, stage: str, form: str, kind: str | None, batch_size: int) -> None:
-        click.echo(dump_ir(load_model(file), stage, form, kind, batch_size))
+    @click.option("--target", type=click.Choice(tuple(TARGETS)), default=None,
+                  help="What kernels are made for; else what the model runs on here.")  # fmt: skip
+    def dump(
+        file: str, stage: str, form: str, kind: str | None, batch_size: int, target: str | None
+    ) -> None:
+        click.echo(dump_ir(load_model(file), stage, form, kind, batch_size, target))
 
     @kcompile.command(help="Print kernels, work and predicted memory of a model's step.")
     @click.argument("file", type=click.Path())
     @click.option("--kind", type=click.Choice(KINDS), default=None,
                   help="Which step; train for a compiled model, else predict.")  # fmt: skip
     @click.option("--batch-size", default=32, show_default=True)
+    @click.option("--target", type=click.Choice(tuple(TARGETS)), default=None,
+                  help="What kernels are made for; else what the model runs on here.")  # fmt: skip
     @click.option("--json", "as_json", is_flag=True, help="Print the same as JSON.")
-    def report(file: str, kind: str | None, batch_size: int, as_json: bool) -> None:
-        found = compile_report(load_model(file), kind, batch_size, verbose=not as_json)
+    def report(
+        file: str, kind: str | None, batch_size: int, target: str | None, as_json: bool
+    ) -> None:
+        found = compile_report(load_model(file), kind, batch_size, not as_json, target)
         if as_json:
             click.echo(json.dumps(found, indent=1))
 

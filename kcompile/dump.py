@@ -1,6 +1,6 @@
-"""`dump_ir`: a step of a model at any stage of its compilation, as text, JSON or Graphviz dot.
+"""`dump_ir`: a step of a model at any stage of its compilation, as text, JSON, Graphviz dot or (kernels) a page.
 
-The text is what `ir.text` writes and reads; JSON holds the same facts; dot groups nodes by layer. Refuses to
+The text is what `ir.text` writes and reads; JSON holds the same facts; dot groups nodes by layer; a page is `kcompile.page`'s. Refuses to
 change what is compiled.
 """
 
@@ -22,11 +22,13 @@ from ir.pipeline import optimise
 from ir.text import dump, named
 from kcompile.errors import KCValueError
 from kcompile.fit.runner import step_function
+from kcompile.page import page
+from kcompile.run_on import target_of
 from kcompile.specimen import specimen
 from kcompile.step import KINDS
 
 STAGES = ("traced", "differentiated", "simplified", "fused", "kernels")
-FORMATS = ("text", "json", "dot")
+FORMATS = ("text", "json", "dot", "html")
 
 
 def dump_ir(
@@ -35,32 +37,40 @@ def dump_ir(
     format: str = "text",
     kind: str | None = None,
     batch_size: int = 32,
-    target: str = "numpy",
+    target: str | None = None,
 ) -> str:
     """The model's step at one stage.
 
     stage: "traced" (forward pass and loss), "differentiated" (with gradients and updates),
     "simplified" (after the passes), "fused" (kernels as bodies), "kernels" (the generated source).
+    format: "text", "json", "dot", or for kernels "html", a page that shows each kernel's source, schedule and cost.
     kind: "train", "test" or "predict"; None: train for a compiled model, else predict. batch_size binds
-    the batch from "simplified" on. Raises KCValueError KC305 for an unknown stage, format or kind.
+    the batch from "simplified" on. target: "numpy", "native" or "triton"; None: what the model runs on. Raises KCValueError
+    KC305 for an unknown stage, format, kind or target.
     """
     _check("stage", stage, STAGES)
     _check("format", format, FORMATS)
     if stage == "kernels":
         program = program_of(model, kind, batch_size, target)
-        return {"text": _program_text, "json": _program_json, "dot": _program_dot}[format](program)
+        return _OF_PROGRAM[format](program)
+    if format == "html":
+        raise KCValueError(
+            "KC305", f"stage={stage!r}, format='html'", "only kernels are shown as a page",
+            "pass stage='kernels', or format='dot' for Graphviz",
+        )  # fmt: skip
     kind = _kind(model, kind)
-    graph = _graph(model, stage, kind, batch_size, target)
+    graph = _graph(model, stage, kind, batch_size, _target(model, target))
     return {"text": _text, "json": _json, "dot": _dot}[format](graph)
 
 
 def program_of(
-    model: Any, kind: str | None = None, batch_size: int = 32, target: str = "numpy"
+    model: Any, kind: str | None = None, batch_size: int = 32, target: str | None = None
 ) -> Program:
     """The program of a step of the model, made anew. kind, errors: as for `dump_ir`.
 
     Raises KCValueError KC305 besides for a model with an axis of unknown extent.
     """
+    target = _target(model, target)
     graph = _graph(model, "simplified", _kind(model, kind), batch_size, target)
     free = [
         f"{v.name}: {v.type}" for v in graph.inputs if any(isinstance(d, Dim) for d in v.type.shape)
@@ -71,6 +81,15 @@ def program_of(
             "name the extents in Input(shape=...), or look at stage='fused'",
         )  # fmt: skip
     return generate(graph, target)
+
+
+def _target(model: Any, target: str | None) -> str:
+    """The target asked for, else that of the model's runs (NumPy's code where those have none)."""
+    if target is not None:
+        _check("target", target, tuple(TARGETS))
+        return target
+    found = target_of(model)
+    return found if found in TARGETS else "numpy"
 
 
 def _kind(model: Any, kind: str | None) -> str:
@@ -222,6 +241,8 @@ def _header(program: Program) -> Iterator[str]:
     for k in program.kernels:
         first, last = k.lines
         yield f"{k.name} (lines {first}-{last}): {k.ops}  [{report.shorten(k.at)}]"
+        cost = report.duration(report.estimate(program, k))
+        yield f"    estimated {cost}: {report.count(k.flops)}FLOP, {report.count(k.bytes)}B; {report.plain(k.schedule)}"
         if k.why:
             yield f"    not fused: {'; '.join(k.why)}"
 
@@ -247,3 +268,11 @@ def _program_dot(program: Program) -> str:
                 )
         writer.update(dict.fromkeys(k.writes, k.name))
     return "\n".join([*lines, "}"]) + "\n"
+
+
+_OF_PROGRAM = {
+    "text": _program_text,
+    "json": _program_json,
+    "dot": _program_dot,
+    "html": page,
+}

@@ -7,7 +7,8 @@ prints the same with rich. Refuses to measure time, and to know models.
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable
+import textwrap
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 from codegen.program import Buffer, Kernel, Program
@@ -15,13 +16,23 @@ from codegen.program import Buffer, Kernel, Program
 ROLES = ("state", "data", "result", "temp")
 
 
-def facts(program: Program) -> dict[str, Any]:
-    """The facts about a program.
+# what one core (or a GPU) does in a second: operations and bytes; and how long a kernel takes to begin
+_RATES = {
+    "numpy": (80e9, 15e9, 1e-6),
+    "native": (80e9, 15e9, 0.0),
+    "triton": (60e12, 4.3e12, 1.3e-6),
+}
+
+
+def facts(program: Program, seconds: Mapping[str, float] | None = None) -> dict[str, Any]:
+    """The facts about a program. seconds: measured, for some kernels by name.
 
     name, target, key; flops and bytes (of one step); kernels (each with name, ops, layers, flops, bytes,
-    reads, writes, lines in the source, schedule, not_fused_because); buffers (each with name, role, path,
+    reads, writes, lines in the source, source, schedule, not_fused_because, seconds_estimated and, where given,
+    seconds_measured); buffers (each with name, role, path,
     type, bytes, offset); memory in bytes: by role, the arena that results and temps share, and peak, the
-    most the program holds at once. Flops and bytes are counted, not measured.
+    most the program holds at once. Flops and bytes are counted, not measured; an estimate is the longer of the two at
+    the speeds of `_RATES`.
     """
     by_role = {role: sum(b.nbytes for b in program.buffers if b.role == role) for role in ROLES}
     return {
@@ -30,14 +41,16 @@ def facts(program: Program) -> dict[str, Any]:
         "key": program.key,
         "flops": program.flops,
         "bytes": program.bytes,
-        "kernels": [_kernel(k) for k in program.kernels],
+        "kernels": [_kernel(program, k, seconds or {}) for k in program.kernels],
         "buffers": [_buffer(b) for b in program.buffers],
         "memory": by_role | {"arena": program.arena_bytes, "peak": program.peak_bytes},
     }
 
 
-def _kernel(k: Kernel) -> dict[str, Any]:
-    return {
+def _kernel(program: Program, k: Kernel, seconds: Mapping[str, float]) -> dict[str, Any]:
+    measured = {"seconds_measured": seconds[k.name]} if k.name in seconds else {}
+    return measured | {
+        "seconds_estimated": estimate(program, k),
         "name": k.name,
         "ops": k.ops,
         "layers": list(k.at),
@@ -46,9 +59,38 @@ def _kernel(k: Kernel) -> dict[str, Any]:
         "reads": list(k.reads),
         "writes": list(k.writes),
         "lines": list(k.lines),
+        "source": source_of(program, k),
         "schedule": dict(k.schedule),
         "not_fused_because": list(k.why),
     }
+
+
+def estimate(program: Program, k: Kernel) -> float:
+    """Seconds that a kernel should take: the longer of its work and its traffic, on one core."""
+    flops, moved, begin = _RATES[program.target]
+    return begin + max(k.flops / flops, k.bytes / moved)
+
+
+def source_of(program: Program, k: Kernel) -> str:
+    """The source of a kernel: its lines, or the C function that begins there."""
+    first, last = k.lines
+    lines = program.source.splitlines()
+    if not 0 < first <= len(lines):
+        return ""
+    if is_c(lines[first - 1]):
+        while last < len(lines) and lines[last - 1] != "}":
+            last += 1
+    return textwrap.dedent("\n".join(lines[first - 1 : last])) + "\n"
+
+
+def is_c(text: str) -> bool:
+    """Whether a kernel's source is C."""
+    return text.startswith(("static ", "void "))
+
+
+def plain(schedule: Mapping[str, Any]) -> str:
+    """A schedule in one line; what it leaves open is left out."""
+    return ", ".join(f"{k}={v}" for k, v in schedule.items() if v not in (None, [], (), {}, ""))
 
 
 def _buffer(b: Buffer) -> dict[str, Any]:
@@ -88,17 +130,26 @@ def show(program: Program, console: Any = None, *, limit: int | None = 40) -> No
     shown = program.kernels if limit is None else program.kernels[:limit]
     most = max((k.flops for k in program.kernels), default=0)
     rows = [
-        (k.name, count(k.flops), count(k.bytes), _lines(k), shorten(k.at), k.ops) for k in shown
+        (
+            k.name,
+            count(k.flops),
+            count(k.bytes),
+            duration(estimate(program, k)),
+            _lines(k),
+            shorten(k.at),
+            k.ops,
+        )
+        for k in shown
     ]
-    heads = ("kernel", "FLOP", "bytes", "lines", "layers", "ops")
+    heads = ("kernel", "FLOP", "bytes", "time", "lines", "layers", "ops")
     widths = [max([len(h), *(len(r[i]) for r in rows)]) for i, h in enumerate(heads)]
     # numbers keep their width; layers and ops share what is left
-    left = max(20, console.width - sum(widths[:4]) - len(heads))
-    widths[4] = min(widths[4], max(left // 3, left - widths[5]))
-    widths[5] = min(widths[5], left - widths[4])
+    left = max(20, console.width - sum(widths[:5]) - len(heads))
+    widths[5] = min(widths[5], max(left // 3, left - widths[6]))
+    widths[6] = min(widths[6], left - widths[5])
     table = Table(box=None, pad_edge=False, padding=(0, 1, 0, 0), header_style="bold")
     for i, (head, width) in enumerate(zip(heads, widths, strict=True)):
-        table.add_column(head, justify="right" if 0 < i < 4 else "left", width=width, no_wrap=True)
+        table.add_column(head, justify="right" if 0 < i < 5 else "left", width=width, no_wrap=True)
     for k, cells in zip(shown, rows, strict=True):
         cut = [c if len(c) <= w else c[: w - 1] + "…" for c, w in zip(cells, widths, strict=True)]
         table.add_row(*map(Text, cut), style="bold" if most and k.flops == most else "")
@@ -117,6 +168,14 @@ def shorten(paths: Iterable[str], most: int = 3) -> str:
     found = [p for p in dict.fromkeys(paths) if p]
     rest = len(found) - most
     return ", ".join(found[:most]) + (f" +{rest}" if rest > 0 else "")
+
+
+def duration(seconds: float) -> str:
+    """A time with three digits: 21.3 us."""
+    for unit, size in (("s", 1.0), ("ms", 1e-3), ("us", 1e-6)):
+        if seconds >= size:
+            return f"{seconds / size:.3g} {unit}"
+    return f"{seconds / 1e-9:.3g} ns"
 
 
 def count(n: int) -> str:

@@ -35,7 +35,7 @@ def small() -> Any:
 @pytest.mark.parametrize("stage", STAGES)
 def test_every_stage_and_format(stage: str) -> None:
     m = small()
-    text, data, dot = (m.dump_ir(stage, f) for f in FORMATS)
+    text, data, dot = (m.dump_ir(stage, f) for f in FORMATS if f != "html")
     assert "head" in text and "head" in dot
     assert dot.startswith("digraph") and dot.count("{") == dot.count("}")
     found = json.loads(data)
@@ -48,6 +48,29 @@ def test_every_stage_and_format(stage: str) -> None:
     assert ("[N," in text) == (stage in ("traced", "differentiated"))
     assert ("optimizer" in text) == (stage != "traced")
     assert ("fused" in {n["op"] for n in found["nodes"]}) == (stage == "fused")
+
+
+@pytest.mark.parametrize("target", ["numpy", "native"])
+def test_a_page_shows_every_kernel_with_its_source(target: str) -> None:
+    m = small()
+    page = m.dump_ir("kernels", "html", target=target)
+    found = json.loads(m.dump_ir("kernels", "json", target=target))
+    assert page.startswith("<!doctype html>") and page.count("<details ") == len(found["kernels"])
+    for k in found["kernels"]:
+        assert f'id="{k["name"]}"' in page
+        assert k["source"].strip() and k["source"].splitlines()[0].strip() in found["source"]
+        assert k["seconds_estimated"] > 0
+    if target == "native":
+        in_c = [k["source"] for k in found["kernels"] if k["source"].startswith("static ")]
+        assert in_c and all(c.endswith("}\n") and c.count("{") == c.count("}") for c in in_c)
+    with pytest.raises(KCValueError, match="only kernels are shown as a page"):
+        m.dump_ir("fused", "html")
+
+
+def test_names_in_a_page_are_text() -> None:
+    m = Sequential([Input((2,)), layers.Dense(1, name="<b>&d")])
+    page = m.dump_ir("kernels", "html")
+    assert "<b>&d" not in page and "&lt;b&gt;&amp;d" in page
 
 
 def test_kernels_need_known_extents() -> None:

@@ -67,7 +67,7 @@ def test_numbers_stay_at_any_width(width):
     out = io.StringIO()
     show(replace(PROGRAM, kernels=(long,)), rich.Console(file=out, width=width))
     row = out.getvalue().splitlines()[-1]
-    assert "k0" in row and row.count("1 M") == 2 and "100-999" in row and "a_layer" in row
+    assert "k0" in row and row.count("1 M") == 2 and "100-999" in row and "a_lay" in row
 
 
 def test_table():
