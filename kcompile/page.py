@@ -32,7 +32,7 @@ summary { cursor: pointer; list-style: none; } summary:hover { background: var(-
 dl { display: grid; grid-template-columns: 8rem 1fr; gap: .2rem 1rem; margin: .5rem .3rem; } dt { color: var(--soft); } dd { margin: 0; color: var(--ink); overflow-wrap: anywhere; }
 pre { background: var(--card); border-radius: .5rem; padding: .8rem 1rem; overflow-x: auto; margin: .3rem 0 1rem; }
 @media (max-width: 50rem) { summary, .head { grid-template-columns: 3rem 1fr 6rem; } summary > :nth-child(n+4), .head > :nth-child(n+4) { display: none; } }
-{{ style }}
+{{ style | safe }}
 </style></head><body>
 <h1>{{ name }} <span class="soft">on {{ target }}</span></h1>
 <p>One step, as {{ kernels | length }} kernels. Times are {{ times }}; estimates count operations and bytes, for one core.</p>
@@ -45,7 +45,7 @@ pre { background: var(--card); border-radius: .5rem; padding: .8rem 1rem; overfl
 <span class="what">{{ k.ops }} <small>{{ k.layers }}</small></span><span class="n">{{ k.time }}</span><span class="n">{{ k.flops }}</span><span class="n">{{ k.bytes }}</span>
 <span class="bar"><i style="width: {{ k.share }}%"></i></span></summary>
 <dl>{% for term, text in k.facts %}<dt>{{ term }}</dt><dd>{{ text }}</dd>{% endfor %}</dl>
-{{ k.source }}
+{{ k.source | safe }}
 </details>
 {% endfor %}
 <h2>Memory</h2>
@@ -115,22 +115,19 @@ def _facts(k: dict[str, Any], types: dict[str, str]) -> Any:
         yield "not fused", "; ".join(k["not_fused_because"])
 
 
-def _source(text: str, target: str) -> Any:
+def _source(text: str, target: str) -> str:
     """The source of a kernel as HTML, coloured."""
-    import markupsafe
     import pygments
     import pygments.formatters as formatters
     import pygments.lexers as lexers
 
     in_c = target == "native" and report.is_c(text)
     lexer = lexers.CLexer() if in_c else lexers.PythonLexer()
-    return markupsafe.Markup(pygments.highlight(text, lexer, formatters.HtmlFormatter()))
+    return str(pygments.highlight(text, lexer, formatters.HtmlFormatter()))
 
 
-def _styles(formatter: Any) -> Any:
+def _styles(formatter: Any) -> str:
     """The colours of source text, for light and for dark pages."""
-    import markupsafe
-
     light = formatter(style="default").get_style_defs(".highlight")
     dark = formatter(style="monokai").get_style_defs(".highlight")
     plain = ".highlight, .highlight pre { background: var(--card) !important; }"
