@@ -131,6 +131,4 @@ def _styles(formatter: Any) -> str:
     light = formatter(style="default").get_style_defs(".highlight")
     dark = formatter(style="monokai").get_style_defs(".highlight")
     plain = ".highlight, .highlight pre { background: var(--card) !important; }"
-    return markupsafe.Markup(
-        f"{light}\n@media (prefers-color-scheme: dark) {{\n{dark}\n}}\n{plain}"
-    )
+    return f"{light}\n@media (prefers-color-scheme: dark) {{\n{dark}\n}}\n{plain}"

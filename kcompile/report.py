@@ -78,14 +78,13 @@ def source_of(program: Program, k: Kernel) -> str:
     if not 0 < first <= len(lines):
         return ""
     if is_c(lines[first - 1]):
-        while last < len(lines) and lines[last - 1] != "}":
-            last += 1
+        last = next(n for n in range(first, len(lines) + 1) if lines[n - 1] == "}")
     return textwrap.dedent("\n".join(lines[first - 1 : last])) + "\n"
 
 
 def is_c(text: str) -> bool:
-    """Whether a kernel's source is C."""
-    return text.startswith(("static ", "void "))
+    """Whether a kernel's source is C: it begins with a function's head."""
+    return text.split("\n", 1)[0].endswith(") {")
 
 
 def plain(schedule: Mapping[str, Any]) -> str:

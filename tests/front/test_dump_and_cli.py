@@ -61,8 +61,8 @@ def test_a_page_shows_every_kernel_with_its_source(target: str) -> None:
         assert k["source"].strip() and k["source"].splitlines()[0].strip() in found["source"]
         assert k["seconds_estimated"] > 0
     if target == "native":
-        in_c = [k["source"] for k in found["kernels"] if k["source"].startswith("static ")]
-        assert in_c and all(c.endswith("}\n") and c.count("{") == c.count("}") for c in in_c)
+        in_c = [k["source"] for k in found["kernels"] if k["source"].endswith("}\n")]
+        assert len(in_c) > 3 and all(c.count("{") == c.count("}") for c in in_c)
     with pytest.raises(KCValueError, match="only kernels are shown as a page"):
         m.dump_ir("fused", "html")
 
