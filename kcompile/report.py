@@ -12,16 +12,9 @@ from collections.abc import Iterable, Mapping
 from typing import Any
 
 from codegen.program import Buffer, Kernel, Program
+from runtime.roofline import MACHINES, floor, step_seconds
 
 ROLES = ("state", "data", "result", "temp")
-
-
-# what one core (or a GPU) does in a second: operations and bytes; and how long a kernel takes to begin
-_RATES = {
-    "numpy": (80e9, 15e9, 1e-6),
-    "native": (80e9, 15e9, 0.0),
-    "triton": (60e12, 4.3e12, 1.3e-6),
-}
 
 
 def facts(program: Program, seconds: Mapping[str, float] | None = None) -> dict[str, Any]:
@@ -31,8 +24,8 @@ def facts(program: Program, seconds: Mapping[str, float] | None = None) -> dict[
     reads, writes, lines in the source, source, schedule, not_fused_because, seconds_estimated and, where given,
     seconds_measured); buffers (each with name, role, path,
     type, bytes, offset); memory in bytes: by role, the arena that results and temps share, and peak, the
-    most the program holds at once. Flops and bytes are counted, not measured; an estimate is the longer of the two at
-    the speeds of `_RATES`.
+    most the program holds at once. Flops and bytes are counted, not measured; an estimate is the longer of the two on
+    the machine of `runtime.roofline.MACHINES`.
     """
     by_role = {role: sum(b.nbytes for b in program.buffers if b.role == role) for role in ROLES}
     return {
@@ -66,9 +59,8 @@ def _kernel(program: Program, k: Kernel, seconds: Mapping[str, float]) -> dict[s
 
 
 def estimate(program: Program, k: Kernel) -> float:
-    """Seconds that a kernel should take: the longer of its work and its traffic, on one core."""
-    flops, moved, begin = _RATES[program.target]
-    return begin + max(k.flops / flops, k.bytes / moved)
+    """Seconds that a kernel takes at least, on one core or on a GPU."""
+    return floor(k, MACHINES[program.target])
 
 
 def source_of(program: Program, k: Kernel) -> str:
@@ -105,13 +97,15 @@ def _buffer(b: Buffer) -> dict[str, Any]:
 
 
 def summary(program: Program) -> str:
-    """One line: kernels, work, traffic and peak memory of a step."""
+    """One line: kernels, work, traffic, peak memory and least time of a step."""
+    machine = MACHINES[program.target]
     memory = facts(program)["memory"]
     n = len(program.kernels)
     return (
         f"{program.name} on {program.target}: {n} kernel{'s' * (n != 1)}, {count(program.flops)}FLOP and "
         f"{count(program.bytes)}B moved a step; at most {count(memory['peak'])}B: states "
-        f"{count(memory['state'])}B, data {count(memory['data'])}B, arena {count(memory['arena'])}B"
+        f"{count(memory['state'])}B, data {count(memory['data'])}B, arena {count(memory['arena'])}B; "
+        f"estimated {duration(step_seconds(program, machine))} a step on {machine.name}"
     )
 
 

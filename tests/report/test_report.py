@@ -93,3 +93,8 @@ def test_count(n, text):
 
 def test_shorten():
     assert shorten(["a", "a", "", "b", "c", "d", "e"]) == "a, b, c +2"
+
+
+def test_a_step_of_a_gpu_program_has_its_least_time():
+    program = replace(PROGRAM, target="triton")
+    assert summary(program).endswith("; estimated 2.6 us a step on one H200")
