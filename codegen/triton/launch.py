@@ -60,6 +60,15 @@ class Launch:
         """The nodes of the graph whose work it does."""
         return () if self.node is None else self.node.attrs[0].nodes
 
+    @property
+    def precision(self) -> str:
+        """The precision of its matrix product: "ieee", "tf32" or "bf16" for f32, else the dtype; "" without one."""
+        for n in self.nodes:
+            if n.op.name == "contract":
+                of = n.inputs[0].dtype
+                return str(n.attr("precision")) if of == "f32" else of
+        return ""
+
 
 def written(
     region: Region, plan: Schedule, name: str, names: Mapping[Buf, str], barrier: bool

@@ -263,10 +263,8 @@ class _Writer:
             "stages": plan.notes.get("stages", 2),
             "groups": [[g.role, size(g.axes), g.tile] for g in plan.groups],
         }  # fmt: skip
-        dot = next((e for e in launch.region.nodes() if e.op == "dot"), None)
-        if dot is not None:
-            of = dot.args[0].dtype
-            notes["precision"] = dot.attr[0] if of == "f32" else of
+        if launch.precision:
+            notes["precision"] = launch.precision
         why = (
             tuple(launch.node.attrs[1])
             if launch.node is not None and launch.node.op.name == "fused"
