@@ -19,6 +19,7 @@ from ir.dims import DimLike, dim
 from ir.grad import gradients
 from ir.graph import Graph, at
 from ir.ops import size
+from ir.rows import rows_apart
 from ir.types import Type, type_of
 from kcompile.compile import Compiled, compile_graph
 from kcompile.errors import KCValueError
@@ -54,6 +55,7 @@ class StepFunction:
         self.model, self.kind = model, kind
         self._traced: dict[Any, Traced] = {}
         self._compiled: dict[Any, Compiled] = {}
+        self._apart: dict[Graph, bool] = {}
         self.log: list[Compiled] = []  # every compile, in order
 
     def executable(self, x: Any, y: Any = None, sample_weight: Any = None) -> Any:
@@ -67,6 +69,14 @@ class StepFunction:
     def outputs(self, x: Any) -> Any:
         """The structure of a predict step's results: each leaf is an index into `results`."""
         return self.trace(x).outputs
+
+    def rows_apart(self, x: Any, y: Any = None, sample_weight: Any = None) -> bool:
+        """Whether the rows of a batch do not mix in the step; see `ir.rows`."""
+        traced = self.trace(x, y, sample_weight)
+        found = self._apart.get(traced.graph)
+        if found is None:
+            found = self._apart[traced.graph] = traced.named and rows_apart(traced.graph)
+        return found
 
     def compiled(self, x: Any, y: Any = None, sample_weight: Any = None) -> Compiled:
         """Like `executable`, with the program and how it was compiled."""

@@ -143,15 +143,30 @@ class Runner:
                 if getattr(self.model, _STOP[self.kind]):
                     return count
         if end > whole:
-            rest = source.samples - whole * size
-            exe = self.executable(source.data.specs(rest))
-            _feeder(source, order, exe)(whole * size, source.samples)
-            exe.step()
-            for target, result in zip(into, exe.results, strict=False):
-                target[whole * size :] = result
+            self._rest(source, order, whole * size, into)
             count += 1
-            self.tally.samples += rest
         return count
+
+    def _rest(
+        self, source: Arrays, order: Any, low: int, into: Sequence[np.ndarray[Any, Any]]
+    ) -> None:
+        """The step of the last batch of an epoch, which has fewer samples than the others.
+
+        Where rows do not mix, the program of a whole batch runs it, with old rows in the places that are left.
+        """
+        rest = source.samples - low
+        specs = source.data.specs(source.batch_size)
+        if low and self.kind == "predict" and self.step_function.rows_apart(*specs):
+            exe = self.executable(specs)
+            targets = [t[:rest] for t in exe.data]
+        else:
+            exe = self.executable(source.data.specs(rest))
+            targets = exe.data
+        _feeder(source, order, targets)(low, source.samples)
+        exe.step()
+        for target, result in zip(into, exe.results, strict=False):
+            target[low:] = result[:rest]
+        self.tally.samples += rest
 
     def _arrays(self, source: Arrays, steps: int | None) -> Iterator[Any]:
         order, first, end = source.epoch(steps)
@@ -161,7 +176,7 @@ class Runner:
             high = min(low + source.batch_size, source.samples)
             if high - low not in feeders:
                 exe = self.executable(source.data.specs(high - low))
-                feeders[high - low] = (exe, _feeder(source, order, exe))
+                feeders[high - low] = (exe, _feeder(source, order, exe.data))
             exe, feed = feeders[high - low]
             feed(low, high)
             self.tally.samples += high - low
@@ -178,13 +193,13 @@ class Runner:
 
 
 def _feeder(
-    source: Arrays, order: np.ndarray[Any, Any] | None, exe: Any
+    source: Arrays, order: np.ndarray[Any, Any] | None, targets: Sequence[np.ndarray[Any, Any]]
 ) -> Callable[[int, int], None]:
-    """A function (low, high) that puts those samples into the data buffers of `exe`."""
+    """A function (low, high) that puts those samples into `targets`, the data buffers of a program or rows of them."""
     arrays = source.data.leaves()
     if not any(isinstance(a, SparseRows) for a in arrays):
-        return feeder(arrays, exe.data, order)
-    pairs = list(zip(arrays, exe.data, strict=True))
+        return feeder(arrays, targets, order)
+    pairs = list(zip(arrays, targets, strict=True))
 
     def densify(low: int, high: int) -> None:
         index = slice(low, high) if order is None else order[low:high]
@@ -200,7 +215,7 @@ def _drive(source: Arrays, exe: Any) -> Drive:
     arrays = source.data.leaves()
     if any(isinstance(a, SparseRows) for a in arrays):
         rows = source.batch_size
-        return Drive(lambda order: _feeder(source, order, exe), exe.step, rows, exe.results)
+        return Drive(lambda order: _feeder(source, order, exe.data), exe.step, rows, lambda: exe.results)
     made: Drive = exe.drive(arrays)
     return made
 
