@@ -21,8 +21,11 @@ an arena of `arena_bytes` bytes, itself aligned to 64. Temps may overlap where t
 unless said otherwise; nothing is allocated but what is said.
 
     tools.views(buffers, table)     the views of a table by name, and the buffers as b0, b1, ... (see `runtime.views`)
+                                    which may bind calls to arrays: `product left right out` (out = left @ right, f32 matrices)
+                                    and `axpy x a y` (y += a * x, vectors and a scalar)
     tools.threads                   how many threads may run at once (1: everything is serial)
-    tools.blas(n)                   let matrix products use n threads from here on; 0: as many as there are
+    tools.step(f)                   `f` as a step: without warnings of numbers, denormals taken for zero, one thread in
+                                    each matrix product (those of BLAS wait in loops that never yield; `both` takes their place)
     tools.both(f, g)                a function that calls two functions without arguments, at the same time where that
                                     is quicker; it returns when both are done, and raises the first error
     tools.erf(x, out, s, t, u)      out = erf(x) (f32 or f64); s, t: scratch of x's shape and dtype, u: bool or

@@ -24,7 +24,7 @@ class Blocks:
     of the values that windows make (im2col)."""
 
     bytes: int = 64 * 1024
-    cache: int = 1280 * 1024
+    cache: int = 1792 * 1024
     least: int = 192 * 1024
     window: int = 1024 * 1024
 

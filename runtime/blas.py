@@ -1,49 +1,116 @@
-"""How many threads NumPy's matrix products use, where the library underneath lets itself be told.
+"""The BLAS under NumPy's matrix products: how many threads it uses, and which pieces it multiplies best.
 
-NumPy has no call for it; OpenBLAS, which its wheels bring, has a C function. Refuses to guess: with
-another library nothing happens, and its own environment variables apply.
+NumPy has no calls for either; OpenBLAS, which its wheels bring, has C functions. Refuses to guess: with
+another library nothing is set and nothing is cut, and its own environment variables apply.
 """
 
 from __future__ import annotations
 
 import ctypes
 import functools
-import os
+import itertools
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
-_NAMES = tuple(
-    f"{prefix}openblas_set_num_threads{suffix}"
-    for prefix in ("scipy_", "")
-    for suffix in ("64_", "")
-)
+import numpy as np
+
+from runtime.memory import Array
+
+# OpenBLAS packs both operands of a product before it multiplies; for AVX-512 it has kernels that do not,
+# which it takes up to so many multiply-adds
+UNPACKED = 1_000_000
+_WITHOUT_PACKING = {b"SkylakeX", b"Cooperlake", b"SapphireRapids"}
+ROWS = 8  # at least so many in a piece: with fewer, the right operand is read too often
 
 
 def set_threads(n: int) -> bool:
     """Let matrix products use `n` threads, in the whole process; returns whether that was possible."""
-    setter = _setter()
+    setter = _function("set_num_threads")
+    if setter is not None:
+        setter(n)
+    return setter is not None
+
+
+def thread_setters(most: int) -> tuple[Callable[[], Any], Callable[[], Any]]:
+    """Two quick calls: one thread in each product, and `most`. They do nothing with another library."""
+    setter = _function("set_num_threads")
     if setter is None:
-        return False
-    setter(n)
-    return True
+        return _nothing, _nothing
+    return functools.partial(setter, 1), functools.partial(setter, most)
 
 
-@functools.cache
-def _setter() -> Callable[[int], Any] | None:
-    for path in _loaded():
-        library = ctypes.CDLL(path)
-        for name in _NAMES:
-            if hasattr(library, name):
-                found = getattr(library, name)
-                found.argtypes, found.restype = [ctypes.c_int], None
-                return found  # type: ignore[no-any-return]
+def _nothing() -> None:
     return None
 
 
-def _loaded() -> list[str]:
-    """The paths of OpenBLAS libraries that this process has loaded."""
-    if not os.path.exists("/proc/self/maps"):
-        return []
-    with open("/proc/self/maps") as f:
-        paths = (line.split(maxsplit=5)[-1].strip() for line in f if "openblas" in line)
-        return sorted(set(paths))
+def product(left: Array, right: Array, out: Array) -> Callable[[], None]:
+    """A function that sets out = left @ right (matrices in f32), by rows that BLAS need not pack where it has such kernels."""
+    pieces = [(left, right, out)]
+    m, n = out.shape
+    parts = -(-m * n * left.shape[1] // UNPACKED)
+    rows = -(-m // parts)
+    if parts > 1 and rows >= ROWS and right.strides[1] == right.itemsize and _unpacked():
+        pieces = [(left[i : i + rows], right, out[i : i + rows]) for i in range(0, m, rows)]
+    matmul = np.matmul
+
+    def run() -> None:
+        for a, b, c in pieces:
+            matmul(a, b, c)
+
+    return run
+
+
+def axpy(x: Array, a: Array, y: Array) -> Callable[[], None]:
+    """A function that adds a * x to y: vectors side by side in memory, f32 or f64, and a scalar that is read at each call.
+
+    One pass over memory (BLAS's routine of that name); with another library, two of NumPy's.
+    """
+    routine = _function("axpy", y.dtype.char)
+    if routine is None:
+        scaled = np.empty_like(y)
+
+        def run() -> None:
+            np.multiply(x, a, scaled)
+            np.add(y, scaled, y)
+
+        return run
+    wide = ctypes.c_int64 if routine.__name__.endswith("64_") else ctypes.c_int32
+    n, one = wide(len(y)), wide(1)
+    routine.restype = None
+    args = (ctypes.byref(n), _at(a), _at(x), ctypes.byref(one), _at(y), ctypes.byref(one))
+    bound = functools.partial(routine, *args)
+    bound.arrays = (x, a, y)  # type: ignore[attr-defined]
+    return bound
+
+
+def _at(a: Array) -> ctypes.c_void_p:
+    return ctypes.c_void_p(a.ctypes.data)
+
+
+@functools.cache
+def _unpacked() -> bool:
+    """Whether this processor's kernels include those that do not pack."""
+    core = _function("get_corename")
+    if core is None:
+        return False
+    core.restype = ctypes.c_char_p
+    return core() in _WITHOUT_PACKING
+
+
+@functools.cache
+def _function(name: str, kind: str = "") -> Any:
+    """A function of the OpenBLAS that NumPy brings; None for another BLAS.
+
+    kind: the type of a routine's numbers, as NumPy's character of a dtype; none for a function of OpenBLAS itself.
+    """
+    for path in (Path(np.__file__).parent.parent / "numpy.libs").glob("*openblas*"):
+        library = ctypes.CDLL(str(path))
+        for prefix, suffix in itertools.product(("scipy_", ""), ("64_", "")):
+            if kind:
+                full = f"{prefix}{'s' if kind == 'f' else 'd'}{name}_{suffix}"
+            else:
+                full = f"{prefix}openblas_{name}{suffix}"
+            if hasattr(library, full):
+                return getattr(library, full)
+    return None

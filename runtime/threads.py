@@ -14,6 +14,10 @@ from queue import SimpleQueue
 from time import perf_counter
 from typing import Any
 
+import numpy as np
+
+from runtime import denormals
+
 Job = Callable[[], Any]
 
 
@@ -57,6 +61,8 @@ _starting = threading.Lock()
 
 
 def _work(queue: SimpleQueue[_Task]) -> None:
+    np.seterr(all="ignore")  # as in a step (`runtime.tools_numpy`)
+    denormals.switch()[0]()
     while True:
         task = queue.get()
         try:

@@ -5,15 +5,13 @@ Refuses to hold anything a generated program can spell with NumPy itself.
 
 from __future__ import annotations
 
-import ctypes
 import math
 from collections.abc import Callable, Sequence
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from runtime import blas, native, threads
+from runtime import blas, denormals, native, threads
 from runtime.memory import Array
 from runtime.views import views
 
@@ -40,37 +38,40 @@ _ERF_Q = tuple(
 )  # fmt: skip
 
 
-def _blas_threads() -> Callable[[int], None]:
-    """How to set the threads of the OpenBLAS that NumPy brings; does nothing for another BLAS."""
-    for path in (Path(np.__file__).parent.parent / "numpy.libs").glob("*openblas*"):
-        library = ctypes.CDLL(str(path))
-        for name in (
-            "scipy_openblas_set_num_threads64_",
-            "openblas_set_num_threads64_",
-            "openblas_set_num_threads",
-        ):
-            found = getattr(library, name, None)
-            if found is not None:
-                most = threads.count()
-                return lambda n: found(n or most)
-    return lambda n: None
-
-
 class Tools:
     """See `codegen.program`, *The tools*. One for each executable: it owns scratch."""
 
-    views = staticmethod(views)
-
     def __init__(self) -> None:
         self.threads = threads.count()
-        self.blas = _blas_threads()
         self._scatters: dict[tuple[int, int, str], _Scatter] = {}
+
+    def step(self, function: threads.Job) -> threads.Job:
+        """A step: one thread in each matrix product, denormals taken for zero, no warnings of numbers."""
+        single, most = blas.thread_setters(self.threads)
+        flush, restore = denormals.switch()
+        errors = np.errstate(all="ignore")
+
+        def step() -> None:
+            single()
+            flush()
+            try:
+                function()
+            finally:
+                restore()
+                most()
+
+        return errors(step)
 
     def both(self, first: threads.Job, second: threads.Job) -> threads.Job:
         """A function that calls two functions, at the same time where that is quicker."""
         if self.threads > 1:
             return threads.Both(first, second)
         return lambda: threads.in_turn(first, second)
+
+    @staticmethod
+    def views(buffers: Sequence[Array], table: str) -> dict[str, Any]:
+        """The views and bound calls of a table (see `runtime.views`)."""
+        return views(buffers, table, {"product": blas.product, "axpy": blas.axpy})
 
     @staticmethod
     def erf(x: Array, out: Array, s: Array, t: Array, u: Array | None = None) -> None:
@@ -152,11 +153,14 @@ class Philox:
         self.ahead = ahead = min(16, self.BLOCK // block)
         start = np.arange(m, dtype=np.uint64) * _MULTIPLIERS[0, 0, 0]
         # the first round on (i, 0, 0, 0) up to its key: kept, because the counters never change
-        self._high, self._low = start >> _HALF, start & _LOW
-        self._scratch = tuple(np.zeros((2, ahead, block), np.uint64) for _ in range(4))
-        self._keys = np.empty((2, ahead, 1), np.uint64)
+        self._high, self._low = start >> _HALF, start << _HALF
+        self._scratch = tuple(np.zeros((2, ahead, block), np.uint64) for _ in range(3))
         self._steps = np.arange(ahead, dtype=np.uint64)[:, None]
-        self._words = np.empty((ahead, m, 4), np.uint32)
+        rounds = np.arange(1, 10, dtype=np.uint64)[:, None, None]
+        self._bumps = rounds * np.uint64(_GOLDEN), rounds * _WEYL + self._steps
+        self._keys = np.empty((9, 2, ahead, 1), np.uint64)
+        self._words = np.empty((ahead, m, 4), "<u4")
+        self._pairs = self._words.view("<u8")
         self._flat = self._words.reshape(ahead, 4 * m)[:, :n]
         self._first, self._seed = -1, -1
 
@@ -170,25 +174,24 @@ class Philox:
         out[...] = self._flat[k1 - self._first]
 
     def _rounds(self, k0: int, k1: int, part: slice) -> None:
-        high, low, words = self._high[part], self._low[part], self._words[:, part]
-        # x = words 0 and 2, y = words 1 and 3
-        x, y, p, h = (a if a.shape[2] == len(high) else a[..., : len(high)] for a in self._scratch)
+        high, low, pairs = self._high[part], self._low[part], self._pairs[:, part]
+        # x: words 0 and 2 in the lower halves; y: words 1 and 3 in the upper halves
+        x, y, p = (a if a.shape[2] == len(high) else a[..., : len(high)] for a in self._scratch)
         keys = self._keys
-        np.add(self._steps, np.uint64(k1), out=keys[1])
-        np.bitwise_and(keys[1], _LOW, out=keys[1])
+        np.add(self._bumps[0], np.uint64(k0), out=keys[:, 0])
+        np.add(self._bumps[1], np.uint64(k1), out=keys[:, 1])
+        np.left_shift(keys, _HALF, out=keys)
         x[0], y[0], y[1] = k0, 0, low
-        np.bitwise_xor(high, keys[1], out=x[1])
-        for _ in range(9):
-            k0 = (k0 + _GOLDEN) & 0xFFFFFFFF
-            keys[0] = k0
-            np.add(keys[1], _WEYL, out=keys[1])
-            np.bitwise_and(keys[1], _LOW, out=keys[1])
+        np.bitwise_xor(high, (self._steps + np.uint64(k1)) & _LOW, out=x[1])
+        for key in keys:
             np.multiply(x, _MULTIPLIERS, out=p)
-            np.right_shift(p, _HALF, out=h)
-            np.bitwise_xor(h[::-1], y, out=x)
-            np.bitwise_xor(x, keys, out=x)
-            np.bitwise_and(p[::-1], _LOW, out=y)
-        words[..., 0], words[..., 1], words[..., 2], words[..., 3] = x[0], y[0], x[1], y[1]
+            np.bitwise_xor(y, key, out=y)
+            np.bitwise_xor(p[::-1], y, out=x)
+            np.right_shift(x, _HALF, out=x)
+            np.left_shift(p[::-1], _HALF, out=y)
+        # pairs of words, the first in the lower half: the first in memory, too
+        np.bitwise_or(x[0], y[0], out=pairs[..., 0])
+        np.bitwise_or(x[1], y[1], out=pairs[..., 1])
 
 
 class _Scatter:

@@ -14,6 +14,7 @@ from dataclasses import replace
 from codegen.loops import Axis, Buf, E, Region, Schedule, axis_aff, load
 from codegen.loops import Store as Put
 from codegen.memory import lives, plan
+from codegen.numpy.bound import bind, scaled_sums
 from codegen.numpy.emit import Emitter
 from codegen.numpy.parallel import split
 from codegen.numpy.render import render
@@ -332,7 +333,9 @@ def _assemble(
     bounds = [start for start, _ in writer.kernels]
     for call in em.calls:
         call.kernel = bisect_right(bounds, call.at) - 1
+    scaled_sums(em)
     split(em)
+    bind(em)
     used = lives(em.calls, em.all_loops)
     arena = plan(em.calls, used)
     inputs = [em.places[writer.bufs[v]].slot for v in graph.inputs]

@@ -11,15 +11,14 @@ import re
 from collections.abc import Sequence
 
 from codegen.numpy.pointwise import UFUNCS
-from codegen.numpy.views import NUMPY_NAMES, Call, Const, Loop, Operand, Shaped, Slot
+from codegen.numpy.views import NUMPY_NAMES, Bound, Call, Const, Loop, Operand, Shaped, Slot
 
 HEAD = '''"""A program made by code generation: build(buffers, tools) returns the function that runs one step."""
 
 from types import FunctionType
 
-from numpy import {imports}
-
-# name, buffer, dtype, offset, shape, strides, loops; offsets and strides in bytes (see tools.views)
+{imports}
+# name, buffer, dtype, offset, shape, strides, loops; offsets and strides in bytes; or a bound call (see tools.views)
 VIEWS = """
 {table}
 """
@@ -30,10 +29,10 @@ def build(buffers, tools):
 {made}
     names = globals() | locals() | tools.views(buffers, VIEWS)
     for function in ({functions}):
-        names[function.__name__] = errstate(all="ignore")(FunctionType(function.__code__, names))
+        names[function.__name__] = FunctionType(function.__code__, names)
     for k in range({sections}):
         names[f"both{{k}}"] = tools.both(names[f"first{{k}}"], names[f"second{{k}}"])
-    return names["step"]
+    return tools.step(names["step"])
 """
 _NAMES = re.compile(r"[a-z_][a-z_0-9]*")
 
@@ -50,18 +49,12 @@ class Source:
         self.index = {s: f"b{k}" for k, s in enumerate(slots)}
         self.vars: dict[Loop, str] = {}
         for call in calls:
-            for arg in call.args:
+            for arg in _operands(call):
                 self.name(arg)
         self.body: list[tuple[str, int]] = []  # text and the call it prints, or -1
         self.parts: list[list[tuple[str, int]]] = []  # the same for functions that threads run
         self.kernel = -1
-        # the threads of BLAS wait for each other in loops that never yield: sections take their place
-        products = any(c.text.startswith("matmul") for c in calls)
-        if products:
-            self.body.append(("    tools.blas(1)", -1))
         self._sections()
-        if products:
-            self.body.append(("    tools.blas(0)", -1))
 
     def name(self, arg: Operand) -> str:
         """The name in `build` of an operand: a view, a list of views, a constant, an object."""
@@ -76,6 +69,11 @@ class Source:
             row = self._row(arg)
             name = self.names[arg] = f"v{len(self.table)}"
             self.table.append(f"{name} {row}")
+            return name
+        if isinstance(arg, Bound):
+            words = [_word(a) if isinstance(a, Const) else self.name(a) for a in arg.args]
+            name = self.names[arg] = f"f{len(self.table)}"
+            self.table.append(f"{name} call {arg.tool} {' '.join(words)}")
             return name
         if isinstance(arg, Const):
             kind, text = "c", f"array({_literal(arg)}, {NUMPY_NAMES[arg.dtype]})"
@@ -153,7 +151,11 @@ class Source:
                 self.body.append((f"{pad}# k{self.kernel}", -1))
             if call.loop is loop:
                 args = [local.get(a) or self.names[a] for a in call.args]
-                self.body.append((pad + call.text.format(*args), at))
+                text = call.text.format(*args)
+                if call.bound is not None:
+                    function = local.get(call.bound) or self.names[call.bound]
+                    text = f"{function}()  # {text}"
+                self.body.append((pad + text, at))
                 at += 1
                 continue
             inner = call.loop
@@ -164,8 +166,8 @@ class Source:
             moving = dict.fromkeys(
                 a
                 for c in self.calls[at:end]
-                for a in c.args
-                if isinstance(a, Shaped) and _moves(a, inner)
+                for a in _operands(c)
+                if isinstance(a, Shaped | Bound) and _moves(a, inner)
             )
             fresh = {a: f"t{len(local) + k}" for k, a in enumerate(moving)}
             lists = [local.get(a) or self.names[a] for a in moving]
@@ -192,7 +194,8 @@ class Source:
         used = set(
             _NAMES.findall("\n".join([made, *(t for b in (self.body, *self.parts) for t, _ in b)]))
         )
-        imports = ", ".join(sorted({"errstate"} | (used & _IMPORTS)))
+        imports = ", ".join(sorted(used & _IMPORTS))
+        imports = f"from numpy import {imports}\n" if imports else ""
         out = HEAD.format(imports=imports, table="\n".join(self.table)).splitlines()
         self.lines = [0] * len(self.calls)
         for body in (*self.parts, [("def step():", -1), *(self.body or [("    pass", -1)])]):
@@ -203,7 +206,9 @@ class Source:
                     self.lines[at] = len(out)
         functions = "".join(f"{_part(k)}, " for k in range(len(self.parts))) + "step,"
         return "\n".join([*out, ""]) + TAIL.format(
-            made=made, functions=functions, sections=len(self.parts) // 2
+            made=made,
+            functions=functions,
+            sections=len(self.parts) // 2,
         )
 
 
@@ -228,7 +233,14 @@ def _part(k: int) -> str:
     return f"{('first', 'second')[k % 2]}{k // 2}"
 
 
-def _moves(a: Shaped, loop: Loop) -> bool:
+def _operands(call: Call) -> tuple[Operand, ...]:
+    """What a call's line names; of a bound call the arrays, too, for the reader."""
+    return call.args if call.bound is None else (*call.args, call.bound)
+
+
+def _moves(a: Shaped | Bound, loop: Loop) -> bool:
+    if isinstance(a, Bound):
+        return any(isinstance(x, Shaped) and _moves(x, loop) for x in a.args)
     if any(lp is loop for lp, _ in a.loops) or (a.alternate is not None and a.alternate[0] is loop):
         return True
     return a.first is not None and _moves(a.first, loop)
@@ -239,6 +251,11 @@ def _depth(loop: Loop) -> int:
     while loop.parent is not None:
         loop, n = loop.parent, n + 1
     return n
+
+
+def _word(c: Const) -> str:
+    """A constant in the table of views."""
+    return f"{c.value!r}:{NUMPY_NAMES[c.dtype]}"
 
 
 def _literal(c: Const) -> str:

@@ -144,7 +144,20 @@ class Extra:
     text: str
 
 
-Operand: TypeAlias = Shaped | Const | Extra
+@dataclass(frozen=True)
+class Bound:
+    """A function without arguments, made once: a tool of the runtime and the arrays it is for."""
+
+    tool: str
+    args: tuple[Shaped | Const, ...]
+
+    @property
+    def loops(self) -> tuple[tuple[Loop, int], ...]:
+        """The loops that its arrays move with: the same for all that move."""
+        return next((a.loops for a in self.args if isinstance(a, Shaped) and a.loops), ())
+
+
+Operand: TypeAlias = Shaped | Const | Extra | Bound
 Tile: TypeAlias = View | Const
 
 
@@ -153,7 +166,7 @@ class Call:
     """One line of the program: `text` with {0}.. for `args`; writes[k] tells whether args[k] is written.
 
     same: element i of what is written depends on element i of the operands alone, so memory may be shared.
-    kernel: the number of the kernel it belongs to. section: the section it is in, and the part of it.
+    kernel: the number of the kernel it belongs to. bound: see `codegen.numpy.bound`. section: the section it is in, and the part of it.
     """
 
     text: str
@@ -163,6 +176,7 @@ class Call:
     loop: Loop | None
     at: int = 0
     kernel: int = -1
+    bound: Bound | None = None  # what runs in its stead, made for these arrays
     section: tuple[Section, int] | None = None
 
 

@@ -215,7 +215,9 @@ def _drive(source: Arrays, exe: Any) -> Drive:
     arrays = source.data.leaves()
     if any(isinstance(a, SparseRows) for a in arrays):
         rows = source.batch_size
-        return Drive(lambda order: _feeder(source, order, exe.data), exe.step, rows, lambda: exe.results)
+        return Drive(
+            lambda order: _feeder(source, order, exe.data), exe.step, rows, lambda: exe.results
+        )
     made: Drive = exe.drive(arrays)
     return made
 

@@ -85,25 +85,23 @@ class Adam(_Moments):
                 self.add_optimizer_variables(variables, "velocity_hat") if self.amsgrad else []
             )
 
-    def alpha(self, variable: Variable, learning_rate: Any) -> Any:
-        """The learning rate with both bias corrections."""
+    def minus_alpha(self, variable: Variable, learning_rate: Any) -> Any:
+        """The learning rate with both bias corrections, negative: w + number * array is one operation to most machines."""
 
         def make() -> Any:
             corrected = ops.sqrt(1 - self.power(variable, self.beta_2))
-            return (
-                self.rate(learning_rate, variable)
-                * corrected
-                / (1 - self.power(variable, self.beta_1))
-            )
+            rate = self.rate(learning_rate, variable)
+            return -(rate * corrected / (1 - self.power(variable, self.beta_1)))
 
-        return self.shared(("alpha", variable.storage_dtype), make)
+        return self.shared(("minus_alpha", variable.storage_dtype), make)
 
     def update_step(self, gradient: Any, variable: Variable, learning_rate: Any) -> None:
         m, v = self.new_moments(gradient, variable)
         if self.amsgrad:
             hat = self.slot(self._velocity_hats, variable)
             v = hat.assign(ops.maximum(hat.value, v))
-        variable.assign_sub(m * self.alpha(variable, learning_rate) / (ops.sqrt(v) + self.epsilon))
+        direction = m / (ops.sqrt(v) + self.epsilon)
+        variable.assign_add(direction * self.minus_alpha(variable, learning_rate))
 
     def get_config(self) -> dict[str, Any]:
         return {**super().get_config(), "amsgrad": self.amsgrad}

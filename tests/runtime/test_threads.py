@@ -116,10 +116,7 @@ np.ones((600, 600)) @ np.ones((600, 600))
 if not blas.set_threads(2):
     sys.exit("another library")
 make_tools()
-import ctypes
-lib = ctypes.CDLL(blas._loaded()[0])
-get = next(getattr(lib, n.replace("_set_", "_get_")) for n in blas._NAMES if hasattr(lib, n))
-print(get())
+print(blas._function("get_num_threads")())
 """
     env = os.environ | {"KCOMPILE_THREADS": "1", "PYTHONPATH": str(Path(__file__).parents[2])}
     done = subprocess.run([sys.executable, "-c", code], env=env, capture_output=True, text=True)

@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 
 from ir.ops.random import philox
+from runtime import blas
 from runtime.tools_numpy import make_tools
 
 TOOLS = make_tools()
@@ -113,3 +114,42 @@ def test_int_power():
     out = np.empty_like(x)
     TOOLS.int_power(x, y, out)
     assert out.tolist() == [32, 1, 1, -1, 1, 0, 0]
+
+
+@pytest.mark.parametrize("core", [b"SkylakeX", b"Haswell"])
+@pytest.mark.parametrize(
+    "shape", [(32, 784, 128), (784, 32, 128), (7, 600, 600), (8, 16, 8), (1001, 40, 33)]
+)
+@pytest.mark.parametrize("turned", [False, True])
+def test_product(monkeypatch, core, shape, turned):
+    m, k, n = shape
+    monkeypatch.setattr(blas, "_unpacked", lambda: core == b"SkylakeX")
+    rng = np.random.default_rng(0)
+    x = (
+        rng.standard_normal((k, m), np.float32).T
+        if turned
+        else rng.standard_normal((m, k), np.float32)
+    )
+    y, out = rng.standard_normal((k, n), np.float32), np.full((m, n), np.nan, np.float32)
+    blas.product(x, y, out)()
+    np.testing.assert_allclose(out, x.astype("f8") @ y, rtol=1e-4, atol=1e-4)
+
+
+@pytest.mark.parametrize("library", [True, False])
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+@pytest.mark.parametrize("n", [1, 7, 16, 33, 1000])
+def test_axpy(monkeypatch, library, dtype, n):
+    if not library:
+        monkeypatch.setattr(blas, "_function", lambda name, kind="": None)
+    rng = np.random.default_rng(n)
+    x, y = rng.standard_normal(n).astype(dtype), rng.standard_normal(n).astype(dtype)
+    a = np.array(0.1, dtype)
+    call, want = blas.axpy(x, a, y), y.copy()
+    for step in range(3):
+        a[...] = 0.1 * step - 0.05
+        call()
+        want = want + a * x
+        np.testing.assert_allclose(y, want, rtol=0, atol=8 * np.finfo(dtype).eps)
+    x[0] = np.nan
+    call()
+    assert np.isnan(y[0]) and np.isfinite(y[1:]).all()
