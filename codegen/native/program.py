@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from codegen.loops import Axis, Buf, E, Region, Schedule, Store, axis_aff, load
-from codegen.native import contract, gemm, scatter
+from codegen.native import blocks, contract, gemm, scatter
 from codegen.native.prelude import prelude
 from codegen.native.render import Kernel, render
 from codegen.native.resolve import Unprintable
@@ -23,6 +23,8 @@ from codegen.numpy.text import Source
 from codegen.numpy.views import Call, Loop, Operand, Shaped, Slot, View
 from codegen.program import Program
 from ir.graph import Node, Value
+
+PRODUCTS: tuple[blocks.Maker, ...] = (contract.product,)  # what makes an atom of an expression
 
 
 @dataclass(eq=False)
@@ -92,10 +94,9 @@ class NativeWriter(Writer):
 
     def native(self, region: Region) -> Schedule:
         """Emit a C call for a region. Raises Unprintable, then with nothing emitted."""
-        product = contract.product(region, self.place_key)
-        if product is not None:
-            self.emit(product)
-            return Schedule((), product.notes)
+        products = self.products(region)
+        if products is not None:
+            return products
         sums = scatter.scattered(region, self.place_key)
         if sums is not None:
             self.emit(sums)
@@ -106,6 +107,21 @@ class NativeWriter(Writer):
             return self.aside(region)
         self.emit(kernel)
         return Schedule((), kernel.notes)
+
+    def products(self, region: Region) -> Schedule | None:
+        """Emit a region around products; None, with nothing emitted, where it has none or loops must do."""
+        start = len(self.em.calls)
+        try:
+            notes: dict[str, Any] = {}
+            for part in blocks.parts(region, self, PRODUCTS):
+                if isinstance(part, Kernel):
+                    self.emit(part)
+                    notes |= part.notes
+                else:
+                    self.native(part)
+        except Unprintable:
+            del self.em.calls[start:]
+        return Schedule((), notes) if len(self.em.calls) > start else None
 
     def aside(self, region: Region) -> Schedule:
         """Results that overwrite what is still read go to scratch first."""
@@ -127,10 +143,14 @@ class NativeWriter(Writer):
     def place_key(self, buf: Buf) -> Any:
         return _key(self.em.places[buf])
 
-    def scratch(self, n: int) -> Buf:
-        made = Buf("", (n,), "u32")
-        self.em.places[made] = View(Slot("u32", (n,)), 0, {})
+    def fresh(self, shape: Sequence[int], dtype: str) -> Buf:
+        """Memory for a value between kernels."""
+        made = Buf("", tuple(shape), dtype)
+        self.em.places[made] = View(Slot(dtype, made.shape), 0, {})
         return made
+
+    def scratch(self, n: int) -> Buf:
+        return self.fresh((n,), "u32")
 
     def emit(self, kernel: Kernel) -> None:
         em = self.em
