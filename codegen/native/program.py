@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from codegen.loops import Axis, Buf, E, Region, Schedule, Store, axis_aff, load
-from codegen.native import blocks, contract, gemm, scatter
+from codegen.native import blocks, contract, convolution, gemm, scatter, tiles
 from codegen.native.prelude import prelude
 from codegen.native.render import Kernel, render
 from codegen.native.resolve import Unprintable
@@ -22,7 +22,7 @@ from codegen.numpy.program import Writer, written
 from codegen.numpy.text import Source
 from codegen.numpy.views import Call, Loop, Operand, Shaped, Slot, View
 from codegen.program import Program
-from ir.graph import Node, Value
+from ir.graph import Graph, Node, Value
 
 PRODUCTS: tuple[blocks.Maker, ...] = (contract.product,)  # what makes an atom of an expression
 
@@ -94,6 +94,11 @@ class NativeWriter(Writer):
 
     def native(self, region: Region) -> Schedule:
         """Emit a C call for a region. Raises Unprintable, then with nothing emitted."""
+        images = convolution.convolution(region, self.place_key, self.fresh)
+        if images is not None:
+            for kernel in images:
+                self.emit(kernel)
+            return Schedule((), images[-1].notes)
         products = self.products(region)
         if products is not None:
             return products
@@ -151,6 +156,9 @@ class NativeWriter(Writer):
 
     def scratch(self, n: int) -> Buf:
         return self.fresh((n,), "u32")
+
+    def folds(self, body: Graph) -> bool:
+        return True
 
     def emit(self, kernel: Kernel) -> None:
         em = self.em
@@ -301,7 +309,7 @@ class NativeSource(Source):
         out = plain.splitlines()
         at = next(k for k, line in enumerate(out) if line.startswith("def "))
         body = "\n".join([*self.texts, *self.segments.values()])
-        head = ['C = r"""', *prelude(body, gemm.TEXTS)]
+        head = ['C = r"""', *prelude(body, (*gemm.TEXTS, *tiles.TEXTS))]
         if self.own:
             head.append(f"static __thread char own[{self.own}] __attribute__((aligned(64)));")
         starts = []

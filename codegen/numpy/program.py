@@ -68,13 +68,32 @@ class Writer:
         body = node.attrs[0]
         ins = [self.bufs[v] for v in node.inputs]
         outs = [self.buf(v, self.place(v, targets)) for v in node.outs]
-        region = region_of(body, ins, outs, _folds(body))
+        region = region_of(body, ins, outs, self.folds(body))
         for k in crossed(self.em, region):
             v, place = node.outs[k], self.em.places[outs[k]]
             self.late.append((v, place))
             self.em.places[outs[k]] = whole(Slot(v.dtype, tuple(int(d) for d in v.shape)))
         states_last(self.em, region)
         return self.draw(region)
+
+    def folds(self, body: Graph) -> bool:
+        """Whether input gradients of convolutions add product taps up, or read shifted gradients.
+
+        A copy of windows takes a fraction of the time of adding as many numbers up.
+        """
+        for n in body.nodes:
+            if n.op.name == "contract" and n.attrs[1]:
+                lx, ly, lr = letters(n.attrs[0])
+                extents = dict(zip(lx + ly, (*n.inputs[0].shape, *n.inputs[1].shape), strict=True))
+                if all(w[0] in lr and w[3] == 1 for w in n.attrs[1]):
+                    read = math.prod(
+                        n for c, n in extents.items() if c in ly and c in lx and c not in lr
+                    )
+                    made = math.prod(
+                        n for c, n in extents.items() if c in ly and c not in lx and c in lr
+                    )
+                    return bool(read > FOLD * made)
+        return True
 
     def draw(self, region: Region) -> Schedule:
         """Emit the calls of one region."""
@@ -214,26 +233,6 @@ def _buf_at(em: Emitter, v: Value, place: View) -> Buf:
 
 
 FOLD = 4  # times as many channels read as made, from which taps are added up
-
-
-def _folds(body: Graph) -> bool:
-    """Whether input gradients of convolutions add product taps up, or read shifted gradients.
-
-    A copy of windows takes a fraction of the time of adding as many numbers up.
-    """
-    for n in body.nodes:
-        if n.op.name == "contract" and n.attrs[1]:
-            lx, ly, lr = letters(n.attrs[0])
-            extents = dict(zip(lx + ly, (*n.inputs[0].shape, *n.inputs[1].shape), strict=True))
-            if all(w[0] in lr and w[3] == 1 for w in n.attrs[1]):
-                read = math.prod(
-                    n for c, n in extents.items() if c in ly and c in lx and c not in lr
-                )
-                made = math.prod(
-                    n for c, n in extents.items() if c in ly and c not in lx and c in lr
-                )
-                return bool(read > FOLD * made)
-    return True
 
 
 def numpy_program(graph: Graph, key: str) -> Program:

@@ -121,7 +121,7 @@ def test_a_kind_over_awkward_sizes(kind: str, dtype: str) -> None:
 BESIDE = """
 def f(x: f32[64, 32, 32, 8] = data("x"), w: f32[3, 3, 8, 16] = data("w")) -> (f32[64, 32, 32, 16],):
     a: f32[64, 32, 32, 8] = exp(x)
-    b: f32[64, 32, 32, 16] = contract(a, w, spec="nijc,abcf->nhwf", windows=(("i", "h", "a", 1, 1, 1), ("j", "w", "b", 1, 1, 1)), out=(32, 32))
+    b: f32[64, 32, 32, 16] = contract(a, w, spec="nijc,abcf->nhwf", windows=(("i", "h", "a", 1, 1, 1), ("j", "w", "b", 1, 1, 1)), out=(32, 32), precision="tf32")
     c: f32[64, 32, 32, 16] = tanh(b)
     return c,
 """
