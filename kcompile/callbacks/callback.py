@@ -26,6 +26,8 @@ class Callback:
 
     # False: the logs of batch events are not computed for this callback (they are read off the metrics).
     reads_batch_logs = True
+    # False: of several batches that run at once, it is enough to hear of the last.
+    hears_each_batch = True
 
     def __init__(self) -> None:
         self.params: dict[str, Any] | None = None
