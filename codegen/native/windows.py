@@ -122,7 +122,22 @@ def _step(f: Aff, a: Axis) -> int:
 
 
 def _windowed(e: E) -> bool:
-    return e.op == "at" or (e.op == "load" and not e.args and e.attr[2] is not None)
+    """Whether an operand is read at windows: somewhere not one position after another."""
+    if e.op == "at":
+        return True
+    return (
+        e.op == "load" and not e.args and (e.attr[2] is not None or not all(map(_dense, e.attr[1])))
+    )
+
+
+def _dense(f: Aff) -> bool:
+    """Whether a form walks an axis, or the factors of one, from its first position to its last."""
+    step = 1
+    for a, c in sorted(f.terms, key=lambda t: t[1]):
+        if c != step:
+            return False
+        step *= a.size
+    return f.const == 0
 
 
 def _positions(e: E) -> tuple[Buf, tuple[Aff, ...]]:
@@ -142,9 +157,7 @@ def _placed(buf: Buf, idx: Sequence[Aff], axis: Axis, form: Aff) -> tuple[Aff, .
     """Positions with an axis replaced by a form; one of extent 1 is in a dimension that nothing moves along."""
     if axis.size > 1:
         return tuple(i.subst({axis: form}) for i in idx)
-    free = [
-        d for d, n in enumerate(buf.shape) if n == 1 and not idx[d].terms and not idx[d].const
-    ]
+    free = [d for d, n in enumerate(buf.shape) if n == 1 and not idx[d].terms and not idx[d].const]
     at = next((d for d in [*free[free[:1] == [0] :], *free]), None)
     if at is None:
         raise Unprintable("an axis of a convolution that is nowhere")
