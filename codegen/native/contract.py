@@ -17,7 +17,8 @@ from codegen.native.values import Frame, Span
 BLOCK = (
     32768  # elements of a block: its result and what is computed from it stay in the second cache
 )
-LEAST = 64  # rows that a packed panel should serve
+LEAST = 32  # rows that a packed panel serves, columns of a block
+TALL = 64  # rows that are cut rather than columns, even where these are more
 UNITS = 8  # blocks of a product that is worth cutting
 GRAIN = 200_000  # multiplications of a block at least: some microseconds
 
@@ -75,14 +76,11 @@ class Product:
         if any(map(legal, self.batch)):
             room = min(BLOCK // (m * n), most // (m * n * deep))
             return _parts([a for a in order if a in self.batch], room, legal, 1)
-        tall = m >= LEAST or m >= n
-        rows, cols = (self.rows, self.cols) if tall else (self.cols, self.rows)
-        for mine, across in ((rows, n if rows is self.rows else m), (cols, n if cols is self.rows else m)):  # fmt: skip
-            least = min(LEAST if mine is self.rows else 32, most // (across * deep) or 1)
-            room = max(min(BLOCK // across, most // (across * deep)), least, 16)
-            found = _parts(
-                [a for a in order if a in mine], room, legal, 8 if mine is self.rows else 32
-            )
+        tall = m >= TALL or m >= n
+        ways = ((self.rows, n, 8), (self.cols, m, LEAST))
+        for mine, across, grain in ways if tall else reversed(ways):
+            room = max(min(BLOCK // across, most // (across * deep)), LEAST)
+            found = _parts([a for a in order if a in mine], room, legal, grain)
             if found:
                 return found
         return []

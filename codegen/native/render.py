@@ -276,7 +276,9 @@ class _Renderer(Values):
         self.block(stmt.body, depth + 1)
         self.put(depth, "}")
         self.reads, self.puts = reads, puts
-        rest = f"({span.high} - {span.low}) % W"
+        if span.even and span.most % 16 == 0:
+            return
+        rest = f"{span.count} % W"
         self.put(depth, f"if ({rest}) {{")
         self.put(depth + 1, f"const long {i} = {span.high} - {rest};")
         self.lanes = rest
