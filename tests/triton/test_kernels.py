@@ -210,3 +210,17 @@ def test_an_embedding_and_its_gradient() -> None:
 def test_what_is_unsupported_is_named() -> None:
     with pytest.raises(ValueError, match="sort"):
         made(lambda x: ops.sort(x, axis=0), normal(5))
+
+
+@pytest.mark.parametrize("n", [1, 16, 33, 65, 129])
+@pytest.mark.parametrize("d", [1, 5])
+def test_the_gradient_of_a_lookup_is_summed_in_the_order_of_sorted_indices(n: int, d: int) -> None:
+    rng = np.random.default_rng(n)
+    idx = np.minimum(rng.integers(-1, 7, (n, 3)), 5).astype("i4")  # one row with none, one outside
+
+    def build(i: Value, u: Value, w: Value) -> Value:
+        return ops.add(ops.scatter_add(i, u, axis=0, extent=9), w)
+
+    p = check(build, idx, normal(n, 3, d), normal(9, d))
+    if n * 3 > 32:
+        assert kinds(p) == ["order", "sorted"]
