@@ -21,6 +21,7 @@ from codegen.triton.scan import Scan
 from codegen.triton.schedule import programs, schedule, size
 from codegen.triton.spelling import PRELUDE, UNSUPPORTED, Unsupported
 from codegen.triton.split import split
+from codegen.triton.together import together
 from codegen.triton.vectors import plain
 from ir.graph import Graph, Node, Value
 
@@ -93,7 +94,7 @@ class _Writer:
             order = self.ordered(made.notes["scatter"], node)
             extra = order.reads()
             made = Schedule(made.groups, {**made.notes, "order": order})
-        for part in split(region, made):
+        for k, part in enumerate(split(region, made)):
             for s in part[0].stores:
                 if s.buf not in self.place_of:
                     self.place_of[s.buf] = Place(s.buf.dtype, s.buf.shape, "temp")
@@ -101,7 +102,8 @@ class _Writer:
             write = functools.partial(written, region, plan)
             stores = [s.buf for s in region.stores]
             reads = [*loads(region), *extra]
-            self.launches.append(Launch(reads, stores, plan, node, write, region))
+            second = k > 0 or bool(extra)
+            self.launches.append(Launch(reads, stores, plan, node, write, region, second=second))
 
     def ordered(self, e: E, node: Node | None) -> Order:
         """Launch the sorting of a scatter's indices."""
@@ -226,6 +228,7 @@ class _Writer:
         for node in g.nodes:
             self.node(node)
         self.settle()
+        self.launches = together(self.launches, self.place_of)
         results = [self.place_of[self.buf_of[v]] for v in g.outputs[n:]]
         for k, launch in enumerate(self.launches):
             launch.places = list(
@@ -270,20 +273,10 @@ class _Writer:
         writes = tuple(dict.fromkeys(names[b] for b in launch.writes))
         ops = ", ".join(n.op.name for n in body if n.op.name not in ("full", "broadcast")) or "copy"
         at = tuple(dict.fromkeys(n.at for n in body if n.at))
-        times = (
-            1
-            if launch.node is None or launch.node.op.name != "scan"
-            else launch.node.attr("length")
-        )
-        flops = times * sum(
-            int(n.op.flops(*n.op.args(tuple(v.type for v in n.inputs)), *n.attrs))
-            for n in body
-            if n.op.flops
-        )
         moved = sum({self.place_of[b]: self.place_of[b].nbytes for b in bufs}.values())
         plan = launch.schedule
         notes: dict[str, Any] = {
-            **{k: v for k, v in plan.notes.items() if k in ("rows", "resident")},
+            **{k: v for k, v in plan.notes.items() if k in ("rows", "resident", "kinds")},
             "kind": plan.notes["kind"], "grid": programs(plan),
             "args": list(dict.fromkeys(names.values())), "warps": plan.notes["warps"],
             "stages": plan.notes.get("stages", 2),
@@ -291,13 +284,10 @@ class _Writer:
         }  # fmt: skip
         if launch.precision:
             notes["precision"] = launch.precision
-        why = (
-            tuple(launch.node.attrs[1])
-            if launch.node is not None and launch.node.op.name == "fused"
-            else ()
-        )
         lines = (first, first + source.count("\n"))
-        return Kernel(name, reads, writes, at, ops, flops, moved, why, lines, notes), source
+        return Kernel(
+            name, reads, writes, at, ops, launch.flops, moved, launch.why, lines, notes
+        ), source
 
 
 def triton_program(graph: Graph, key: str) -> Program:
