@@ -13,9 +13,13 @@ from typing import Any
 
 from codegen.loops import Axis, Buf, E, Region, Schedule, Store, axis_aff, load
 from codegen.native import blocks, contract, convolution, gemm, scatter, tiles
+from codegen.native.calls import NativeCall, called, place_key
+from codegen.native.panels import PANELS
 from codegen.native.prelude import prelude
 from codegen.native.render import Kernel, render
 from codegen.native.resolve import Unprintable
+from codegen.native.rows import rows
+from codegen.native.scan import Alone
 from codegen.native.values import Aliased, element
 from codegen.numpy.emit import Emitter
 from codegen.numpy.program import Writer, written
@@ -25,13 +29,6 @@ from codegen.program import Program
 from ir.graph import Graph, Node, Value
 
 PRODUCTS: tuple[blocks.Maker, ...] = (contract.product,)  # what makes an atom of an expression
-
-
-@dataclass(eq=False)
-class NativeCall(Call):
-    """A call of a C function; `args` are its parameters."""
-
-    function: Kernel | None = None
 
 
 @dataclass
@@ -48,6 +45,7 @@ class NativeWriter(Writer):
     """Emits regions as C where that is possible; inside a scan, all of it or nothing."""
 
     plain = False  # inside a scan that NumPy runs
+    alone: Alone | None = None  # how a scan is cut into blocks of rows, where it is
 
     def draw(self, region: Region) -> Schedule:
         if self.plain:
@@ -74,26 +72,49 @@ class NativeWriter(Writer):
         em = self.em
         if self.plain:
             return super().scan(node, targets)
+        if self.depth:
+            return super().scan(node, targets)
         mark = _Mark(len(em.calls), list(em.loops), len(em.all_loops), dict(em.places))
         bufs = dict(self.bufs)
-        try:
-            return super().scan(node, targets)
-        except Unprintable:
-            if self.depth:
-                raise
-        del em.calls[mark.calls :], em.all_loops[mark.all_loops :]
-        em.loops[:] = mark.loops
-        em.places.clear()
-        em.places.update(mark.places)
-        self.bufs = bufs
+        found = rows(node.attrs[0], node.attrs[1])
+        for self.alone in (None,) if found is None else (Alone(em, found), None):
+            try:
+                schedule = super().scan(node, targets)
+                more = {} if self.alone is None else self.alone.notes
+                return Schedule((), {**schedule.notes, **more})
+            except Unprintable:
+                del em.calls[mark.calls :], em.all_loops[mark.all_loops :]
+                em.loops[:] = mark.loops
+                em.places.clear()
+                em.places.update(mark.places)
+                self.bufs = dict(bufs)
         NativeWriter.plain = True
         try:
             return super().scan(node, targets)
         finally:
             NativeWriter.plain = False
 
+    def within(self) -> Writer:
+        made = NativeWriter(self.em, self.depth + 1)
+        made.alone = self.alone
+        return made
+
+    def buf(self, v: Value, place: View) -> Buf:
+        made = super().buf(v, place)
+        if self.alone is not None and self.depth:
+            self.alone.name(v, made)
+        return made
+
+    def looped(self, loop: Loop) -> None:
+        if self.alone is not None:
+            self.alone.compose(loop)
+
     def native(self, region: Region) -> Schedule:
         """Emit a C call for a region. Raises Unprintable, then with nothing emitted."""
+        if self.alone is not None and self.depth:
+            for kernel in self.alone.kernels(region):
+                self.emit(kernel)
+            return Schedule()
         images = convolution.convolution(region, self.place_key, self.fresh)
         if images is not None:
             for kernel in images:
@@ -146,7 +167,7 @@ class NativeWriter(Writer):
         return Schedule((), kernel.notes)
 
     def place_key(self, buf: Buf) -> Any:
-        return _key(self.em.places[buf])
+        return place_key(self.em.places[buf])
 
     def fresh(self, shape: Sequence[int], dtype: str) -> Buf:
         """Memory for a value between kernels."""
@@ -162,27 +183,7 @@ class NativeWriter(Writer):
 
     def emit(self, kernel: Kernel) -> None:
         em = self.em
-        args = tuple(_shaped(em.places[b]) for b in kernel.bufs)
-        flags = tuple(k in kernel.written for k in range(len(args)))
-        em.calls.append(NativeCall("", args, flags, False, em.loop, len(em.calls), function=kernel))
-
-
-def _key(v: View) -> Any:
-    first = None if v.first is None else _key(v.first)
-    loops = tuple((id(lp), step) for lp, step in v.loops.items())
-    return (
-        v.slot,
-        v.offset,
-        loops,
-        None if v.alternate is None else (id(v.alternate[0]), v.alternate[1]),
-        first,
-    )
-
-
-def _shaped(v: View) -> Shaped:
-    """All of a slot from where the view begins: an argument is an address."""
-    first = None if v.first is None else _shaped(v.first)
-    return Shaped(v.slot, v.offset, (), (), tuple(v.loops.items()), "", v.alternate, first)
+        em.calls.append(called(kernel, [em.places[b] for b in kernel.bufs], em.loop, len(em.calls)))
 
 
 class NativeSource(Source):
@@ -309,7 +310,7 @@ class NativeSource(Source):
         out = plain.splitlines()
         at = next(k for k, line in enumerate(out) if line.startswith("def "))
         body = "\n".join([*self.texts, *self.segments.values()])
-        head = ['C = r"""', *prelude(body, (*gemm.TEXTS, *tiles.TEXTS))]
+        head = ['C = r"""', *prelude(body, (*gemm.TEXTS, *tiles.TEXTS, PANELS))]
         if self.own:
             head.append(f"static __thread char own[{self.own}] __attribute__((aligned(64)));")
         starts = []

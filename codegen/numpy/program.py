@@ -19,7 +19,7 @@ from codegen.numpy.parallel import split
 from codegen.numpy.render import render
 from codegen.numpy.states import crossed, in_step, states_last
 from codegen.numpy.text import Source
-from codegen.numpy.views import Call, Shaped, Slot, View
+from codegen.numpy.views import Call, Loop, Shaped, Slot, View
 from codegen.program import Buffer, Kernel, Program
 from codegen.regions import region_of
 from codegen.schedule import Blocks, row_blocks
@@ -110,7 +110,7 @@ class Writer:
             stacks.setdefault(v, out)
         for v in node.outs[carries:]:
             self.buf(v, self.place(v, targets))
-        inner = type(self)(em, self.depth + 1)
+        inner = self.within()
         given = dict(zip(body.inputs, node.inputs, strict=True))
         inputs = set(body.inputs)
         own: dict[Value, View] = {}
@@ -162,6 +162,7 @@ class Writer:
                 em.loops.pop()
                 em.all_loops.remove(loop)
                 em.loops.append(loop)
+        self.looped(loop)
         for k in range(carries):
             v, out = node.outs[k], body.outputs[k]
             place = self.place(v, targets)
@@ -181,6 +182,13 @@ class Writer:
                     place = last
             self.buf(v, place)
         return Schedule((), {"loop": "time", "steps": int(length), "kernels": len(inner.kernels)})
+
+    def within(self) -> Writer:
+        """The writer of a loop's body."""
+        return type(self)(self.em, self.depth + 1)
+
+    def looped(self, loop: Loop) -> None:
+        """What is to be done when the calls of a loop are all there: nothing."""
 
     def copy(self, v: Value, to: View, source: Buf) -> None:
         """Emit a copy of a whole value."""
