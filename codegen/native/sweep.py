@@ -107,7 +107,7 @@ class Sweep:
                 taken = [a for a in rows if self.in_line(a, inner[0])]
         batch = self.merged([a for a in p.batch if a is not lanes])
         cols = self.merged([a for a in p.cols if a is not lanes])
-        deep = [a for a in self.merged(p.deep) if a is not step.image]
+        deep = self.merged([a for a in p.deep if a is not step.image])
         rows.sort(key=lambda a: -self.of_c[a])
         deep.sort(key=lambda a: -abs(self.a.get(a, 0)))
         out: list[str] = []
