@@ -154,10 +154,10 @@ INLINE void four_words(u32 *out, vu32 a, vu32 b, vu32 c, vu32 d) {
   for (int k = 0; k < W; k++) { out[4 * k] = a[k]; out[4 * k + 1] = b[k]; out[4 * k + 2] = c[k]; out[4 * k + 3] = d[k]; }
 #endif
 }
-// words 0 .. n-1 of the counters 0, 1, 2, ... under one key
-APART void philox(u32 k0, u32 k1, u32 *out, long n) {
+// words at .. n-1 of the counters 0, 1, 2, ... under one key; at: a multiple of 4 W
+APART void philox(u32 k0, u32 k1, u32 *out, long at, long n) {
   const vu32 count = COUNT;
-  for (long at = 0; at < n; at += 4 * W) {
+  for (; at < n; at += 4 * W) {
     vu32 a = splat_u32((u32)(at / 4)) + count, b = {0}, c = {0}, d = {0};
     u32 x = k0, y = k1;
     for (int round = 0; round < 10; round++) {

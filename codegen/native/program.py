@@ -7,19 +7,21 @@ a table of addresses; `step` calls those and, between them, NumPy. The C text st
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
 from codegen.loops import Axis, Buf, E, Region, Schedule, Store, axis_aff, load
-from codegen.native import blocks, contract, convolution, gemm, scatter, tiles
+from codegen.native import blocks, contract, convolution, gemm, scatter, threads, tiles
 from codegen.native.calls import NativeCall, called, place_key
 from codegen.native.panels import PANELS
 from codegen.native.prelude import prelude
-from codegen.native.render import Kernel, render
+from codegen.native.render import Kernel
 from codegen.native.resolve import Unprintable
 from codegen.native.rows import rows
 from codegen.native.scan import Alone
+from codegen.native.stages import kernels
 from codegen.native.values import Aliased, element
 from codegen.numpy.emit import Emitter
 from codegen.numpy.program import Writer, written
@@ -128,11 +130,12 @@ class NativeWriter(Writer):
             self.emit(sums)
             return Schedule((), sums.notes)
         try:
-            kernel = render(region, self.place_key, self.scratch)
+            drawn = kernels(region, self.place_key, self.scratch)
         except Aliased:
             return self.aside(region)
-        self.emit(kernel)
-        return Schedule((), kernel.notes)
+        for kernel in drawn:
+            self.emit(kernel)
+        return Schedule((), drawn[-1].notes)
 
     def products(self, region: Region) -> Schedule | None:
         """Emit a region around products; None, with nothing emitted, where it has none or loops must do."""
@@ -160,11 +163,11 @@ class NativeWriter(Writer):
             idx = tuple(axis_aff(a) for a in axes)
             value: E = load(t, idx)
             copies.append(Region([Store(s.buf, idx, value)], axes))
-        kernel = render(Region(stores, region.order), self.place_key, self.scratch)
-        drawn = [render(c, self.place_key, self.scratch) for c in copies]
-        for k in (kernel, *drawn):
-            self.emit(k)
-        return Schedule((), kernel.notes)
+        regions = [Region(stores, region.order), *copies]
+        drawn = [kernels(r, self.place_key, self.scratch) for r in regions]
+        for kernel in itertools.chain(*drawn):
+            self.emit(kernel)
+        return Schedule((), drawn[0][-1].notes)
 
     def place_key(self, buf: Buf) -> Any:
         return place_key(self.em.places[buf])
@@ -175,8 +178,8 @@ class NativeWriter(Writer):
         self.em.places[made] = View(Slot(dtype, made.shape), 0, {})
         return made
 
-    def scratch(self, n: int) -> Buf:
-        return self.fresh((n,), "u32")
+    def scratch(self, n: int, dtype: str = "u32") -> Buf:
+        return self.fresh((n,), dtype)
 
     def folds(self, body: Graph) -> bool:
         return True
@@ -195,6 +198,7 @@ class NativeSource(Source):
         self.functions: dict[str, str] = {}  # text of a function without its name: its name
         self.texts: list[str] = []
         self.segments: dict[str, str] = {}  # name of a function for `step`: its text
+        self.shares: dict[str, str] = {}  # function that threads share: the text of a part
         self.own = 0  # bytes of scratch of a thread
         self.of_call: dict[int, int] = {}  # call: index of the text it is in
         kept: list[Call] = []
@@ -248,6 +252,19 @@ class NativeSource(Source):
         self.of_call[at] = int(name[1:])
         return name
 
+    def _called(self, at: int, call: NativeCall, open_: list[Loop]) -> str:
+        """The text of a call."""
+        kernel, name = call.function, self._function(at, call)
+        assert kernel is not None
+        args = [self._address(a, open_) for a in call.args]
+        if threads.shared(kernel):
+            self.shares[name] = threads.part(name, kernel)
+            table = f"(void *[]){{{', '.join(args)}}}"
+            return f"each({name}_part, {table}, {kernel.units}, {round(kernel.cost)})"
+        args += ["0", str(kernel.units)] if kernel.units else []
+        args += ["own"] if kernel.per_thread else []
+        return f"{name}({', '.join(args)})"
+
     def _segment(self, at: int, end: int) -> str:
         lines: list[str] = []
         self._statements(at, end, None, [], lines, 1)
@@ -263,14 +280,7 @@ class NativeSource(Source):
             call = self.every[at]
             if call.loop is loop:
                 assert isinstance(call, NativeCall)
-                args = [self._address(a, open_) for a in call.args]
-                kernel = call.function
-                assert kernel is not None
-                if kernel.units:
-                    args += ["0", str(kernel.units)]
-                if kernel.per_thread:
-                    args.append("own")
-                lines.append(f"{pad}{self._function(at, call)}({', '.join(args)});")
+                lines.append(f"{pad}{self._called(at, call, open_)};  // k{call.kernel}")
                 at += 1
                 continue
             inner = call.loop
@@ -311,13 +321,15 @@ class NativeSource(Source):
         at = next(k for k, line in enumerate(out) if line.startswith("def "))
         body = "\n".join([*self.texts, *self.segments.values()])
         head = ['C = r"""', *prelude(body, (*gemm.TEXTS, *tiles.TEXTS, PANELS))]
-        if self.own:
-            head.append(f"static __thread char own[{self.own}] __attribute__((aligned(64)));")
         starts = []
         for t in self.texts:
             starts.append(at + len(head) + 1)
             head += t.splitlines()
-        for t in self.segments.values():
+        if self.own:
+            head.append(f"static __thread char own[{self.own}] __attribute__((aligned(64)));")
+        if self.shares:
+            head += threads.EACH.splitlines()
+        for t in (*self.shares.values(), *self.segments.values()):
             head += t.splitlines()
         head += ['"""', "", ""]
         self.lines = [

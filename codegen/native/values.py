@@ -60,7 +60,7 @@ class Aliased(Exception):
 class Span:
     """The part of an axis that is computed: from `low` to before `high` (C texts), never more than `most`.
 
-    lanes: whether the vector may go along it. even: whether every part has `most`.
+    lanes: whether the vector may go along it. even: whether every part has `most`. whole: whether all are whole vectors.
     """
 
     low: str
@@ -68,6 +68,7 @@ class Span:
     most: int
     lanes: bool = True
     even: bool = False
+    whole: bool = False
 
     @property
     def count(self) -> str:
