@@ -282,7 +282,7 @@ class _Plan:
         again = tuple(Axis("u", c.parts) for c in mine)
         sums = load(buf, (*map(axis_aff, again), *idx))
         out = E("red", (sums,), (fn, again), e.dtype, e.axes)
-        self.cold[out] = mine[0].axis
+        self.cold[sums] = self.cold[out] = mine[0].axis
         return out
 
     def check(self) -> None:

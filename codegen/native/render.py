@@ -153,9 +153,11 @@ class _Renderer(Values):
             raise Unprintable("random words of a part")
         if any(self.rows not in real_axes(s.idx[0]) for s in self.region.stores if self.rows):
             raise Unprintable("units that depend on each other")
+        self.vars = {a: s.low for a, s in self.spans.items() if s.even and s.most == 1}
+        axes = [a for a in axes if a not in self.vars]
         self.vector = self._vector(axes)
         order = self._order(axes)
-        self.vars = {a: f"i{k}" for k, a in enumerate(order)}
+        self.vars |= {a: f"i{k}" for k, a in enumerate(order)}
         groups = tuple(Group((a,), "loop") for a in order)
         try:
             tree = lower(self.region, Schedule(groups))
@@ -243,8 +245,8 @@ class _Renderer(Values):
         before: dict[Axis, set[Axis]] = {a: set() for a in axes}
         for e in self.nodes:
             if e.op == "red":
-                for a in e.attr[1]:
-                    before[a].update(e.axes)
+                for a in before.keys() & set(e.attr[1]):
+                    before[a].update(before.keys() & set(e.axes))
         out: list[Axis] = []
         left = sorted(axes, key=rank.__getitem__)
         while left:
