@@ -141,24 +141,59 @@ void pool_run(part run, void *const *args, long units, long cost) {
   }
   atomic_flag_clear(&taken);
 }
+
+// samples of `row` bytes each, from `at` on; `slot`: the buffer of the step for them; move: whether that may lie among them
+typedef struct { char *at; long slot, row, move; } stream;
+typedef struct { const stream *feed; const long long *order; char *to; } batch;
+static void gather(void *const *args, long lo, long hi) {
+  const batch *b = args[0];
+  for (long k = lo; k < hi; k++) memcpy(b->to + k * b->feed->row, b->feed->at + b->order[k] * b->feed->row, b->feed->row);
+}
+// a step for each of the batches first .. stop - 1 of `rows` samples; b: the buffers of the step
+void pool_drive(void (*step)(char **), char **b, long first, long stop, long rows, const stream *feeds, long n_feeds,
+                const stream *into, long n_into, const long long *order) {
+  char *own[64];
+  for (long k = 0; k < n_feeds; k++) own[k] = b[feeds[k].slot];
+  for (long k = 0; k < n_into; k++) own[n_feeds + k] = b[into[k].slot];
+  for (long i = first; i < stop; i++) {
+    for (long k = 0; k < n_feeds; k++) {
+      const stream *s = feeds + k;
+      if (order) {
+        batch one = {s, order + i * rows, own[k]};
+        pool_run(gather, (void *[]){&one}, rows, rows * s->row / 10);
+      } else b[s->slot] = s->at + i * rows * s->row;
+    }
+    for (long k = 0; k < n_into; k++) if (into[k].move) b[into[k].slot] = into[k].at + i * rows * into[k].row;
+    step(b);
+    for (long k = 0; k < n_into; k++)
+      if (!into[k].move) memcpy(into[k].at + i * rows * into[k].row, own[n_feeds + k], rows * into[k].row);
+  }
+  for (long k = 0; k < n_feeds; k++) b[feeds[k].slot] = own[k];
+  for (long k = 0; k < n_into; k++) b[into[k].slot] = own[n_feeds + k];
+}
 """
+
+MOST = 64  # streams of one drive
 
 
 @functools.cache
-def _pool() -> Any:
+def library() -> Any:
+    """The loaded pool. Raises NativeError."""
     found = native.library(POOL)
     found.pool_threads.argtypes, found.pool_threads.restype = [ctypes.c_int], None
+    drive, p, n = found.pool_drive, ctypes.c_void_p, ctypes.c_long
+    drive.argtypes, drive.restype = [p, p, n, n, n, p, n, p, n, p], None
     return found
 
 
 def limit(n: int) -> None:
     """Let kernels run on at most `n` threads, the caller's among them, from their next call on."""
-    _pool().pool_threads(n)
+    library().pool_threads(n)
 
 
 def connect(program: Any) -> None:
     """Give a loaded program the pool: its pointer `pool`, where it has one."""
-    pool = _pool()
+    pool = library()
     limit(threads.count())
     ctypes.c_void_p.in_dll(program, "pool").value = ctypes.cast(
         pool.pool_run, ctypes.c_void_p

@@ -87,7 +87,7 @@ class Tools:
     @staticmethod
     def native(
         source: str, names: Sequence[str], buffers: Sequence[Array]
-    ) -> list[Callable[[], Any]]:
+    ) -> list[native.Function]:
         """The functions `names` of a C source, bound to the addresses of `buffers`."""
         library = native.library(source)
         if "(*pool)" in source:

@@ -319,6 +319,10 @@ class NativeSource(Source):
             return plain
         out = plain.splitlines()
         at = next(k for k, line in enumerate(out) if line.startswith("def "))
+        if len(self.calls) == len(self.segments) == 1:  # all of it is C
+            (name,) = self.segments
+            out = [out[0], "", *_ALONE.format(name=name).splitlines()]
+            at = 2
         body = "\n".join([*self.texts, *self.segments.values()])
         head = ['C = r"""', *prelude(body, (*gemm.TEXTS, *tiles.TEXTS, PANELS))]
         starts = []
@@ -337,6 +341,13 @@ class NativeSource(Source):
             for k, line in enumerate(at_of)
         ]
         return "\n".join([*out[:at], *head, *out[at:], ""])
+
+
+_ALONE = """
+def build(buffers, tools):
+    step, = tools.native(C, ["{name}"], buffers)
+    return step
+"""
 
 
 def _loops(c: Call) -> list[Loop]:

@@ -236,8 +236,7 @@ def test_no_byte_outside_is_touched(kind: str, tmp_path: Path) -> None:
     program = generate(graph, "native")
     scope: dict[str, Any] = {}
     exec(program.source, scope)
-    step = program.source.split("def step")[1]
-    calls = [line.strip() for line in step.splitlines() if re.fullmatch(r"s\d+\(\)", line.strip())]
+    calls = re.findall(r"^void (s\d+)\(", scope["C"], re.M)
     sizes = [b.nbytes for b in program.buffers]
     main = (
         "#include <stdlib.h>\nint main(void) {\n  char *b[] = {"
@@ -245,7 +244,7 @@ def test_no_byte_outside_is_touched(kind: str, tmp_path: Path) -> None:
         + "};\n"
     )
     main += (
-        "".join(f"  {c.replace('()', '(b)')};\n" for c in calls)
+        "".join(f"  {c}(b);\n" for c in calls)
         + f"  for (int k = 0; k < {len(sizes)}; k++) free(b[k]);\n  return 0;\n}}\n"
     )
     source = tmp_path / "all.c"
