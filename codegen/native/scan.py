@@ -34,17 +34,29 @@ def block(rows: int) -> int:
     return FEW if rows < ENOUGH else MANY
 
 
-def by_rows(region: Region, rows: Mapping[Buf, int]) -> dict[Axis, Region]:
-    """The stores of a region by the axis that is the rows of each. Raises Unprintable where there is no such axis."""
-    out: dict[Axis, list[Store]] = {}
-    for s in region.stores:
+def by_rows(region: Region, rows: Mapping[Buf, int]) -> list[tuple[Axis, Region]]:
+    """The region in parts whose stores walk the same axes, each with the one that is its rows: lanes go along one axis.
+
+    Raises Unprintable where rows are not one axis.
+    """
+    out: list[tuple[Axis, set[Axis], list[Store]]] = []
+    for s in sorted(region.stores, key=lambda s: -len(_walked(s))):
         seen = [(s.buf, s.idx), *((e.attr[0], e.attr[1]) for e in Region([s]).nodes() if e.op == "load")]  # fmt: skip
         forms = [idx[rows[buf]] for buf, idx in seen if buf in rows]
         axes = {f.terms[0][0] for f in forms if isinstance(f, Aff) and f.terms}
         if len(axes) != 1 or any(repr(f) != repr(axis_aff(*axes)) for f in forms):
             raise Unprintable("rows at other places")
-        out.setdefault(axes.pop(), []).append(s)
-    return {axis: Region(stores, region.order) for axis, stores in out.items()}
+        (axis,) = axes
+        found = next((p for p in out if p[0] is axis and _walked(s) <= p[1]), None)
+        if found is None:
+            out.append((axis, _walked(s), [s]))
+        else:
+            found[2].append(s)
+    return [(axis, Region(stores, region.order)) for axis, _, stores in out]
+
+
+def _walked(s: Store) -> set[Axis]:
+    return {a for i in s.idx for a, _ in i.terms}
 
 
 def stages(
@@ -154,9 +166,12 @@ class Alone:
 
     def kernels(self, region: Region) -> list[Kernel]:
         """The functions of a region of the body, whose units are rows. Raises Unprintable."""
+        read = {self.place(e.attr[0]) for e in region.nodes() if e.op == "load"}
+        if any(self.place(s.buf) in read for s in region.stores):
+            raise Unprintable("rows that are written are still read")
         return [
             self.kernel(stage, axis)
-            for axis, part in by_rows(region, self.row_of).items()
+            for axis, part in by_rows(region, self.row_of)
             for stage in stages(part, axis, self.scratch)
         ]
 

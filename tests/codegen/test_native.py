@@ -179,7 +179,7 @@ MATH = {
     "exp": 2,
     "log": 2,
     "log1p": 3,
-    "tanh": 4,
+    "tanh": 5,
     "sigmoid": 4,
     "erf": 8,
     "sqrt": 1,
