@@ -44,7 +44,7 @@ def profit(node: Node, group: Group) -> str:
         max((_bytes(v) for n in group.nodes if n.op.name not in CLONED for v in n.outs), default=0),
     )
     if product is not None:
-        return "the sum over rows is complete only after the rows" if reads_sum else ""
+        return ""
     if max(size, theirs_size) <= SMALL:
         return ""
     if size * 8 < theirs_size or theirs_size * 8 < size:
@@ -62,14 +62,13 @@ def _follows(node: Node, product: Node, group: Group) -> str:
         return "the group makes a whole array"
     if node.op.name in WRITERS or node.op.name.startswith(("arg", "random", "gather", "take")):
         return "it is not computed block by block"
-    size = product.outs[0].type.size
     reads = [group.env[v] for v in _through(node) if v in group.env]
-    made = (v for v in reads if v.node is not None and v.node.op.name not in CLONED)
-    if not any(v.type.size == size for v in made):
-        return "it reads nothing of the product's size"
-    if node.op.name.startswith("reduce") or node.outs[0].type.size == size:
-        return ""
-    return "it is of another size than the product"
+    made = [v.node for v in reads if v.node is not None and v.node.op.name not in CLONED]
+    if not made:
+        return "it reads nothing that is computed with the product"
+    if any(n.op.name.startswith("reduce") and _lead(n) is not False for n in made):
+        return "the sum over rows is complete only after the rows"
+    return ""
 
 
 def _work(node: Node) -> int:
