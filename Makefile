@@ -1,5 +1,6 @@
 # make demo    train, report, dump and export a small model     (neither torch nor triton)
 # make test    every test                                       (torch, keras and more: see `test` in pyproject.toml)
+# make test-native   the tests that train, save and load, once more as C        (needs a C compiler)
 # make lint    lint, format and types          make bench   the figures of benchmarks/
 #
 # Each makes .venv and installs what it needs, once. PYTHON picks the interpreter (3.11 or newer).
@@ -10,7 +11,9 @@ PYTEST_ARGS ?= -q -n auto
 BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt
 
-.PHONY: demo test lint format bench clean
+NATIVE_TESTS := tests/fit tests/models tests/saving tests/examples tests/readme
+
+.PHONY: demo test test-native lint format bench clean
 .DEFAULT_GOAL := demo
 
 demo: $(VENV)/.demo
@@ -18,6 +21,9 @@ demo: $(VENV)/.demo
 
 test: $(VENV)/.test
 	$(BIN)/python -m pytest $(PYTEST_ARGS)
+
+test-native: $(VENV)/.test
+	KCOMPILE_TARGET=native $(BIN)/python -m pytest $(PYTEST_ARGS) $(NATIVE_TESTS)
 
 lint: $(VENV)/.test
 	$(BIN)/ruff check .

@@ -8,7 +8,8 @@
 A cell is one process (`peers.py`) of one backend on one model: `step` (ms a step in the steady state of fit, time to the end of the
 first step, peak memory), `cold` (the same start with an empty cache of programs), `busy` (a step with two other processes
 that never rest), `predict` (10,000 samples at batch 256), or `limits` (what the machine can do). `--rounds` of each, in which
-backends take turns; cells that are in the file are not measured again, so a run may be cut into slices. Options
+backends take turns; a cell that is in the file is not measured again, unless other
+processes disturbed it, so a run may be cut into slices. Options
 choose cells: --what, --models, --backends, --rounds. Everything goes to --file, with versions, machine, commit and times.
 
 Ratios are between medians: of the fastest peer, by kcompile's. The floor is the time of a step's matrix products and
@@ -131,9 +132,15 @@ def save(path, found):
     os.replace(new, path)
 
 
+def is_good(cell):
+    """Whether a cell has a result, and no other process disturbed it (but where that is the question)."""
+    got = cell["result"]
+    return bool(got) and "error" not in got and (cell["what"] == "busy" or not got.get("noisy"))
+
+
 def missing(a, found):
     key = ("what", "model", "batch", "backend", "round")
-    have = {tuple(c[k] for k in key) for c in found["cells"] if "error" not in c["result"]}
+    have = {tuple(c[k] for k in key) for c in found["cells"] if is_good(c)}
     return [c for c in cells(a) if tuple(c[k] for k in key) not in have]
 
 
@@ -163,7 +170,7 @@ def medians(found, what, key):
     """(model, batch) -> backend -> median of `key` over the rounds."""
     values = {}
     for c in found["cells"]:
-        if c["what"] == what and key in c["result"]:
+        if c["what"] == what and is_good(c) and key in c["result"]:
             by = values.setdefault((c["model"], c["batch"]), {})
             by.setdefault(c["backend"], []).append(c["result"][key])
     return {job: {b: statistics.median(v) for b, v in by.items()} for job, by in values.items()}
@@ -184,7 +191,7 @@ def _beside(busy, alone):
 
 def tables(found):
     """The tables of what was measured, as Markdown."""
-    limits = next((c["result"] for c in found["cells"] if c["what"] == "limits"), {})
+    limits = next((c["result"] for c in found["cells"] if c["what"] == "limits" and is_good(c)), {})
     gflops = limits.get("sgemm_gflops_2t", {}).get("median", 201.0)
     step, wait = medians(found, "step", "ms_step"), medians(found, "step", "wait_s")
     memory, busy = medians(found, "step", "rss_mb"), medians(found, "busy", "ms_step")

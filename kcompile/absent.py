@@ -184,6 +184,15 @@ def check_arguments(cls: type, args: tuple[Any, ...], kwargs: dict[str, Any]) ->
         ) from None
 
 
+class Checked:
+    """A class whose instances are made by keywords: one that it does not take is refused as `check_arguments` does."""
+
+    def __new__(cls, *args: Any, **kwargs: Any) -> Any:
+        if args or kwargs:  # copies are made without
+            check_arguments(cls, args, kwargs)
+        return super().__new__(cls)
+
+
 def _shown(args: tuple[Any, ...], kwargs: dict[str, Any]) -> str:
     short = [repr(a) if isinstance(a, (int, float, str)) else "..." for a in args]
     return ", ".join([*short, *(f"{k}=..." for k in kwargs)])

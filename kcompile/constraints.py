@@ -9,11 +9,12 @@ from typing import Any
 
 import kcompile.config as config
 import kcompile.ops as ops
+from kcompile.absent import Checked
 from kcompile.lookup import find
 from kcompile.serialization import deserialize_keras_object, serialize_keras_object
 
 
-class Constraint:
+class Constraint(Checked):
     """A callable weight -> weight. Subclasses with settings also give `get_config`."""
 
     def __call__(self, w: Any) -> Any:

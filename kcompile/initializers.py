@@ -15,6 +15,7 @@ import numpy as np
 
 import kcompile.config as config
 import kcompile.random as random
+from kcompile.absent import Checked
 from kcompile.arguments import choice, owner, refuse
 from kcompile.errors import KCNotImplementedError
 from kcompile.lookup import find
@@ -34,7 +35,7 @@ def _storage(dtype: Any) -> Any:
     )
 
 
-class Initializer:
+class Initializer(Checked):
     """A callable (shape, dtype) -> array. Subclasses also give `get_config`."""
 
     def __call__(self, shape: Shape, dtype: Any = None) -> Any:

@@ -8,13 +8,14 @@ from __future__ import annotations
 from typing import Any
 
 import kcompile.ops as ops
+from kcompile.absent import Checked
 from kcompile.arguments import choice, non_negative, owner, refuse
 from kcompile.errors import KCNotImplementedError
 from kcompile.lookup import find
 from kcompile.serialization import deserialize_keras_object, serialize_keras_object
 
 
-class Regularizer:
+class Regularizer(Checked):
     """A callable weight -> scalar. Subclasses also give `get_config`."""
 
     def __call__(self, x: Any) -> Any:

@@ -15,8 +15,10 @@ import numpy as np
 
 from codegen.program import Buffer, Program
 from ir.types import NUMPY
+from runtime.drive import NativeDrive, fits
 from runtime.feed import Drive, feeder
 from runtime.memory import Array, aligned, arena, view
+from runtime.native import Function
 from runtime.store import StateStore
 from runtime.tools_numpy import make_tools
 
@@ -88,8 +90,18 @@ class Executable:
                 )
             np.copyto(target, value, casting="unsafe")
 
-    def drive(self, sources: Sequence[Array]) -> Drive:
+    def drive(self, sources: Sequence[Array]) -> Drive | NativeDrive:
         """The steps over a data set: one array for each data buffer, with the samples along its first axis."""
+        p = self.program
+        if isinstance(self.step, Function) and fits(sources, self.data, len(p.results)):
+            number = {b.name: k for k, b in enumerate(p.buffers)}
+            results = [
+                (k, p.buffers[k].role == "result" and p.results.count(n) == 1, p.buffers[k].nbytes)
+                for n in p.results
+                for k in (number[n],)
+            ]
+            data = [number[n] for n in p.data]
+            return NativeDrive(self.step, sources, data, results, self.data[0].shape[0])
         return Drive(
             lambda order: feeder(sources, self.data, order),
             self.step,

@@ -16,7 +16,7 @@ import logging
 import os
 import stat
 import tempfile
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -24,7 +24,7 @@ from runtime import cache
 from runtime.compiler import FLAGS, NativeError, build, compiler, identity
 from runtime.memory import Array
 
-__all__ = ["FLAGS", "NativeError", "bind", "compiler", "library"]
+__all__ = ["FLAGS", "Function", "NativeError", "bind", "compiler", "library"]
 
 log = logging.getLogger("kcompile.native")
 
@@ -123,15 +123,24 @@ def _keep(directory: Path, key: str, body: bytes) -> Path:
     return path
 
 
-def bind(found: Any, names: Sequence[str], buffers: Sequence[Array]) -> list[Callable[[], Any]]:
-    """The functions `void name(char **)` with the table of the buffers' addresses for their argument."""
-    table = (ctypes.c_void_p * max(len(buffers), 1))(*(b.ctypes.data for b in buffers))
-    at = ctypes.cast(table, ctypes.c_void_p)
-    out: list[Callable[[], Any]] = []
-    for name in names:
+class Function:
+    """A C function `void name(char **)` with a table of buffers' addresses: calling it runs it.
+
+    address: where the function is. table: the addresses, which live as long as this does, as the buffers do.
+    """
+
+    def __init__(self, found: Any, name: str, buffers: Sequence[Array]):
         function = found[name]
         function.argtypes, function.restype = [ctypes.c_void_p], None
-        call = functools.partial(function, at)
-        call.keep = (table, list(buffers))  # type: ignore[attr-defined]
-        out.append(call)
-    return out
+        self.table = (ctypes.c_void_p * max(len(buffers), 1))(*(b.ctypes.data for b in buffers))
+        self.address = ctypes.cast(function, ctypes.c_void_p)
+        self._call = functools.partial(function, ctypes.cast(self.table, ctypes.c_void_p))
+        self._keep = list(buffers)
+
+    def __call__(self) -> None:
+        self._call()
+
+
+def bind(found: Any, names: Sequence[str], buffers: Sequence[Array]) -> list[Function]:
+    """The functions `void name(char **)` of a library, with the table of the buffers' addresses for their argument."""
+    return [Function(found, name, buffers) for name in names]

@@ -11,7 +11,7 @@ from typing import Any
 
 import numpy as np
 
-from runtime import blas, denormals, native, threads
+from runtime import blas, denormals, native, pool, threads
 from runtime.memory import Array
 from runtime.views import views
 
@@ -88,9 +88,12 @@ class Tools:
     @staticmethod
     def native(
         source: str, names: Sequence[str], buffers: Sequence[Array]
-    ) -> list[Callable[[], Any]]:
+    ) -> list[native.Function]:
         """The functions `names` of a C source, bound to the addresses of `buffers`."""
-        return native.bind(native.library(source), names, buffers)
+        library = native.library(source)
+        if "(*pool)" in source:
+            pool.connect(library)
+        return native.bind(library, names, buffers)
 
     @staticmethod
     def philox(n: int) -> Philox:

@@ -6,6 +6,8 @@ import os
 
 os.environ.setdefault("KERAS_BACKEND", "torch")
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
+# NumPy compiles in no time; the tests that run as C too are named in the Makefile (`make test-native`)
+os.environ.setdefault("KCOMPILE_TARGET", "numpy")
 # Triton's kernels run in its interpreter, which must be asked for before anything imports triton
 os.environ["TRITON_INTERPRET"] = "1"
 

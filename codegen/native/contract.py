@@ -1,120 +1,154 @@
-"""Matrix products in C: which axes are rows, columns, summed and batch, and the call for them.
+"""Matrix products in C: which axes are rows, columns, summed and batch, how it is cut into blocks, and the call for a block.
 
-Refuses windows (convolutions) and operands that are not memory; those go another way (`program`).
+Refuses windows (convolutions), operands that are not memory, and what else a block computes (`blocks`).
 """
 
 from __future__ import annotations
 
-import itertools
 import math
-from collections.abc import Callable, Sequence
-from typing import Any
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
 
-from codegen.loops import Aff, Axis, Buf, E, Region
-from codegen.native.render import Kernel
-from codegen.native.resolve import SMALL_DOT, Unprintable, flat_form
+from codegen.loops import Aff, Axis, E
+from codegen.native.blocks import Cut
+from codegen.native.resolve import Unprintable, flat_form
+from codegen.native.values import Frame, Span
 
-LARGE = 64_000_000  # operations from which NumPy's own call, which can use threads, is taken
+BLOCK = (
+    32768  # elements of a block: its result and what is computed from it stay in the second cache
+)
+LEAST = 32  # rows that a packed panel serves, columns of a block
+TALL = 64  # rows that are cut rather than columns, even where these are more
+UNITS = 8  # blocks of a product that is worth cutting
+GRAIN = 200_000  # multiplications of a block at least: some microseconds
 
 
-def flops(region: Region) -> int:
-    """Operations of the one product of a region."""
-    e = region.stores[0].value
-    return 2 * math.prod(a.size for a in {*e.args[0].axes, *e.args[1].axes})
+@dataclass(frozen=True)
+class Line:
+    """Axes that are walked as one: how many positions (a C text), at most, and the step in each of two arrays."""
+
+    count: str
+    most: int
+    steps: tuple[int, int]
 
 
-def product(region: Region, places: Callable[[Buf], Any]) -> Kernel | None:
-    """The function of a region that is one matrix product; None where it is not, or too small to be one.
+class Product:
+    """The sum of products `e` of operands without windows. Raises Unprintable for one that tiles cannot compute."""
 
-    Raises Unprintable for a product this cannot say.
-    """
-    if len(region.stores) != 1 or region.stores[0].value.op != "dot":
+    def __init__(self, e: E):
+        x, y = e.args
+        over = [a for a in e.attr[1] if a.size > 1]
+        if e.dtype not in ("f32", "f64") or {x.dtype, y.dtype} != {e.dtype}:
+            raise Unprintable(f"a product of {x.dtype} and {y.dtype} in {e.dtype}")
+        if e.attr[0] not in ("ieee", None, ""):
+            raise Unprintable(f"a product of precision {e.attr[0]}")
+        if any(a.size == 0 for a in {*x.axes, *y.axes, *e.attr[1]}):
+            raise Unprintable("nothing to add")
+        if any(a not in x.axes or a not in y.axes for a in over):
+            raise Unprintable("a sum within an operand")
+        own = [a for a in e.axes if a.size > 1]
+        self.e, self.deep = e, over
+        self.operands: tuple[E, ...] = (x, y)
+        self.batch = [a for a in own if a in x.axes and a in y.axes]
+        self.rows = [a for a in own if a not in y.axes]
+        self.cols = [a for a in own if a not in x.axes]
+
+    @property
+    def flops(self) -> int:
+        """Operations of all of it."""
+        return 2 * math.prod(a.size for a in {*self.operands[0].axes, *self.operands[1].axes})
+
+    def order(self, stored: Sequence[Axis]) -> list[Axis]:
+        """The axes of a result in memory, outermost first: as `stored`, but for batch axes, which come before the last."""
+        axes = [*(a for a in stored if a in self.e.axes), *(a for a in self.e.axes if a not in stored)]  # fmt: skip
+        while axes and axes[-1] in self.batch and (self.rows or self.cols):
+            axes.insert(0, axes.pop())
+        return axes
+
+    def cuts(self, order: Sequence[Axis], legal: Callable[[Axis], bool]) -> list[Cut]:
+        """The blocks of a result whose axes lie in this order: axes that are `legal` to cut and the size of a part."""
+        m, n = (math.prod(a.size for a in axes) for axes in (self.rows, self.cols))
+        deep = math.prod(a.size for a in self.deep)
+        every = m * n * deep * math.prod(a.size for a in self.batch)
+        if every < 2 * GRAIN:
+            return []
+        most = max(every // UNITS, GRAIN)  # multiplications of a block
+        if any(map(legal, self.batch)):
+            room = min(BLOCK // (m * n), most // (m * n * deep))
+            return _parts([a for a in order if a in self.batch], room, legal, 1)
+        tall = m >= TALL or m >= n
+        ways = ((self.rows, n, 8), (self.cols, m, LEAST))
+        for mine, across, grain in ways if tall else reversed(ways):
+            room = max(min(BLOCK // across, most // (across * deep)), LEAST)
+            found = _parts([a for a in order if a in mine], room, legal, grain)
+            if found:
+                return found
+        return []
+
+    def lines(
+        self,
+        frame: Frame,
+        operands: Sequence[E],
+        out: str,
+        steps: Mapping[Axis, int],
+        spans: Mapping[Axis, Span],
+    ) -> list[str]:
+        """The C lines that compute the part `spans` of the result at `out`, whose axes have these steps in memory.
+
+        operands: loads in the place of `self.operands`.
+        """
+        x, y = operands
+        rows, cols = self.rows, self.cols
+        if any(steps[a] == 1 for a in rows):
+            x, y, rows, cols = y, x, cols, rows
+        forms = [flat_form(x.attr[0], x.attr[1]), flat_form(y.attr[0], y.attr[1])]
+        sx, sy = (dict(f.terms) for f in forms)
+        down = _lines(rows, (sx, steps), spans)
+        along = _lines(cols, (sy, steps), spans)
+        deep = _lines(self.deep, (sx, sy), {})
+        if along and along[-1].steps[1] != 1:
+            raise Unprintable("a product into columns apart")
+        if len(deep) > 2:
+            raise Unprintable("a product whose summed axes do not merge")
+        down.sort(key=lambda line: line.most)
+        loops: list[str] = []
+        at = [_at(frame.param(x.attr[0]), forms[0], spans), _at(frame.param(y.attr[0]), forms[1], spans),
+              _at(out, Aff([(a, s) for a, s in steps.items() if a.size > 1]), spans)]  # fmt: skip
+
+        def loop(count: str, moves: tuple[int, int, int]) -> None:
+            i = f"i{len(loops)}"
+            loops.append(f"for (long {i} = 0; {i} < {count}; {i}++)")
+            for k, step in enumerate(moves):
+                at[k] += f" + {step} * {i}" if step else ""
+
+        for a in self.batch:
+            loop(_count(a, spans), (sx.get(a, 0), sy.get(a, 0), steps[a]))
+        for line in along[:-1]:
+            loop(line.count, (0, line.steps[0], line.steps[1]))
+        for line in down[:-2]:
+            loop(line.count, (line.steps[0], 0, line.steps[1]))
+        one = Line("1", 1, (0, 0))
+        m1, m = ([one, one] + down)[-2:]
+        k1, k = ([one, one] + sorted(deep, key=lambda line: line.most))[-2:]
+        n = along[-1] if along else Line("1", 1, (1, 1))
+        call = (
+            f"gemm_{self.e.dtype}({m1.count}, {m.count}, {n.count}, {k1.count}, {k.count}, "
+            f"{at[0]}, {m1.steps[0]}, {m.steps[0]}, {k1.steps[0]}, {k.steps[0]}, "
+            f"{at[1]}, {k1.steps[1]}, {k.steps[1]}, {n.steps[0]}, {at[2]}, {m1.steps[1]}, {m.steps[1]});"
+        )
+        return [*("  " * d + text for d, text in enumerate(loops)), "  " * len(loops) + call]
+
+
+def product(e: E) -> Product | None:
+    """The product an expression is; None for another expression or one with windows. Raises Unprintable."""
+    if e.op != "dot" or any(_windowed(a) for a in e.args):
         return None
-    store = region.stores[0]
-    e = store.value
-    x, y = e.args
-    if any(a.size == 0 for a in {*x.axes, *y.axes, *e.attr[1]}) or 0 in store.buf.shape:
-        raise Unprintable("nothing to add")
-    over = [a for a in e.attr[1] if a.size > 1]
-    if e.dtype not in ("f32", "f64") or e.attr[0] not in ("ieee", None, ""):
-        raise Unprintable(f"a product of {e.dtype}, {e.attr[0]}")
-    if x.dtype != e.dtype or y.dtype != e.dtype or flops(region) > LARGE:
-        raise Unprintable("a product for NumPy")
-    small = math.prod(a.size for a in {*x.axes, *y.axes}) <= SMALL_DOT
-    if not (_plain(x) and _plain(y)):
-        return None
-    fx, fy, fo = (
-        flat_form(x.attr[0], x.attr[1]),
-        flat_form(y.attr[0], y.attr[1]),
-        flat_form(store.buf, store.idx),
-    )
-    sx, sy, so = dict(fx.terms), dict(fy.terms), dict(fo.terms)
-    if any(len(i.terms) > 1 and not _split(i) for v in (x, y) for i in v.attr[1]):
-        return None
-    if any((a in sx) != (a in sy) for a in over) or any(a in so for a in over):
-        return None
-    if any(a not in sx and a not in sy for a in so) or any(
-        a not in so and a not in over for a in {*sx, *sy}
-    ):
-        return None
-    rows = _line([a for a in so if a in sx and a not in sy], [sx, so])
-    cols = _line([a for a in so if a in sy and a not in sx], [sy, so])
-    deep = _line(over, [sx, sy])
-    batch = [a for a in so if a in sx and a in sy]
-    if rows is None or cols is None or deep is None:
-        if small:
-            return None
-        raise Unprintable("a product whose axes do not merge")
-    (m, (xm, om)), (n, (yn, on)), (k, (xk, yk)) = rows, cols, deep
-    names: list[Buf] = []
-    keys: list[Any] = []
-
-    def param(buf: Buf) -> int:
-        key = (places(buf), buf.dtype)
-        if key not in keys:
-            keys.append(key)
-            names.append(buf)
-        return keys.index(key)
-
-    px, py, po = param(x.attr[0]), param(y.attr[0]), param(store.buf)
-    if po in (px, py):
-        raise Unprintable("a product onto its own operand")
-    body, depth = [], 1
-    vars_ = {}
-    for j, a in enumerate(batch):
-        body.append("  " * depth + f"for (long i{j} = 0; i{j} < {a.size}; i{j}++)")
-        vars_[a] = f"i{j}"
-        depth += 1
-
-    def at(p: int, const: int, steps: dict[Axis, int]) -> str:
-        text = f"p{p} + {const}"
-        for a in batch:
-            text += f" + {steps[a]} * {vars_[a]}"
-        return text
-
-    left, right, out = at(px, fx.const, sx), at(py, fy.const, sy), at(po, fo.const, so)
-    on, om = (1 if n == 1 else on), (1 if m == 1 else om)
-    if (on != 1 and om == 1) or (n == 1 and m > 1 and om == 1):
-        left, right, m, n, xm, xk, yk, yn, om = right, left, n, m, yn, yk, xk, xm, on
-        on = 1
-    if on != 1:
-        if small:
-            return None
-        raise Unprintable("a product into columns apart")
-    om = n if m == 1 else om
-    body.append(
-        "  " * depth
-        + f"gemm_{e.dtype}(1, {m}, {n}, 1, {k}, {left}, 0, {xm}, 0, {xk}, {right}, 0, {yk}, {yn}, {out}, 0, {om});"
-    )
-    return Kernel(body, names, {po}, {"product": [m, n, k], "batch": [a.size for a in batch]})
+    return Product(e)
 
 
-def _plain(e: E) -> bool:
-    return (
-        e.op == "load"
-        and not e.args
-        and e.attr[2] is None
-        and all(isinstance(i, Aff) for i in e.attr[1])
+def _windowed(e: E) -> bool:
+    return e.op == "load" and any(
+        isinstance(i, Aff) and len(i.terms) > 1 and not _split(i) for i in e.attr[1]
     )
 
 
@@ -129,14 +163,64 @@ def _split(i: Aff) -> bool:
     return True
 
 
-def _line(
-    axes: Sequence[Axis], forms: Sequence[dict[Axis, int]]
-) -> tuple[int, tuple[int, ...]] | None:
-    """The extent and the strides of axes taken as one; None where the strides forbid it."""
-    real = sorted((a for a in axes if a.size > 1), key=lambda a: -abs(forms[0][a]))
-    if not real:
-        return 1, tuple(0 for _ in forms)
-    for a, b in itertools.pairwise(real):
-        if any(f[a] != f[b] * b.size for f in forms):
-            return None
-    return math.prod(a.size for a in real), tuple(f[real[-1]] for f in forms)
+def _parts(axes: Sequence[Axis], room: int, legal: Callable[[Axis], bool], grain: int) -> list[Cut]:
+    """Cuts of axes, outermost first, so that about `room` positions are in a block; sizes of whole grains if they can be."""
+    room, out = max(room, 1), []
+    inner = math.prod(a.size for a in axes)
+    for a in axes:
+        inner //= a.size
+        if not legal(a):
+            continue
+        if inner >= room:
+            out.append(Cut(a, 1))
+            continue
+        most = max(1, room // inner)
+        if most < a.size:
+            out.append(Cut(a, _even(a.size, most, grain)))
+        break
+    return out
+
+
+def _even(n: int, most: int, grain: int) -> int:
+    """A size of parts of n: one that divides it and is of whole grains, or of whole grains, or divides it, up to `most`."""
+    sizes = range(most, max(most // 2, 1) - 1, -1)
+    for size in sizes:
+        if n % size == 0 and size % grain == 0:
+            return size
+    return next((s for s in sizes if s % grain == 0), next((s for s in sizes if n % s == 0), most))
+
+
+def _count(a: Axis, spans: Mapping[Axis, Span]) -> str:
+    span = spans.get(a)
+    return str(a.size) if span is None else span.count
+
+
+def _at(pointer: str, form: Aff, spans: Mapping[Axis, Span]) -> str:
+    """The address at the beginning of every axis."""
+    text = pointer + (f" + {form.const}" if form.const else "")
+    return text + "".join(f" + {c} * {spans[a].low}" for a, c in form.terms if a in spans)
+
+
+def _lines(
+    axes: Sequence[Axis], forms: Sequence[Mapping[Axis, int]], spans: Mapping[Axis, Span]
+) -> list[Line]:
+    """Axes as few lines, the one of the smallest steps in the second array last."""
+    first, second = forms
+    out: list[Line] = []
+    for a in sorted(axes, key=lambda a: -abs(second.get(a, 0))):
+        steps = (first.get(a, 0), second.get(a, 0))
+        if (
+            out
+            and a not in spans
+            and all(p == q * a.size for p, q in zip(out[-1].steps, steps, strict=True))
+        ):
+            last = out.pop()
+            count = (
+                str(int(last.count) * a.size)
+                if last.count.isdigit()
+                else f"{last.count} * {a.size}"
+            )
+            out.append(Line(count, last.most * a.size, steps))
+        else:
+            out.append(Line(_count(a, spans), spans[a].most if a in spans else a.size, steps))
+    return out

@@ -1,7 +1,7 @@
 """C text: functions of numbers, in lanes.
 
 Those of f32 are our own. The errors that `tests/codegen/test_native.py` allows them, in units of the last place: sqrt 1, exp,
-log and rsqrt 2, log1p 3, tanh and sigmoid 4, erf 8; infinities and NaN come where the exact results have them. Rarer ones and
+log and rsqrt 2, log1p 3, sigmoid 4, tanh 5, erf 8; infinities and NaN come where the exact results have them. Rarer ones and
 those of f64 call the standard library lane by lane. Also the random words. Refuses to hold loops over arrays.
 """
 
@@ -67,16 +67,24 @@ INLINE mask is_nan_@(@ x) { return -(x != x); }
 
 F32 = r"""
 // e**x: 2**n * e**r with |r| <= ln(2)/2; the power of two in two factors, so that small results round once
-INLINE vf32 exp_vf32(vf32 x) {
-  vf32 z = select_vf32(x > 89.0f, splat_f32(89.0f), x); z = select_vf32(z < -104.5f, splat_f32(-104.5f), z);
+#if W == 16
+INLINE vf32 times_power_vf32(vf32 x, vf32 n) { return __builtin_ia32_scalefps512_mask(x, n, x, -1, 4); }
+#else
+INLINE vf32 times_power_vf32(vf32 x, vf32 n) {
+  vi32 k = __builtin_convertvector(n, vi32), a = k >> 1, b = k - a;
+  return x * (vf32)((a + 127) << 23) * (vf32)((b + 127) << 23);
+}
+#endif
+// e^x where that is finite
+INLINE vf32 exp_low_vf32(vf32 x) {
+  vf32 z = select_vf32(x < -104.5f, splat_f32(-104.5f), x);
   vf32 t = z * 1.44269504088896341f + 12582912.0f, n = t - 12582912.0f;
   vf32 r = z - n * 0.693145751953125f; r = r - n * 1.428606765330187e-6f;
   vf32 p = r * 1.9875691500e-4f + 1.3981999507e-3f;
   p = p * r + 8.3334519073e-3f; p = p * r + 4.1665795894e-2f; p = p * r + 1.6666665459e-1f; p = p * r + 5.0000001201e-1f;
-  p = p * (r * r) + r + 1.0f;
-  vi32 k = (vi32)t - 0x4B400000, a = k >> 1, b = k - a;
-  return p * (vf32)((a + 127) << 23) * (vf32)((b + 127) << 23);
+  return times_power_vf32(p * (r * r) + r + 1.0f, n);
 }
+INLINE vf32 exp_vf32(vf32 x) { return exp_low_vf32(select_vf32(x > 89.0f, splat_f32(89.0f), x)); }
 // ln x: x = 2**k * m, m in [sqrt(1/2), sqrt(2))
 INLINE vf32 log_vf32(vf32 x) {
   vmask tiny = x < 1.17549435e-38f;
@@ -101,15 +109,18 @@ INLINE vf32 log1p_vf32(vf32 x) {  // the rounding of 1 + x is put right to first
 }
 INLINE vf32 abs_vf32(vf32 x) { return (vf32)((vi32)x & 0x7FFFFFFF); }
 INLINE vf32 signed_vf32(vf32 x, vf32 s) { return (vf32)((vi32)x | ((vi32)s & (vi32)splat_u32(0x80000000u))); }
-INLINE vf32 tanh_vf32(vf32 x) {
-  vf32 a = abs_vf32(x), z = x * x;
-  vf32 p = z * -5.70498872745e-3f + 2.06390887954e-2f;
-  p = p * z - 5.37397155531e-2f; p = p * z + 1.33314422036e-1f; p = p * z - 3.33332819422e-1f;
-  vf32 big = 1.0f - 2.0f / (exp_vf32(a + a) + 1.0f);
-  return select_vf32(a < 0.625f, p * z * x + x, signed_vf32(big, x));
+INLINE vf32 tanh_vf32(vf32 x) {  // x P(x^2) / Q(x^2) up to 9.01, where f32 cannot tell it from 1 any more
+  vf32 c = select_vf32(x > 9.01f, splat_f32(9.01f), x); c = select_vf32(c < -9.01f, splat_f32(-9.01f), c);
+  vf32 z = c * c;
+  vf32 p = z * 1.3402060168005753e-08f + 2.0648554922309475e-05f; p = p * z + 3.4982279967436256e-03f;
+  p = p * z + 1.338333481852486e-01f; p = p * z + 1.0f;
+  vf32 q = z * 7.797493789446672e-07f + 3.2897794459196307e-04f; q = q * z + 2.5887288253784318e-02f;
+  q = q * z + 4.6716656185207145e-01f; q = q * z + 1.0f;
+  vf32 r = c * p / q;
+  r = select_vf32(r > 1.0f, splat_f32(1.0f), r); return select_vf32(r < -1.0f, splat_f32(-1.0f), r);
 }
 INLINE vf32 sigmoid_vf32(vf32 x) {
-  vf32 e = exp_vf32(-abs_vf32(x)); return select_vf32(x >= 0.0f, splat_f32(1.0f), e) / (1.0f + e);
+  vf32 e = exp_low_vf32(-abs_vf32(x)); return select_vf32(x >= 0.0f, splat_f32(1.0f), e) / (1.0f + e);
 }
 INLINE vf32 erf_vf32(vf32 x) {  // x P(x^2) / Q(x^2) up to 3.92, where f32 cannot tell it from 1 any more
   vf32 c = select_vf32(x > 3.92f, splat_f32(3.92f), x); c = select_vf32(c < -3.92f, splat_f32(-3.92f), c);
@@ -154,10 +165,10 @@ INLINE void four_words(u32 *out, vu32 a, vu32 b, vu32 c, vu32 d) {
   for (int k = 0; k < W; k++) { out[4 * k] = a[k]; out[4 * k + 1] = b[k]; out[4 * k + 2] = c[k]; out[4 * k + 3] = d[k]; }
 #endif
 }
-// words 0 .. n-1 of the counters 0, 1, 2, ... under one key
-APART void philox(u32 k0, u32 k1, u32 *out, long n) {
+// words at .. n-1 of the counters 0, 1, 2, ... under one key; at: a multiple of 4 W
+APART void philox(u32 k0, u32 k1, u32 *out, long at, long n) {
   const vu32 count = COUNT;
-  for (long at = 0; at < n; at += 4 * W) {
+  for (; at < n; at += 4 * W) {
     vu32 a = splat_u32((u32)(at / 4)) + count, b = {0}, c = {0}, d = {0};
     u32 x = k0, y = k1;
     for (int round = 0; round < 10; round++) {

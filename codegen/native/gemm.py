@@ -16,6 +16,7 @@ DIRECT = 48  # rows up to which whole vectors of B are read where they are
 _HEAD = f"""
 #define DEEP {DEEP}
 #define DIRECT {DIRECT}
+#define EVERY _Pragma("GCC unroll 16")
 // rows of the highest tile, and how many vectors it is wide: with 32 registers, or with 16
 #if W == 16 || defined(__aarch64__)
 #define ROWS 8
@@ -119,11 +120,11 @@ APART void pack_turned_@(long k, const @ *b, long bn, long n, @ *to, long wide) 
   for (long v = 0; v < wide; v++, b += L_@ * bn, n -= L_@, to += L_@) for (long p = 0; p < k; p += L_@) {
     const int own = n < L_@ ? n : L_@, deep = k - p < L_@ ? k - p : L_@;
     r@ x[L_@];
-    if (own == L_@ && deep == L_@) for (int j = 0; j < L_@; j++) x[j] = get_@(b + p + j * bn);
-    else for (int j = 0; j < L_@; j++) x[j] = j < own ? some_@(b + p + j * bn, deep) : (r@){0};
+    if (own == L_@ && deep == L_@) EVERY for (int j = 0; j < L_@; j++) x[j] = get_@(b + p + j * bn);
+    else EVERY for (int j = 0; j < L_@; j++) x[j] = j < own ? some_@(b + p + j * bn, deep) : (r@){0};
     turn_@(x);
-    if (deep == L_@) for (int q = 0; q < L_@; q++) put_@(to + (p + q) * wide * L_@, x[q]);
-    else for (int q = 0; q < deep; q++) put_@(to + (p + q) * wide * L_@, x[q]);
+    if (deep == L_@) EVERY for (int q = 0; q < L_@; q++) put_@(to + (p + q) * wide * L_@, x[q]);
+    else EVERY for (int q = 0; q < L_@; q++) if (q < deep) put_@(to + (p + q) * wide * L_@, x[q]);
   }
 }
 INLINE void gemm_@(long m1, long m, long n, long k1, long k, const @ *a, long am1, long am, long ak1, long ak,

@@ -1,7 +1,8 @@
-"""What pays in C: which nodes share a loop nest.
+"""What pays in C: which nodes share a loop nest, and what follows a product block by block.
 
-A product stands alone; everything that walks the same axes goes together, since a value in a register is free. Sums over
-rows and sums within rows want opposite loops, so they part. Refuses to hold legality (`ir.passes.fuse`).
+Everything that walks the same axes goes together, since a value in a register is free. Sums over rows and sums within rows want opposite
+loops, so they part. A matrix product that is worth cutting takes in what is computed from its result at the size of that (`blocks`); other
+products stand alone. Refuses to hold legality (`ir.passes.fuse`).
 """
 
 from __future__ import annotations
@@ -14,13 +15,19 @@ ALONE = frozenset(
 )
 WRITERS = frozenset({"concat", "pad"})
 SMALL = 64 * 1024  # bytes: what fits the cache anyway may be grouped freely
+WORTH = 800_000  # operations from which a product is cut into blocks
 
 
 def profit(node: Node, group: Group) -> str:
     """Why `node` should not join `group`; empty where it should."""
     if node.op.name in ALONE:
         return "it takes whole arrays"
-    if any(n.op.name in ALONE or n.op.name in WRITERS for n in group.nodes):
+    product = next((n for n in group.nodes if n.op.name == "contract"), None)
+    if product is not None:
+        reason = _follows(node, product, group)
+        if reason:
+            return reason
+    elif any(n.op.name in ALONE or n.op.name in WRITERS for n in group.nodes):
         return "the group makes a whole array"
     mine = _lead(node)
     if mine is not None:
@@ -36,11 +43,30 @@ def profit(node: Node, group: Group) -> str:
         _work(node),
         max((_bytes(v) for n in group.nodes if n.op.name not in CLONED for v in n.outs), default=0),
     )
+    if product is not None:
+        return ""
     if max(size, theirs_size) <= SMALL:
         return ""
     if size * 8 < theirs_size or theirs_size * 8 < size:
         return "it is of another size"
     if reads_sum and size > SMALL:
+        return "the sum over rows is complete only after the rows"
+    return ""
+
+
+def _follows(node: Node, product: Node, group: Group) -> str:
+    """Why a node should not be computed with each block of a product; empty where it should."""
+    flops = product.op.flops
+    assert flops is not None
+    if product.attrs[1] or flops(*(v.type for v in product.inputs), *product.attrs) < WORTH:
+        return "the group makes a whole array"
+    if node.op.name in WRITERS or node.op.name.startswith(("arg", "random", "gather", "take")):
+        return "it is not computed block by block"
+    reads = [group.env[v] for v in _through(node) if v in group.env]
+    made = [v.node for v in reads if v.node is not None and v.node.op.name not in CLONED]
+    if not made:
+        return "it reads nothing that is computed with the product"
+    if any(n.op.name.startswith("reduce") and _lead(n) is not False for n in made):
         return "the sum over rows is complete only after the rows"
     return ""
 

@@ -7,29 +7,30 @@ a table of addresses; `step` calls those and, between them, NumPy. The C text st
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
 from codegen.loops import Axis, Buf, E, Region, Schedule, Store, axis_aff, load
-from codegen.native import contract, gemm, scatter
+from codegen.native import blocks, contract, convolution, gemm, scatter, threads, tiles
+from codegen.native.calls import NativeCall, called, place_key
+from codegen.native.panels import PANELS
 from codegen.native.prelude import prelude
-from codegen.native.render import Kernel, render
+from codegen.native.render import Kernel
 from codegen.native.resolve import Unprintable
+from codegen.native.rows import rows
+from codegen.native.scan import Alone
+from codegen.native.stages import kernels
 from codegen.native.values import Aliased, element
 from codegen.numpy.emit import Emitter
 from codegen.numpy.program import Writer, written
 from codegen.numpy.text import Source
 from codegen.numpy.views import Call, Loop, Operand, Shaped, Slot, View
 from codegen.program import Program
-from ir.graph import Node, Value
+from ir.graph import Graph, Node, Value
 
-
-@dataclass(eq=False)
-class NativeCall(Call):
-    """A call of a C function; `args` are its parameters."""
-
-    function: Kernel | None = None
+PRODUCTS: tuple[blocks.Maker, ...] = (contract.product,)  # what makes an atom of an expression
 
 
 @dataclass
@@ -46,6 +47,7 @@ class NativeWriter(Writer):
     """Emits regions as C where that is possible; inside a scan, all of it or nothing."""
 
     plain = False  # inside a scan that NumPy runs
+    alone: Alone | None = None  # how a scan is cut into blocks of rows, where it is
 
     def draw(self, region: Region) -> Schedule:
         if self.plain:
@@ -72,40 +74,83 @@ class NativeWriter(Writer):
         em = self.em
         if self.plain:
             return super().scan(node, targets)
+        if self.depth:
+            return super().scan(node, targets)
         mark = _Mark(len(em.calls), list(em.loops), len(em.all_loops), dict(em.places))
         bufs = dict(self.bufs)
-        try:
-            return super().scan(node, targets)
-        except Unprintable:
-            if self.depth:
-                raise
-        del em.calls[mark.calls :], em.all_loops[mark.all_loops :]
-        em.loops[:] = mark.loops
-        em.places.clear()
-        em.places.update(mark.places)
-        self.bufs = bufs
+        found = rows(node.attrs[0], node.attrs[1])
+        for self.alone in (None,) if found is None else (Alone(em, found), None):
+            try:
+                schedule = super().scan(node, targets)
+                more = {} if self.alone is None else self.alone.notes
+                return Schedule((), {**schedule.notes, **more})
+            except Unprintable:
+                del em.calls[mark.calls :], em.all_loops[mark.all_loops :]
+                em.loops[:] = mark.loops
+                em.places.clear()
+                em.places.update(mark.places)
+                self.bufs = dict(bufs)
         NativeWriter.plain = True
         try:
             return super().scan(node, targets)
         finally:
             NativeWriter.plain = False
 
+    def within(self) -> Writer:
+        made = NativeWriter(self.em, self.depth + 1)
+        made.alone = self.alone
+        return made
+
+    def buf(self, v: Value, place: View) -> Buf:
+        made = super().buf(v, place)
+        if self.alone is not None and self.depth:
+            self.alone.name(v, made)
+        return made
+
+    def looped(self, loop: Loop) -> None:
+        if self.alone is not None:
+            self.alone.compose(loop)
+
     def native(self, region: Region) -> Schedule:
         """Emit a C call for a region. Raises Unprintable, then with nothing emitted."""
-        product = contract.product(region, self.place_key)
-        if product is not None:
-            self.emit(product)
-            return Schedule((), product.notes)
+        if self.alone is not None and self.depth:
+            for kernel in self.alone.kernels(region):
+                self.emit(kernel)
+            return Schedule()
+        images = convolution.convolution(region, self.place_key, self.fresh)
+        if images is not None:
+            for kernel in images:
+                self.emit(kernel)
+            return Schedule((), images[-1].notes)
+        products = self.products(region)
+        if products is not None:
+            return products
         sums = scatter.scattered(region, self.place_key)
         if sums is not None:
             self.emit(sums)
             return Schedule((), sums.notes)
         try:
-            kernel = render(region, self.place_key, self.scratch)
+            drawn = kernels(region, self.place_key, self.scratch)
         except Aliased:
             return self.aside(region)
-        self.emit(kernel)
-        return Schedule((), kernel.notes)
+        for kernel in drawn:
+            self.emit(kernel)
+        return Schedule((), drawn[-1].notes)
+
+    def products(self, region: Region) -> Schedule | None:
+        """Emit a region around products; None, with nothing emitted, where it has none or loops must do."""
+        start = len(self.em.calls)
+        try:
+            notes: dict[str, Any] = {}
+            for part in blocks.parts(region, self, PRODUCTS):
+                if isinstance(part, Kernel):
+                    self.emit(part)
+                    notes |= part.notes
+                else:
+                    self.native(part)
+        except Unprintable:
+            del self.em.calls[start:]
+        return Schedule((), notes) if len(self.em.calls) > start else None
 
     def aside(self, region: Region) -> Schedule:
         """Results that overwrite what is still read go to scratch first."""
@@ -118,43 +163,30 @@ class NativeWriter(Writer):
             idx = tuple(axis_aff(a) for a in axes)
             value: E = load(t, idx)
             copies.append(Region([Store(s.buf, idx, value)], axes))
-        kernel = render(Region(stores, region.order), self.place_key, self.scratch)
-        drawn = [render(c, self.place_key, self.scratch) for c in copies]
-        for k in (kernel, *drawn):
-            self.emit(k)
-        return Schedule((), kernel.notes)
+        regions = [Region(stores, region.order), *copies]
+        drawn = [kernels(r, self.place_key, self.scratch) for r in regions]
+        for kernel in itertools.chain(*drawn):
+            self.emit(kernel)
+        return Schedule((), drawn[0][-1].notes)
 
     def place_key(self, buf: Buf) -> Any:
-        return _key(self.em.places[buf])
+        return place_key(self.em.places[buf])
 
-    def scratch(self, n: int) -> Buf:
-        made = Buf("", (n,), "u32")
-        self.em.places[made] = View(Slot("u32", (n,)), 0, {})
+    def fresh(self, shape: Sequence[int], dtype: str) -> Buf:
+        """Memory for a value between kernels."""
+        made = Buf("", tuple(shape), dtype)
+        self.em.places[made] = View(Slot(dtype, made.shape), 0, {})
         return made
+
+    def scratch(self, n: int, dtype: str = "u32") -> Buf:
+        return self.fresh((n,), dtype)
+
+    def folds(self, body: Graph) -> bool:
+        return True
 
     def emit(self, kernel: Kernel) -> None:
         em = self.em
-        args = tuple(_shaped(em.places[b]) for b in kernel.bufs)
-        flags = tuple(k in kernel.written for k in range(len(args)))
-        em.calls.append(NativeCall("", args, flags, False, em.loop, len(em.calls), function=kernel))
-
-
-def _key(v: View) -> Any:
-    first = None if v.first is None else _key(v.first)
-    loops = tuple((id(lp), step) for lp, step in v.loops.items())
-    return (
-        v.slot,
-        v.offset,
-        loops,
-        None if v.alternate is None else (id(v.alternate[0]), v.alternate[1]),
-        first,
-    )
-
-
-def _shaped(v: View) -> Shaped:
-    """All of a slot from where the view begins: an argument is an address."""
-    first = None if v.first is None else _shaped(v.first)
-    return Shaped(v.slot, v.offset, (), (), tuple(v.loops.items()), "", v.alternate, first)
+        em.calls.append(called(kernel, [em.places[b] for b in kernel.bufs], em.loop, len(em.calls)))
 
 
 class NativeSource(Source):
@@ -166,6 +198,7 @@ class NativeSource(Source):
         self.functions: dict[str, str] = {}  # text of a function without its name: its name
         self.texts: list[str] = []
         self.segments: dict[str, str] = {}  # name of a function for `step`: its text
+        self.shares: dict[str, str] = {}  # function that threads share: the text of a part
         self.own = 0  # bytes of scratch of a thread
         self.of_call: dict[int, int] = {}  # call: index of the text it is in
         kept: list[Call] = []
@@ -219,6 +252,19 @@ class NativeSource(Source):
         self.of_call[at] = int(name[1:])
         return name
 
+    def _called(self, at: int, call: NativeCall, open_: list[Loop]) -> str:
+        """The text of a call."""
+        kernel, name = call.function, self._function(at, call)
+        assert kernel is not None
+        args = [self._address(a, open_) for a in call.args]
+        if threads.shared(kernel):
+            self.shares[name] = threads.part(name, kernel)
+            table = f"(void *[]){{{', '.join(args)}}}"
+            return f"each({name}_part, {table}, {kernel.units}, {round(kernel.cost)})"
+        args += ["0", str(kernel.units)] if kernel.units else []
+        args += ["own"] if kernel.per_thread else []
+        return f"{name}({', '.join(args)})"
+
     def _segment(self, at: int, end: int) -> str:
         lines: list[str] = []
         self._statements(at, end, None, [], lines, 1)
@@ -234,14 +280,7 @@ class NativeSource(Source):
             call = self.every[at]
             if call.loop is loop:
                 assert isinstance(call, NativeCall)
-                args = [self._address(a, open_) for a in call.args]
-                kernel = call.function
-                assert kernel is not None
-                if kernel.units:
-                    args += ["0", str(kernel.units)]
-                if kernel.per_thread:
-                    args.append("own")
-                lines.append(f"{pad}{self._function(at, call)}({', '.join(args)});")
+                lines.append(f"{pad}{self._called(at, call, open_)};  // k{call.kernel}")
                 at += 1
                 continue
             inner = call.loop
@@ -280,15 +319,21 @@ class NativeSource(Source):
             return plain
         out = plain.splitlines()
         at = next(k for k, line in enumerate(out) if line.startswith("def "))
+        if len(self.calls) == len(self.segments) == 1:  # all of it is C
+            (name,) = self.segments
+            out = [out[0], "", *_ALONE.format(name=name).splitlines()]
+            at = 2
         body = "\n".join([*self.texts, *self.segments.values()])
-        head = ['C = r"""', *prelude(body, gemm.TEXTS)]
-        if self.own:
-            head.append(f"static __thread char own[{self.own}] __attribute__((aligned(64)));")
+        head = ['C = r"""', *prelude(body, (*gemm.TEXTS, *tiles.TEXTS, PANELS))]
         starts = []
         for t in self.texts:
             starts.append(at + len(head) + 1)
             head += t.splitlines()
-        for t in self.segments.values():
+        if self.own:
+            head.append(f"static __thread char own[{self.own}] __attribute__((aligned(64)));")
+        if self.shares:
+            head += threads.EACH.splitlines()
+        for t in (*self.shares.values(), *self.segments.values()):
             head += t.splitlines()
         head += ['"""', "", ""]
         self.lines = [
@@ -296,6 +341,13 @@ class NativeSource(Source):
             for k, line in enumerate(at_of)
         ]
         return "\n".join([*out[:at], *head, *out[at:], ""])
+
+
+_ALONE = """
+def build(buffers, tools):
+    step, = tools.native(C, ["{name}"], buffers)
+    return step
+"""
 
 
 def _loops(c: Call) -> list[Loop]:

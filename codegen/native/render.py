@@ -27,6 +27,8 @@ from codegen.native.values import (
     literal,
 )
 
+WORDS = 2048  # random words of a unit
+
 
 @dataclass
 class Kernel:
@@ -61,7 +63,7 @@ def render(
     spans = {} if rows is None else {rows: Span("lo", "hi", rows.size, lanes=False)}
     resolver = Resolver(scratch)
     flat = resolver.run(region, spans)
-    lines, notes = _Renderer(flat, resolver, frame, spans, rows).run()
+    lines, notes = _Renderer(flat, resolver.streams, frame, spans, rows).run()
     return Kernel(lines, frame.bufs, frame.written, notes, 0 if rows is None else rows.size)
 
 
@@ -70,20 +72,69 @@ def nest(
 ) -> list[str]:
     """The loops of a region over parts of some of its axes, for a function of several. Raises Unprintable."""
     resolver = Resolver(scratch)
-    return _Renderer(resolver.run(region, spans), resolver, frame, spans).run()[0]
+    flat = resolver.run(region, spans)
+    return _Renderer(flat, resolver.streams, frame, spans).run()[0]
+
+
+@dataclass(frozen=True)
+class Block:
+    """The axis that units cut, `rows` positions of it each; `count`, an axis too, is the unit."""
+
+    axis: Axis
+    rows: int
+    count: Axis
+
+
+def drawn(region: Region, places: Callable[[Buf], Any], block: Block | None = None) -> Kernel:
+    """The function of a resolved region, in units where a block is given. Raises Unprintable.
+
+    With a block, every loop over its axis runs over the positions of the unit alone, and so do sums.
+    """
+    frame = Frame(places)
+    if block is None:
+        lines, notes = _Renderer(region, (), frame, {}).run()
+        return Kernel(lines, frame.bufs, frame.written, notes)
+    rows, n = block.rows, block.axis.size
+    whole = rows % 16 == 0 and n % 16 == 0
+    spans = {block.axis: Span("from", "to", rows, whole=whole)}
+    lines, notes = _Renderer(region, (), frame, spans, block=block).run()
+    return Kernel(lines, frame.bufs, frame.written, notes, block.count.size)
+
+
+def words(stream: tuple[Buf, int, E, E, int], places: Callable[[Buf], Any]) -> Kernel:
+    """The function that fills a buffer with random words (`resolve.Resolver.streams`). Raises Unprintable."""
+    frame = Frame(places)
+    text = _words(Values(frame), stream, f"lo * {WORDS}L", f"hi * {WORDS}L")
+    n = stream[4]
+    return Kernel([text], frame.bufs, frame.written, {"words": n}, -(-n // WORDS), n * 0.6)
+
+
+def _words(values: Values, stream: tuple[Buf, int, E, E, int], low: str, high: str = "") -> str:
+    """The call that makes random words, all four of each counter at once."""
+    buf, number, seed, step, n = stream
+    keys = []
+    for e in (seed, step):
+        if e.op != "load":
+            raise Unprintable("a key that is computed")
+        keys.append(f"{values.frame.param(e.attr[0])}[{values.form(e.attr[1])}]")
+    k0 = f"{keys[0]} + {number * 0x9E3779B9 & 0xFFFFFFFF}u"
+    end = f"{high} < {n} ? {high} : {n}" if high else str(n)
+    return f"  philox({k0}, {keys[1]}, {values.frame.param(buf, True)}, {low}, {end});"
 
 
 class _Renderer(Values):
     def __init__(
         self,
         region: Region,
-        resolver: Resolver,
+        streams: Sequence[tuple[Buf, int, E, E, int]],
         frame: Frame,
         spans: Mapping[Axis, Span],
         rows: Axis | None = None,
+        block: Block | None = None,
     ):
         super().__init__(frame)
-        self.region, self.resolver, self.spans, self.rows = region, resolver, spans, rows
+        self.region, self.streams, self.spans, self.rows = region, streams, spans, rows
+        self.cut = block
         self.nodes = region.nodes()
         self.lines: list[str] = []
         self.scopes: list[set[E]] = []
@@ -95,26 +146,43 @@ class _Renderer(Values):
         """The lines, and what there is to know about the loops."""
         axes = list(dict.fromkeys([*(a for e in self.nodes for a in e.axes),
                                    *(a for s in self.region.stores for a in real_axes(s.idx[0]))]))  # fmt: skip
+        axes = [a for a in axes if self.cut is None or a is not self.cut.count]
         if any(a.size == 0 for a in axes) or any(0 in s.buf.shape for s in self.region.stores):
             raise Unprintable("nothing to compute")
-        if self.spans and self.resolver.streams:
+        if self.spans and self.streams:
             raise Unprintable("random words of a part")
         if any(self.rows not in real_axes(s.idx[0]) for s in self.region.stores if self.rows):
             raise Unprintable("units that depend on each other")
+        self.vars = {a: s.low for a, s in self.spans.items() if s.even and s.most == 1}
+        axes = [a for a in axes if a not in self.vars]
         self.vector = self._vector(axes)
         order = self._order(axes)
-        self.vars = {a: f"i{k}" for k, a in enumerate(order)}
+        self.vars |= {a: f"i{k}" for k, a in enumerate(order)}
         groups = tuple(Group((a,), "loop") for a in order)
         try:
             tree = lower(self.region, Schedule(groups))
         except ValueError as e:
             raise Unprintable(str(e)) from e
-        self._streams()
-        self.block(tree, 1)
-        notes = {
+        for stream in self.streams:
+            self.lines.append(_words(self, stream, "0"))
+        notes: dict[str, Any] = {
             "loops": [a.size for a in order],
             "lanes": self.vars.get(self.vector) if self.vector else None,
         }
+        cut = self.cut
+        if cut is None:
+            self.block(tree, 1)
+            return self.lines, notes
+        self.vars[cut.count] = "u"
+        self.scopes.append(set())
+        first = next((k for k, stmt in enumerate(tree) if not _scalar(stmt)), len(tree))
+        self.statements(tree[:first], 1)
+        self.put(1, "for (long u = lo; u < hi; u++) {")
+        end = f"from + {cut.rows} < {cut.axis.size} ? from + {cut.rows} : {cut.axis.size}"
+        self.put(2, f"const long from = u * {cut.rows}, to = {end};")
+        self.block(tree[first:], 2)
+        self.put(1, "}")
+        notes["block"] = [self.vars[cut.axis], cut.rows]
         return self.lines, notes
 
     # -- schedule ---------------------------------------------------------------------------------
@@ -177,8 +245,8 @@ class _Renderer(Values):
         before: dict[Axis, set[Axis]] = {a: set() for a in axes}
         for e in self.nodes:
             if e.op == "red":
-                for a in e.attr[1]:
-                    before[a].update(e.axes)
+                for a in before.keys() & set(e.attr[1]):
+                    before[a].update(before.keys() & set(e.axes))
         out: list[Axis] = []
         left = sorted(axes, key=rank.__getitem__)
         while left:
@@ -276,7 +344,10 @@ class _Renderer(Values):
         self.block(stmt.body, depth + 1)
         self.put(depth, "}")
         self.reads, self.puts = reads, puts
-        rest = f"({span.high} - {span.low}) % W"
+        if span.whole or (span.even and span.most % 16 == 0):
+            self.lanes = ""
+            return
+        rest = f"{span.count} % W"
         self.put(depth, f"if ({rest}) {{")
         self.put(depth + 1, f"const long {i} = {span.high} - {rest};")
         self.lanes = rest
@@ -322,16 +393,10 @@ class _Renderer(Values):
         else:
             self.put(depth, f"stg_{kind}({at}, {step}, {value}, {self.lanes});")
 
-    def _streams(self) -> None:
-        """Random words are made before the loops, all four of each counter at once."""
-        for buf, stream, seed, step, n in self.resolver.streams:
-            keys = []
-            for e in (seed, step):
-                if e.op != "load":
-                    raise Unprintable("a key that is computed")
-                keys.append(f"{self.frame.param(e.attr[0])}[{self.form(e.attr[1])}]")
-            k0 = f"{keys[0]} + {stream * 0x9E3779B9 & 0xFFFFFFFF}u"
-            self.put(1, f"philox({k0}, {keys[1]}, {self.frame.param(buf, True)}, {n});")
+
+def _scalar(stmt: Stmt) -> bool:
+    """Whether a statement is a value without axes: the same for all units."""
+    return isinstance(stmt, Let) and not stmt.e.axes
 
 
 def _all_forms(e: E) -> list[Aff]:

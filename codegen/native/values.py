@@ -60,13 +60,20 @@ class Aliased(Exception):
 class Span:
     """The part of an axis that is computed: from `low` to before `high` (C texts), never more than `most`.
 
-    lanes: whether the vector may go along it.
+    lanes: whether the vector may go along it. even: whether every part has `most`. whole: whether all are whole vectors.
     """
 
     low: str
     high: str
     most: int
     lanes: bool = True
+    even: bool = False
+    whole: bool = False
+
+    @property
+    def count(self) -> str:
+        """How many positions there are, in C."""
+        return str(self.most) if self.even else f"({self.high} - {self.low})"
 
 
 class Frame:

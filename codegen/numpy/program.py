@@ -20,7 +20,7 @@ from codegen.numpy.parallel import split
 from codegen.numpy.render import render
 from codegen.numpy.states import crossed, in_step, states_last
 from codegen.numpy.text import Source
-from codegen.numpy.views import Call, Shaped, Slot, View
+from codegen.numpy.views import Call, Loop, Shaped, Slot, View
 from codegen.program import Buffer, Kernel, Program
 from codegen.regions import region_of
 from codegen.schedule import Blocks, row_blocks
@@ -69,13 +69,32 @@ class Writer:
         body = node.attrs[0]
         ins = [self.bufs[v] for v in node.inputs]
         outs = [self.buf(v, self.place(v, targets)) for v in node.outs]
-        region = region_of(body, ins, outs, _folds(body))
+        region = region_of(body, ins, outs, self.folds(body))
         for k in crossed(self.em, region):
             v, place = node.outs[k], self.em.places[outs[k]]
             self.late.append((v, place))
             self.em.places[outs[k]] = whole(Slot(v.dtype, tuple(int(d) for d in v.shape)))
         states_last(self.em, region)
         return self.draw(region)
+
+    def folds(self, body: Graph) -> bool:
+        """Whether input gradients of convolutions add product taps up, or read shifted gradients.
+
+        A copy of windows takes a fraction of the time of adding as many numbers up.
+        """
+        for n in body.nodes:
+            if n.op.name == "contract" and n.attrs[1]:
+                lx, ly, lr = letters(n.attrs[0])
+                extents = dict(zip(lx + ly, (*n.inputs[0].shape, *n.inputs[1].shape), strict=True))
+                if all(w[0] in lr and w[3] == 1 for w in n.attrs[1]):
+                    read = math.prod(
+                        n for c, n in extents.items() if c in ly and c in lx and c not in lr
+                    )
+                    made = math.prod(
+                        n for c, n in extents.items() if c in ly and c not in lx and c in lr
+                    )
+                    return bool(read > FOLD * made)
+        return True
 
     def draw(self, region: Region) -> Schedule:
         """Emit the calls of one region."""
@@ -92,7 +111,7 @@ class Writer:
             stacks.setdefault(v, out)
         for v in node.outs[carries:]:
             self.buf(v, self.place(v, targets))
-        inner = type(self)(em, self.depth + 1)
+        inner = self.within()
         given = dict(zip(body.inputs, node.inputs, strict=True))
         inputs = set(body.inputs)
         own: dict[Value, View] = {}
@@ -144,6 +163,7 @@ class Writer:
                 em.loops.pop()
                 em.all_loops.remove(loop)
                 em.loops.append(loop)
+        self.looped(loop)
         for k in range(carries):
             v, out = node.outs[k], body.outputs[k]
             place = self.place(v, targets)
@@ -163,6 +183,13 @@ class Writer:
                     place = last
             self.buf(v, place)
         return Schedule((), {"loop": "time", "steps": int(length), "kernels": len(inner.kernels)})
+
+    def within(self) -> Writer:
+        """The writer of a loop's body."""
+        return type(self)(self.em, self.depth + 1)
+
+    def looped(self, loop: Loop) -> None:
+        """What is to be done when the calls of a loop are all there: nothing."""
 
     def copy(self, v: Value, to: View, source: Buf) -> None:
         """Emit a copy of a whole value."""
@@ -215,26 +242,6 @@ def _buf_at(em: Emitter, v: Value, place: View) -> Buf:
 
 
 FOLD = 4  # times as many channels read as made, from which taps are added up
-
-
-def _folds(body: Graph) -> bool:
-    """Whether input gradients of convolutions add product taps up, or read shifted gradients.
-
-    A copy of windows takes a fraction of the time of adding as many numbers up.
-    """
-    for n in body.nodes:
-        if n.op.name == "contract" and n.attrs[1]:
-            lx, ly, lr = letters(n.attrs[0])
-            extents = dict(zip(lx + ly, (*n.inputs[0].shape, *n.inputs[1].shape), strict=True))
-            if all(w[0] in lr and w[3] == 1 for w in n.attrs[1]):
-                read = math.prod(
-                    n for c, n in extents.items() if c in ly and c in lx and c not in lr
-                )
-                made = math.prod(
-                    n for c, n in extents.items() if c in ly and c not in lx and c in lr
-                )
-                return bool(read > FOLD * made)
-    return True
 
 
 def numpy_program(graph: Graph, key: str) -> Program:

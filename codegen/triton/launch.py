@@ -15,6 +15,7 @@ from ir.graph import Graph, Node
 from ir.types import Type
 
 ALIGN = 64
+_FIRST = frozenset({"contract", "scatter_add", "reduce_sum", "reduce_max", "reduce_min"})
 
 
 @dataclass(eq=False)
@@ -49,6 +50,8 @@ class Launch:
     write: Callable[[str, Mapping[Buf, str], bool], str]
     region: Region | None = None
     barrier: bool = False
+    second: bool = False  # the rest of a node whose products and sums another launch has made
+    parts: list[Launch] = field(default_factory=list)
     places: list[Place] = field(default_factory=list)
 
     @property
@@ -58,7 +61,12 @@ class Launch:
     @property
     def nodes(self) -> Sequence[Node]:
         """The nodes of the graph whose work it does."""
-        return () if self.node is None else self.node.attrs[0].nodes
+        if self.parts:
+            return [n for p in self.parts for n in p.nodes]
+        if self.node is None:
+            return ()
+        own = self.node.attrs[0].nodes
+        return [m for n in own for m in (n.attrs[0].nodes if n.op.name == "fused" else [n])]
 
     @property
     def precision(self) -> str:
@@ -68,6 +76,27 @@ class Launch:
                 of = n.inputs[0].dtype
                 return str(n.attr("precision")) if of == "f32" else of
         return ""
+
+    @property
+    def why(self) -> tuple[str, ...]:
+        """What kept its neighbours out."""
+        if self.parts:
+            return tuple(dict.fromkeys(w for p in self.parts for w in p.why))
+        fused = self.node is not None and self.node.op.name == "fused"
+        return tuple(self.node.attrs[1]) if self.node is not None and fused else ()
+
+    @property
+    def flops(self) -> int:
+        """Floating point operations."""
+        if self.parts:
+            return sum(p.flops for p in self.parts)
+        loop = self.node is not None and self.node.op.name == "scan"
+        times = int(self.node.attr("length")) if self.node is not None and loop else 1
+        return times * sum(
+            int(n.op.flops(*n.op.args(tuple(v.type for v in n.inputs)), *n.attrs))
+            for n in self.nodes
+            if n.op.flops and not (self.second and n.op.name in _FIRST)
+        )
 
 
 def written(

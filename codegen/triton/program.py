@@ -8,17 +8,20 @@ still read the old value, and copied at the end where something may. Refuses to 
 from __future__ import annotations
 
 import functools
+from collections.abc import Sequence
 from typing import Any
 
-from codegen.loops import Axis, Buf, E, Group, Region, Store, axis_aff, load
+from codegen.loops import Aff, Axis, Buf, E, Group, Region, Schedule, Store, axis_aff, load
 from codegen.program import Buffer, Kernel, Program
 from codegen.regions import region_of
 from codegen.triton.launch import Launch, Place, loads, plan, repr_of, size_of, uniform, written
 from codegen.triton.merge import joined, with_hosts
+from codegen.triton.ordered import Order
 from codegen.triton.scan import Scan
 from codegen.triton.schedule import programs, schedule, size
 from codegen.triton.spelling import PRELUDE, UNSUPPORTED, Unsupported
 from codegen.triton.split import split
+from codegen.triton.together import together
 from codegen.triton.vectors import plain
 from ir.graph import Graph, Node, Value
 
@@ -85,14 +88,39 @@ class _Writer:
     def add(self, region: Region, node: Node | None) -> None:
         if all(0 in s.buf.shape for s in region.stores):
             return
-        for part in split(region, schedule(region)):
+        made = schedule(region)
+        extra: list[Buf] = []
+        if "scatter" in made.notes:
+            order = self.ordered(made.notes["scatter"], node)
+            extra = order.reads()
+            made = Schedule(made.groups, {**made.notes, "order": order})
+        for k, part in enumerate(split(region, made)):
             for s in part[0].stores:
                 if s.buf not in self.place_of:
                     self.place_of[s.buf] = Place(s.buf.dtype, s.buf.shape, "temp")
             region, plan = part
             write = functools.partial(written, region, plan)
             stores = [s.buf for s in region.stores]
-            self.launches.append(Launch(loads(region), stores, plan, node, write, region))
+            reads = [*loads(region), *extra]
+            second = k > 0 or bool(extra)
+            self.launches.append(Launch(reads, stores, plan, node, write, region, second=second))
+
+    def ordered(self, e: E, node: Node | None) -> Order:
+        """Launch the sorting of a scatter's indices."""
+        new, over = e.attr
+        axes = [a for a in over if a.size > 1]
+        flat = Aff((a, size(axes[k + 1 :])) for k, a in enumerate(axes))
+        idx = e.args[0]
+        if idx.op != "load" or not whole(idx, axes):
+            indices = Buf("", (size(axes),), idx.dtype)
+            self.add(Region([Store(indices, (flat,), idx)], tuple(axes)), None)
+        else:
+            indices = idx.attr[0]
+        order = Order.of(indices, new.size)
+        for b in order.reads():
+            self.place_of[b] = Place(b.dtype, b.shape, "temp")
+        self.launches.append(Launch([indices], order.reads(), order.schedule(), node, order.source))
+        return order
 
     def copy(self, pairs: list[tuple[Buf, Buf]]) -> None:
         """Launch copies: (from, to). Single numbers share a kernel."""
@@ -200,6 +228,7 @@ class _Writer:
         for node in g.nodes:
             self.node(node)
         self.settle()
+        self.launches = together(self.launches, self.place_of)
         results = [self.place_of[self.buf_of[v]] for v in g.outputs[n:]]
         for k, launch in enumerate(self.launches):
             launch.places = list(
@@ -244,20 +273,10 @@ class _Writer:
         writes = tuple(dict.fromkeys(names[b] for b in launch.writes))
         ops = ", ".join(n.op.name for n in body if n.op.name not in ("full", "broadcast")) or "copy"
         at = tuple(dict.fromkeys(n.at for n in body if n.at))
-        times = (
-            1
-            if launch.node is None or launch.node.op.name != "scan"
-            else launch.node.attr("length")
-        )
-        flops = times * sum(
-            int(n.op.flops(*n.op.args(tuple(v.type for v in n.inputs)), *n.attrs))
-            for n in body
-            if n.op.flops
-        )
         moved = sum({self.place_of[b]: self.place_of[b].nbytes for b in bufs}.values())
         plan = launch.schedule
         notes: dict[str, Any] = {
-            **{k: v for k, v in plan.notes.items() if k in ("rows", "resident")},
+            **{k: v for k, v in plan.notes.items() if k in ("rows", "resident", "kinds")},
             "kind": plan.notes["kind"], "grid": programs(plan),
             "args": list(dict.fromkeys(names.values())), "warps": plan.notes["warps"],
             "stages": plan.notes.get("stages", 2),
@@ -265,18 +284,25 @@ class _Writer:
         }  # fmt: skip
         if launch.precision:
             notes["precision"] = launch.precision
-        why = (
-            tuple(launch.node.attrs[1])
-            if launch.node is not None and launch.node.op.name == "fused"
-            else ()
-        )
         lines = (first, first + source.count("\n"))
-        return Kernel(name, reads, writes, at, ops, flops, moved, why, lines, notes), source
+        return Kernel(
+            name, reads, writes, at, ops, launch.flops, moved, launch.why, lines, notes
+        ), source
 
 
 def triton_program(graph: Graph, key: str) -> Program:
     """The program of a fused step graph with static extents. Raises Unsupported, naming the op."""
     return _Writer(with_hosts(joined(graph))).program(key)
+
+
+def whole(e: E, axes: Sequence[Axis]) -> bool:
+    """Whether a load reads a buffer from end to end in the order of some axes."""
+    buf, idx, _ = e.attr
+    if e.args or size_of(buf) != size(axes):
+        return False
+    form = sum((i * step for i, step in zip(idx, buf.strides, strict=True)), Aff())
+    want = {a: size(axes[k + 1 :]) for k, a in enumerate(axes)}
+    return form.const == 0 and dict(form.terms) == want
 
 
 __all__ = ["triton_program", "E", "Group"]

@@ -11,6 +11,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 
 from codegen.loops import Buf, E, Region, Schedule, Store
+from codegen.triton.ordered import Order
 from codegen.triton.positions import Index, Val
 from codegen.triton.reductions import Reductions, neutral, wide
 from codegen.triton.schedule import size
@@ -54,6 +55,9 @@ class _Printer(Reductions):
             stretch = self.schedule.notes["stretch"]
             start = self.name(f"{self.pids[k]} * {stretch}", "s")
             stop = self.name(f"tl.minimum({start} + {stretch}, {n})", "s")
+        order = self.schedule.notes.get("order")
+        if order is not None:
+            start, stop = self.run_of(order)
         at = len(self.lines)
         accs: dict[E, tuple[str, Val]] = {}
         self.line("")
@@ -61,7 +65,9 @@ class _Printer(Reductions):
             self.depth -= 1
             self.line(f"for k in range({start}, {stop}, {g.tile}):")
             self.depth += 1
-            self.place(k, "k + " if g.tile > 1 else "k", stop if g.role == "split" else "")
+            bounded = stop if g.role == "split" or order is not None else ""
+            through = "" if order is None else self.names[order.order]
+            self.place(k, "k + " if g.tile > 1 else "k", bounded, through)
             for e in reductions:
                 acc = f"acc{self.count}"
                 self.count += 1
@@ -75,7 +81,10 @@ class _Printer(Reductions):
                     made = Val(acc, (x.dims[0], y.dims[1]), wide(e.dtype))
                 elif e.op == "scatter":
                     own = self.over(e)
-                    v = self.hits(e, self.env, own)
+                    if order is None:
+                        v = self.hits(e, self.env, own)
+                    else:
+                        v = self.value(e.args[1], self.home(self.env, own))
                     v = self.masked(self.spread_over(v, self.group_dims(own)), [k], 0)
                     made = self.into(acc, "sum", v)
                 else:
@@ -102,6 +111,14 @@ class _Printer(Reductions):
                 ):
                     v = self.reduce(v, e.attr[0] if e.op == "red" else "sum", d)
             self.keep(("done", e), self.cast(v, e.dtype))
+
+    def run_of(self, order: Order) -> tuple[str, str]:
+        """The stretch of sorted positions whose index is this program's row."""
+        row, n = self.pids[0], order.order.shape[0]
+        first, last, keys = (self.names[b] for b in (order.first, order.last, order.keys))
+        start = self.name(f"tl.minimum(tl.maximum(tl.load({first} + {row}), 0), {n - 1})", "s")
+        found = self.name(f"tl.load({keys} + {start}) == {row}", "m")
+        return start, self.name(f"tl.where({found}, tl.load({last} + {row}), {start})", "s")
 
     def into(self, acc: str, fn: str, v: Val) -> Val:
         step = {"sum": f"{acc} + {v.text}", "prod": f"{acc} * {v.text}", "max": f"tl.maximum({acc}, {v.text})",

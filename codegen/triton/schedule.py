@@ -16,6 +16,7 @@ from codegen.triton.spelling import Unsupported
 
 PERSISTENT = 16384  # elements of a row that one program holds
 WHOLE = 128  # rows or columns of a product that an epilogue may need whole
+SORTED = 32  # rows of a lookup's gradient from which on they are sorted first
 MANY = 264  # programs that keep the machine busy
 
 
@@ -50,6 +51,12 @@ def schedule(region: Region) -> Schedule:
     dots = [e for e in nodes if e.op == "dot"]
     if len(dots) > 1:
         raise Unsupported("two products in one kernel")
+    scatters = [e for e in nodes if e.op == "scatter"]
+    if len(scatters) > 1:
+        raise Unsupported("the gradients of two lookups in one kernel")
+    scatters = [e for e in scatters if size(e.attr[1]) > SORTED]
+    if any(set(e.args[0].axes) == {a for a in e.attr[1] if a.size > 1} for e in scatters):
+        return _sorted(region, nodes, scatters[0])
     return _product(region, nodes, dots[0]) if dots else _rows(region, nodes)
 
 
@@ -135,6 +142,22 @@ def _rows(region: Region, nodes: Sequence[E]) -> Schedule:
         for k, d in enumerate(dims)
     ]
     return Schedule(tuple(made), {"kind": "loop", "warps": _warps(block * rest * wide)})
+
+
+def _sorted(region: Region, nodes: Sequence[E], scatter: E) -> Schedule:
+    """A row of the table for each program, which walks what the sorted indices send there."""
+    if any(e is not scatter and reduced_over(e) for e in nodes):
+        raise Unsupported("a reduction beside the gradient of a lookup")
+    new, over = scatter.attr
+    over = tuple(a for a in over if a.size > 1)
+    if any(new not in {a for i in s.idx for a, _ in i.terms} for s in region.stores):
+        raise Unsupported("a result beside those of a lookup's gradient")
+    rest = [a for a in _needed(region, nodes) if a is not new and a not in over]
+    block = min(power_of_two(size(rest)), 512)
+    made = [Group((new,), "grid", 1), Group(over, "loop", max(8, 2048 // block))]
+    made += [Group(tuple(rest), "grid", block)] if rest else []
+    warps = 1 if block <= 128 else 4
+    return Schedule(tuple(made), {"kind": "sorted", "warps": warps, "scatter": scatter})
 
 
 def _fastest(nodes: Sequence[E]) -> Axis | None:

@@ -25,7 +25,7 @@ class Values(Positions):
         """Write `e` where its axes are at `env`, unless that is written already."""
         if e.op == "const":
             return Val(literal(e.attr[0], e.dtype), (), e.dtype, True)
-        if e.op in ("red", "dot") and self.pending(e):
+        if e.op in ("red", "dot", "scatter") and self.pending(e):
             raise Unsupported("a reduction in parts inside a shifted index")
         own = e.axes if e.op != "first" else (*e.axes, *e.attr[1])
         key = (e, tuple((env[a].text, env[a].guards) for a in own if a in env))
@@ -46,7 +46,7 @@ class Values(Positions):
         return tuple(a for a in reduced_over(e) if a.size > 1)
 
     def write(self, e: E, env: Env) -> Val:
-        if e.op in ("red", "dot"):
+        if e.op in ("red", "dot", "scatter"):
             done = self.recall(("done", e))
             if done is not None:
                 return done  # type: ignore[no-any-return]

@@ -9,6 +9,8 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any, TypeVar
 
+from kcompile.absent import Checked
+
 F = TypeVar("F", bound=Callable[..., Any])
 
 
@@ -17,7 +19,7 @@ def _default(method: F) -> F:
     return method
 
 
-class Callback:
+class Callback(Checked):
     """Subclass and override what is needed; `self.model` and `self.params` are set before the first event.
 
     `params` holds `epochs`, `steps` (None where unknown), `verbose` and `tally` (what the loop counts).
@@ -26,6 +28,8 @@ class Callback:
 
     # False: the logs of batch events are not computed for this callback (they are read off the metrics).
     reads_batch_logs = True
+    # False: of several batches that run at once, it is enough to hear of the last.
+    hears_each_batch = True
 
     def __init__(self) -> None:
         self.params: dict[str, Any] | None = None

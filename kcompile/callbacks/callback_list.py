@@ -82,6 +82,10 @@ class CallbackList(Callback):
         """Whether any callback overrides `event`."""
         return bool(self._routes[event])
 
+    def wants_each(self, event: str) -> bool:
+        """Whether any callback that overrides `event`, one of a batch, must hear of every batch."""
+        return any(getattr(c, "hears_each_batch", True) for c in self._users[event])
+
     def wants_logs(self, event: str) -> bool:
         """Whether any callback that overrides `event` reads its logs."""
         return any(getattr(c, "reads_batch_logs", True) for c in self._users[event])

@@ -20,6 +20,7 @@ class ProgbarLogger(Callback):
     """`verbose` 1 (or "auto"): a bar on a terminal, else lines; 2: one line for each epoch; 0: nothing."""
 
     reads_batch_logs = False
+    hears_each_batch = False
 
     def __init__(self) -> None:
         super().__init__()

@@ -1,7 +1,7 @@
 """`Runner`: drives one kind of step over the batches of a source, with the batch events around it.
 
-For arrays in memory without listeners, a batch is a gather into the program's own buffers and a step,
-nothing else. Refuses to know epochs, other events and results (`kcompile.fit.loops`).
+For arrays in memory without listeners to each batch, many batches are one call of the program's `Drive`. Refuses
+to know epochs, other events and results (`kcompile.fit.loops`).
 """
 
 from __future__ import annotations
@@ -28,9 +28,9 @@ _OWN_STEPS = {
     "test": ("test_step", "make_test_function", "compute_metrics"),
     "predict": ("predict_step", "make_predict_function"),
 }
-_BLOCK = (
-    256  # batches between two looks at whether the loop was asked to stop, where nobody listens
-)
+# batches between two looks at whether the loop was asked to stop, where nobody listens to each: so many, or as
+# many as run in so many seconds
+_FEWEST, _MOST, _SECONDS = 16, 256, 0.1
 
 
 class Runner:
@@ -54,8 +54,8 @@ class Runner:
         return f"on_{self.kind}_batch_begin", f"on_{self.kind}_batch_end"
 
     def is_quiet(self, source: Arrays | Stream, callbacks: CallbackList) -> bool:
-        """Whether nothing but the program need see single batches: arrays in memory, and nobody listens."""
-        return isinstance(source, Arrays) and not any(map(callbacks.wants, self._events))
+        """Whether nothing but the program need see single batches: arrays in memory, and nobody listens to each."""
+        return isinstance(source, Arrays) and not any(map(callbacks.wants_each, self._events))
 
     def fill(self, batch: Batch) -> Any:
         """The program for `batch`, its data in place."""
@@ -100,7 +100,7 @@ class Runner:
         on_begin = getattr(callbacks, begin) if callbacks.wants(begin) else None
         on_end = getattr(callbacks, end) if callbacks.wants(end) else None
         if self.is_quiet(source, callbacks) and each is None:
-            return self._quietly(source, steps, into)
+            return self._quietly(source, steps, into, on_end)
         reads = on_end is not None and callbacks.wants_logs(end)
         filled = (
             self._arrays(source, steps)
@@ -124,28 +124,38 @@ class Runner:
         return count
 
     def _quietly(
-        self, source: Arrays, steps: int | None, into: Sequence[np.ndarray[Any, Any]]
+        self,
+        source: Arrays,
+        steps: int | None,
+        into: Sequence[np.ndarray[Any, Any]],
+        on_end: Callable[..., None] | None,
     ) -> int:
-        """`run` where nobody listens: feed and step. Looks at the stop flag once in a while."""
+        """`run` where nobody listens to each batch: many in one call. `on_end` hears of the last of those."""
         order, first, end = source.epoch(steps)
         size = source.batch_size
         whole = min(end, source.samples // size)
-        count = 0
+        at, many = first, _FEWEST
         if first < whole:
             exe = self.executable(source.data.specs(size))
             drive = source.kept(exe, lambda: _drive(source, exe))
             drive.begin(order, into)
-            for block in range(first, whole, _BLOCK):
-                stop = min(block + _BLOCK, whole)
-                drive.run(block, stop)
-                count = stop - first
-                self.tally.samples = count * size
-                if getattr(self.model, _STOP[self.kind]):
-                    return count
+        while at < whole:
+            stop, start = min(at + many, whole), time.perf_counter()
+            drive.run(at, stop)
+            many = many // 2 if time.perf_counter() - start > _SECONDS else many * 2
+            many = min(max(many, 1), _MOST)
+            at = stop
+            self.tally.samples = (at - first) * size
+            if on_end is not None:
+                on_end(at - first - 1, {})
+            if getattr(self.model, _STOP[self.kind]):
+                return at - first
         if end > whole:
             self._rest(source, order, whole * size, into)
-            count += 1
-        return count
+            at += 1
+            if on_end is not None:
+                on_end(at - first - 1, {})
+        return at - first
 
     def _rest(
         self, source: Arrays, order: Any, low: int, into: Sequence[np.ndarray[Any, Any]]

@@ -11,6 +11,7 @@ from typing import Any
 
 import kcompile.ops as ops
 import kcompile.tree as tree
+from kcompile.absent import Checked
 from kcompile.dtypes import is_int, standardize_dtype
 from kcompile.errors import KCNotImplementedError, KCValueError
 from kcompile.naming import auto_name
@@ -19,7 +20,7 @@ from kcompile.serialization import deserialize_keras_object, serialize_keras_obj
 REDUCTIONS = ("sum_over_batch_size", "sum", None, "none", "mean", "mean_with_sample_weight")
 
 
-class Loss:
+class Loss(Checked):
     """Base of all losses: subclasses define `call(y_true, y_pred)`, a value for each sample.
 
     Args:

@@ -10,13 +10,14 @@ from typing import Any
 import numpy as np
 
 import kcompile.initializers as initializers
+from kcompile.absent import Checked
 from kcompile.dtypes import standardize_dtype
 from kcompile.errors import KCNotImplementedError, KCRuntimeError
 from kcompile.naming import auto_name
 from kcompile.variable import Variable, name_scope
 
 
-class Metric:
+class Metric(Checked):
     """Base of all metrics. Subclasses define `update_state(...)` and `result()`.
 
     Args:

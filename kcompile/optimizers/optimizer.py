@@ -57,7 +57,7 @@ class Optimizer(States):
         **kwargs: Any,
     ):
         self.name = name or auto_name(type(self))
-        refuse_unknown(type(self).__name__, kwargs)
+        refuse_unknown(type(self), kwargs)
         self.weight_decay, self.clipnorm, self.clipvalue = weight_decay, clipnorm, clipvalue
         self.global_clipnorm, self.use_ema, self.ema_momentum = (
             global_clipnorm,

@@ -11,11 +11,12 @@ from typing import Any
 
 import kcompile.config as config
 import kcompile.ops as ops
+from kcompile.absent import Checked
 from kcompile.errors import KCNotImplementedError, KCValueError
 from kcompile.serialization import deserialize_keras_object, serialize_keras_object
 
 
-class LearningRateSchedule:
+class LearningRateSchedule(Checked):
     """Base of all schedules: subclasses define `__call__(step)` with ops, and `get_config`."""
 
     def __call__(self, step: Any) -> Any:

@@ -10,7 +10,9 @@ from typing import Any
 
 import numpy as np
 
+from kcompile.absent import parameters
 from kcompile.errors import KCValueError
+from kcompile.nearest import suggest
 from kcompile.variable import Variable
 
 # arguments of old versions that changed nothing in a result
@@ -65,8 +67,9 @@ def misuse(name: str, given: str, todo: str) -> KCValueError:
     )
 
 
-def refuse_unknown(cls: str, kwargs: dict[str, Any]) -> None:
-    """Raise KCValueError KC307 for arguments that the optimizer class `cls` does not take."""
+def refuse_unknown(of: type, kwargs: dict[str, Any]) -> None:
+    """Raise KCValueError KC307 for arguments that the optimizer class `of` does not take."""
+    cls = of.__name__
     kwargs = {k: v for k, v in kwargs.items() if k not in _DROPPED}
     if kwargs.pop("decay", None) is not None:
         warnings.warn(
@@ -83,5 +86,5 @@ def refuse_unknown(cls: str, kwargs: dict[str, Any]) -> None:
     if kwargs:
         raise KCValueError(
             "KC307", f"{cls}({', '.join(f'{k}={v!r}' for k, v in kwargs.items())})", f"{cls} has no such argument",
-            "leave it out",
+            suggest(next(iter(kwargs)), parameters(of)),
         )  # fmt: skip

@@ -219,6 +219,39 @@ def test_progress_on_a_terminal(
     assert "Epoch 2/2:  loss" in capsys.readouterr().err
 
 
+def test_many_batches_run_at_once_unless_each_is_heard(monkeypatch: pytest.MonkeyPatch) -> None:
+    class Samples(callbacks.Callback):
+        """Hears of some batches, as the bar does."""
+
+        hears_each_batch = reads_batch_logs = False
+
+        def __init__(self) -> None:
+            super().__init__()
+            self.heard: list[int] = []
+
+        def on_train_batch_end(self, batch: int, logs: Any = None) -> None:
+            self.heard.append(batch)
+
+    class Each(Samples):
+        hears_each_batch = True
+
+    fitted: list[Any] = []
+    for one in (Samples(), Each()):
+        m = small()
+        if fitted:
+            m.set_weights(fitted[0][1])
+        first = m.get_weights()
+        m.fit(X, Y, batch_size=1, epochs=2, verbose=0, shuffle=False, callbacks=[one])
+        fitted.append((one, first, m.get_weights()))
+    (some, _, got), (every, _, want) = fitted
+    n = len(X)
+    assert every.heard == [*range(n), *range(n)]
+    assert some.heard == sorted(set(some.heard[: len(some.heard) // 2])) * 2
+    assert some.heard[-1] == n - 1 and len(some.heard) < n
+    for a, b in zip(got, want, strict=True):
+        np.testing.assert_array_equal(a, b)
+
+
 def test_a_run_is_restored_where_it_was_interrupted(tmp_path: Path) -> None:
     class Stop(callbacks.Callback):
         def on_epoch_end(self, epoch: int, logs: Any = None) -> None:

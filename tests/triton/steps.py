@@ -44,9 +44,25 @@ def cnn(side: int = 28, filters: tuple[int, ...] = (32, 64, 64)) -> Any:
     return model
 
 
+def lstm(words: int = 10000, length: int = 200, width: int = 32, units: int = 32) -> Any:
+    """Embedding, LSTM, one sigmoid; adam: a classifier of texts."""
+    layers = keras.layers
+    model = keras.Sequential(
+        [
+            keras.Input((length,), dtype="int32"),
+            layers.Embedding(words, width),
+            layers.LSTM(units),
+            layers.Dense(1, activation="sigmoid"),
+        ]
+    )
+    model.compile("adam", "binary_crossentropy", metrics=["accuracy"])
+    return model
+
+
 def train_graph(model: Any, rows: int) -> tuple[Graph, dict[str, np.ndarray[Any, Any]]]:
-    """The optimised train step for batches of `rows` images, and the values of its states by path."""
-    x = np.zeros((rows, *model.inputs[0].shape[1:]), "f4")
+    """The optimised train step for batches of `rows`, and the values of its states by path."""
+    given = model.inputs[0]
+    x = np.zeros((rows, *given.shape[1:]), given.dtype)
     traced = StepFunction(model, "train").trace(x, np.zeros(rows, "i4"))
     graph = optimise(bind(traced.graph, N=rows))
     states = {

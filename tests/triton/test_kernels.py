@@ -44,7 +44,8 @@ def check(build: Callable[..., Any], *arrays: Array, tol: float = 2e-5) -> Progr
 
 
 def kinds(p: Program) -> list[str]:
-    return [str(k.schedule["kind"]) for k in p.kernels]
+    """What is launched, kernels that share a launch one after another."""
+    return [str(x) for k in p.kernels for x in k.schedule.get("kinds") or [k.schedule["kind"]]]
 
 
 def normal(*shape: int) -> Array:
@@ -88,7 +89,7 @@ def test_a_long_sum_is_split_and_the_same_every_time(n: int) -> None:
     x = normal(n)
     build = lambda v: (ops.reduce_sum(ops.mul(v, v), axes=(0,)), ops.reduce_max(v, axes=(0,)))
     p = check(build, x)
-    assert kinds(p).count("split") == len(p.kernels) // 2
+    assert kinds(p) == ["split", "split", "rows", "rows"] and len(p.kernels) == 2
     one, two = (TritonProgram(p, {}).run(x)[0] for _ in range(2))
     assert one.tobytes() == two.tobytes()
 
@@ -210,3 +211,17 @@ def test_an_embedding_and_its_gradient() -> None:
 def test_what_is_unsupported_is_named() -> None:
     with pytest.raises(ValueError, match="sort"):
         made(lambda x: ops.sort(x, axis=0), normal(5))
+
+
+@pytest.mark.parametrize("n", [1, 16, 33, 65, 129])
+@pytest.mark.parametrize("d", [1, 5])
+def test_the_gradient_of_a_lookup_is_summed_in_the_order_of_sorted_indices(n: int, d: int) -> None:
+    rng = np.random.default_rng(n)
+    idx = np.minimum(rng.integers(-1, 7, (n, 3)), 5).astype("i4")  # one row with none, one outside
+
+    def build(i: Value, u: Value, w: Value) -> Value:
+        return ops.add(ops.scatter_add(i, u, axis=0, extent=9), w)
+
+    p = check(build, idx, normal(n, 3, d), normal(9, d))
+    if n * 3 > 32:
+        assert kinds(p) == ["order", "sorted"]

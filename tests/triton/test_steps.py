@@ -11,7 +11,7 @@ from codegen.pipeline import generate
 from codegen.program import Program
 from runtime.executable import Executable
 from runtime.store import StateStore
-from tests.triton.steps import cnn, mlp, train_graph
+from tests.triton.steps import cnn, lstm, mlp, train_graph
 
 pytest.importorskip("triton")
 pytest.importorskip("torch")
@@ -42,9 +42,12 @@ def test_three_steps_equal_the_numpy_target(model: Any, rows: int) -> None:
 
 
 def test_launches_of_a_step() -> None:
-    programs = [generate(train_graph(m, 32)[0], "triton") for m in (mlp(), cnn())]
+    programs = [generate(train_graph(m, 32)[0], "triton") for m in (mlp(), cnn(), lstm())]
     assert len(programs[0].kernels) <= 6
     assert len(programs[1].kernels) <= 24
+    assert len(programs[2].kernels) <= 14
+    loops = [k.schedule for k in programs[2].kernels if k.schedule["kind"] == "scan"]
+    assert [(s["grid"], s["resident"]) for s in loops] == [(32, True)] * 2
 
 
 def test_a_program_goes_through_json() -> None:

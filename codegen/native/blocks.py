@@ -1,0 +1,467 @@
+"""Regions around products as C functions: one block of a product after another, each with the pointwise work that belongs to it.
+
+A block of the product goes to scratch that stays in the cache (or to the result, where it is one), then the loops of the region run
+over the block: biases, activations, gradients and optimizer updates read the product where it is hot. An operand that is computed is
+computed by blocks too. Sums over what is cut become one partial sum a block, added up in a second region. Blocks are the units of the function.
+Where a cut is not legal, or nothing is worth cutting, the same parts are handed out one by one: `parts` never fails to say a region, the
+host may. Refuses to know what a product is: an `Atom` says how it is cut and prints the lines of a block (`contract`, `convolution`).
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Protocol
+
+from codegen.loops import Aff, Axis, Buf, E, Region, Store, axis_aff, load
+from codegen.native.forms import form_key
+from codegen.native.render import Kernel, nest
+from codegen.native.resolve import Unprintable, flat_form
+from codegen.native.values import Aliased, Frame, Span, element
+from codegen.schedule import size_of
+
+OWN = 512 * 1024  # bytes of scratch of a block at most
+
+
+@dataclass(frozen=True)
+class Cut:
+    """An axis in parts of `size` positions, the last one maybe smaller."""
+
+    axis: Axis
+    size: int
+
+    @property
+    def parts(self) -> int:
+        return -(-self.axis.size // self.size)
+
+
+class Atom(Protocol):
+    """A product (or convolution): the expression it computes, and the expressions that it reads from memory."""
+
+    e: E
+    operands: tuple[E, ...]
+
+    @property
+    def flops(self) -> int: ...
+
+    def order(self, stored: Sequence[Axis]) -> list[Axis]:
+        """The axes of the result as they shall lie in memory, outermost first; `stored`: as the region would like them."""
+
+    def cuts(self, order: Sequence[Axis], legal: Callable[[Axis], bool]) -> list[Cut]:
+        """The blocks: axes of the result that are `legal` to cut, outermost first; none where all of it is one block."""
+
+    def lines(
+        self,
+        frame: Frame,
+        operands: Sequence[E],
+        out: str,
+        steps: Mapping[Axis, int],
+        spans: Mapping[Axis, Span],
+    ) -> list[str]:
+        """The C lines that set one block: `spans` says which part of the cut axes. operands: loads in place of `self.operands`;
+        out: the pointer to the element at position 0 of every axis; steps: the elements from one position of an axis to the next.
+        Raises Unprintable."""
+
+
+class Host(Protocol):
+    """What the writer of a program offers: memory for values between kernels, and what memory a buffer is."""
+
+    def place_key(self, buf: Buf) -> Any: ...
+
+    def fresh(self, shape: Sequence[int], dtype: str) -> Buf: ...
+
+    def scratch(self, n: int) -> Buf: ...
+
+
+Maker = Callable[[E], "Atom | None"]
+
+
+class _Illegal(Exception):
+    """A cut of this axis is not legal."""
+
+    def __init__(self, axis: Axis):
+        self.axis = axis
+
+
+@dataclass
+class _Step:
+    """Loops over stores, or an atom with its operands in memory, whose result goes to the one store."""
+
+    stores: list[Store]
+    atom: Atom | None = None
+    operands: tuple[E, ...] = ()
+
+
+def parts(region: Region, host: Host, makers: Sequence[Maker]) -> list[Kernel | Region]:
+    """The functions that compute a region, and regions for the host to print, in order.
+
+    Empty where the region has no product. Raises Unprintable.
+    """
+    atoms = _atoms(region, makers)
+    if not atoms:
+        return []
+    first = next(iter(atoms.values()))
+    order = first.order(_stored(region, first.e))
+    banned = _moved(region, atoms)
+    alone = len(region.stores) == 1 and region.stores[0].value is first.e and not _computed(first)
+    while True:
+        cuts = first.cuts(order, lambda a: a not in banned)
+        try:
+            return _Plan(region, host, atoms, cuts).all()
+        except _Illegal as e:
+            banned.add(e.axis)
+        except (Aliased, Unprintable):
+            if not cuts and alone:
+                raise
+            if not cuts:
+                return _Plan(region, host, atoms, None).all()
+            banned.update(c.axis for c in cuts)
+
+
+class _Plan:
+    """A region as steps over blocks (`cuts`; empty: one block), or all of it one after another (None)."""
+
+    def __init__(self, region: Region, host: Host, atoms: Mapping[E, Atom], cuts: Sequence[Cut] | None):  # fmt: skip
+        self.region, self.host, self.atoms = region, host, atoms
+        self.apart, self.cuts = cuts is None, list(cuts or ())
+        self.cut = {c.axis for c in self.cuts}
+        self.units = {c.axis: Axis("u", c.parts) for c in self.cuts}
+        self.read = {host.place_key(e.attr[0]) for e in region.nodes() if e.op == "load"}
+        self.made: dict[E, E] = {}
+        self.hot: set[E] = set()  # depends on what the function computes
+        self.cold: dict[E, Axis] = {}  # waits for the sums over all blocks
+        self.inner: dict[Buf, tuple[Axis, ...]] = {}  # scratch of a block
+        self.direct: set[Store] = set()  # stores that a step of their own makes
+        self.before: list[Kernel | Region] = []
+        self.steps: list[_Step] = []
+        self.partial: list[Store] = []
+        self.late: list[Store] = []
+        last: list[Store] = []
+        for s in region.stores:
+            e = self.value(s.value)
+            if s in self.direct:
+                continue
+            lacks = self.cut - {a for i in s.idx for a, _ in i.terms}
+            if lacks and e in self.hot:
+                raise _Illegal(lacks.pop())
+            (self.late if lacks or e in self.cold else last).append(Store(s.buf, s.idx, e))
+        if last or self.partial:
+            self.steps.append(_Step([*last, *self.partial]))
+
+    def all(self) -> list[Kernel | Region]:
+        """What to print, in order."""
+        if self.apart:
+            return [*self.before, *(Region(s.stores, self.region.order) for s in self.steps)]
+        self.check()
+        after = [Region(self.late, self.region.order)] if self.late else []
+        return [*self.before, self.kernel(), *after]
+
+    # -- steps ------------------------------------------------------------------------------------
+
+    def value(self, e: E) -> E:
+        """`e` with what other steps compute read from memory."""
+        found = self.made.get(e)
+        if found is not None:
+            return found
+        atom = self.atoms.get(e)
+        if atom is not None:
+            out = self.product(atom)
+        elif e.op == "red" and self.cut & set(e.attr[1]):
+            out = self.summed(e)
+        else:
+            out = self.rebuilt(e, [self.value(a) for a in e.args])
+            if e.op == "random" and self.cut:  # made for all blocks at once
+                out = self.ahead(out)
+        self.made[e] = out
+        return out
+
+    def rebuilt(self, e: E, args: Sequence[E]) -> E:
+        out = e if all(map(_same, args, e.args)) else E(e.op, tuple(args), e.attr, e.dtype, e.axes)
+        if any(a in self.hot for a in args):
+            self.hot.add(out)
+        for a in args:
+            if a in self.cold:
+                self.cold[out] = self.cold[a]
+        if out in self.hot and out in self.cold:
+            raise _Illegal(self.cold[out])
+        return out
+
+    def product(self, atom: Atom) -> E:
+        operands = tuple(self.memory(x) for x in atom.operands)
+        order = atom.order(_stored(self.region, atom.e))
+        if self.apart or not self.within(atom.e, operands):
+            new = _replaced(atom.e, dict(zip(atom.operands, operands, strict=True)))
+            return self.ahead(new, order, atom.e)
+        store = self.place(atom.e, order)
+        self.steps.append(_Step([store], atom, operands))
+        return self.written(store)
+
+    def memory(self, x: E) -> E:
+        """The operand of a product as a load."""
+        e = self.value(x)
+        if _is_memory(e):
+            return e
+        if e.op == "load" and not e.args and all(isinstance(i, Aff) for i in e.attr[1]):
+            raise Unprintable("an operand read outside its array")
+        order = [*(a for a in x.axes if a in self.cut), *(a for a in x.axes if a not in self.cut)]
+        if self.apart or not self.within(e, (e,)):
+            return self.ahead(e, order, x)
+        store = self.place(x, order, e)
+        self.steps.append(_Step([store]))
+        return self.written(store)
+
+    def within(self, e: E, reads: Sequence[E]) -> bool:
+        """Whether a value is computed by blocks: where it has all the axes that are cut."""
+        for x in reads:
+            if x in self.cold:
+                raise _Illegal(self.cold[x])
+        lacks = self.cut - set(e.axes)
+        if lacks and any(x in self.hot for x in reads):
+            raise _Illegal(lacks.pop())
+        return not lacks
+
+    def place(self, e: E, order: Sequence[Axis], value: E | None = None) -> Store:
+        """Where the block of a value goes: to its store in the region, or to scratch."""
+        own = [a for a in order if a.size > 1]
+        found = self.taken(e, own)
+        sizes = {c.axis: c.size for c in self.cuts}
+        if found is None:
+            buf = Buf("", tuple(sizes.get(a, a.size) for a in own), e.dtype)
+            self.inner[buf] = tuple(own)
+            found = Store(buf, tuple(map(axis_aff, own)), e)
+        return Store(found.buf, found.idx, e if value is None else value)
+
+    def taken(self, e: E, own: Sequence[Axis]) -> Store | None:
+        """The store of a value as it is, if that lies as the value shall; it is made where the value is."""
+        for s in self.region.stores:
+            if s.value is e and s not in self.direct and self.fits(s, e, own):
+                self.direct.add(s)
+                return s
+        return None
+
+    def fits(self, s: Store, e: E, own: Sequence[Axis]) -> bool:
+        """Whether a store lies as a value shall, in memory that the region does not read."""
+        form = flat_form(s.buf, s.idx)
+        if s.buf.dtype != e.dtype or self.host.place_key(s.buf) in self.read:
+            return False
+        return _by_step(form) == list(own) and (not own or dict(form.terms)[own[-1]] == 1)
+
+    def written(self, store: Store) -> E:
+        """A load of what a step wrote."""
+        out = load(store.buf, store.idx)
+        self.hot.add(out)
+        return out
+
+    def ahead(self, e: E, order: Sequence[Axis] = (), old: E | None = None) -> E:
+        """A load of `e`, which is computed for all blocks before them. old: what it is in the region."""
+        own = [a for a in order or e.axes if a.size > 1]
+        found = self.taken(old, own) if old is not None and self.apart else None
+        if found is None:
+            buf, idx = self.host.fresh([a.size for a in own], e.dtype), tuple(map(axis_aff, own))
+        else:
+            buf, idx = found.buf, found.idx
+        self.before.append(Region([Store(buf, idx, e)], self.region.order))
+        return load(buf, idx)
+
+    def summed(self, e: E) -> E:
+        """A sum over what is cut: one for each block, added up when all are there."""
+        fn, over = e.attr
+        x = self.value(e.args[0])
+        mine = [c for c in self.cuts if c.axis in over]
+        if x not in self.hot:
+            return self.ahead(self.rebuilt(e, [x]))
+        lacks = self.cut - set(x.axes)
+        if x in self.cold or lacks:
+            raise _Illegal(mine[0].axis)
+        kept = [a for a in e.axes if a.size > 1]
+        buf = self.host.fresh([*(c.parts for c in mine), *(a.size for a in kept)], e.dtype)
+        at = [axis_aff(self.units[c.axis]) for c in mine]
+        idx = tuple(map(axis_aff, kept))
+        self.partial.append(Store(buf, (*at, *idx), self.rebuilt(e, [x])))
+        again = tuple(Axis("u", c.parts) for c in mine)
+        sums = load(buf, (*map(axis_aff, again), *idx))
+        out = E("red", (sums,), (fn, again), e.dtype, e.axes)
+        self.cold[sums] = self.cold[out] = mine[0].axis
+        return out
+
+    def check(self) -> None:
+        """No block may read what another one writes."""
+        if not self.cut:
+            return
+        axis = self.cuts[0].axis
+        put: dict[Any, Any] = {}
+        for step in self.steps:
+            for s in step.stores:
+                if s.buf not in self.inner:
+                    put[self.host.place_key(s.buf)] = form_key(flat_form(s.buf, s.idx))
+        within = [
+            e for step in self.steps for e in Region(step.stores).nodes() if step.atom is None
+        ]
+        for e in within:
+            if e.op == "load" and e not in self.hot:
+                form = form_key(flat_form(e.attr[0], e.attr[1]))
+                if put.get(self.host.place_key(e.attr[0]), form) != form or (e.args and self.host.place_key(e.attr[0]) in put):  # fmt: skip
+                    raise _Illegal(axis)
+        others = [x for step in self.steps for x in step.operands if x not in self.hot]
+        others += [e for e in Region(self.late).nodes() if e.op == "load"]
+        if any(self.host.place_key(e.attr[0]) in put for e in others if e not in self.cold):
+            raise _Illegal(axis)
+
+    # -- text -------------------------------------------------------------------------------------
+
+    def kernel(self) -> Kernel:
+        """The function over blocks."""
+        frame = Frame(self.host.place_key)
+        spans: dict[Axis, Span] = {}
+        head: list[str] = []
+        left = math.prod(c.parts for c in self.cuts)
+        for k, c in enumerate(self.cuts):
+            units, n, even = c.parts, c.axis.size, c.axis.size % c.size == 0
+            left //= units
+            head.append(f"const long u{k} = u / {left} % {units}, l{k} = u{k} * {c.size};")
+            stop = f"l{k} + {c.size}"
+            head.append(
+                f"const long h{k} = " + (f"{stop};" if even else f"{stop} < {n} ? {stop} : {n};")
+            )
+            spans[c.axis] = Span(f"l{k}", f"h{k}", c.size, c.size >= 8, even)
+            spans[self.units[c.axis]] = Span(f"u{k}", f"u{k} + 1", 1, False, True)
+        own = 0
+        for buf, axes in self.inner.items():
+            name, t = frame.own(buf), element(buf.dtype)
+            low = "".join(f" - {step} * {spans[a].low}" for a, step in zip(axes, buf.strides, strict=True) if a in spans)  # fmt: skip
+            head.append(f"{t} *{name} = ({t} *)(own + {own}){low};")
+            own += -(-math.prod(buf.shape) * _itemsize(buf) // 64) * 64
+        if own > OWN:
+            raise Unprintable("a block that is too large")
+        body: list[str] = []
+        for step in self.steps:
+            body += [
+                "{",
+                *("  " + line.removeprefix("  ") for line in self.step(step, frame, spans)),
+                "}",
+            ]
+        flops = sum(step.atom.flops for step in self.steps if step.atom is not None)
+        moved = sum(math.prod(b.shape) * _itemsize(b) for b in frame.bufs)
+        units = math.prod(c.parts for c in self.cuts) if self.cuts else 0
+        if units:
+            lines = [
+                "  for (long u = lo; u < hi; u++) {",
+                *("    " + t for t in (*head, *body)),
+                "  }",
+            ]
+        else:
+            lines = ["  " + t for t in (*head, *body)]
+        notes = {
+            "products": sum(step.atom is not None for step in self.steps),
+            "blocks": [[c.axis.size, c.size] for c in self.cuts],
+        }
+        return Kernel(lines, frame.bufs, frame.written, notes, units, flops / 80 + moved / 15, own)
+
+    def step(self, step: _Step, frame: Frame, spans: Mapping[Axis, Span]) -> list[str]:
+        if step.atom is None:
+            return nest(Region(step.stores, self.region.order), frame, self.host.scratch, spans)
+        (s,) = step.stores
+        form = flat_form(s.buf, s.idx)
+        out = frame.param(s.buf, True) + (f" + {form.const}" if form.const else "")
+        return step.atom.lines(frame, step.operands, out, dict(form.terms), spans)
+
+
+def _same(a: E, b: E) -> bool:
+    return a is b
+
+
+def _is_memory(e: E) -> bool:
+    """Whether a value is an array as it stands."""
+    return (
+        e.op == "load"
+        and not e.args
+        and e.attr[2] is None
+        and all(isinstance(i, Aff) for i in e.attr[1])
+    )
+
+
+def _computed(atom: Atom) -> bool:
+    return not all(map(_is_memory, atom.operands))
+
+
+def _itemsize(buf: Buf) -> int:
+    return size_of(E("const", (), (), buf.dtype, ()))
+
+
+def _atoms(region: Region, makers: Sequence[Maker]) -> dict[E, Atom]:
+    """The products of a region, those that others read first."""
+    found: dict[E, Atom] = {}
+    seen: set[E] = set()
+
+    def visit(e: E) -> None:
+        if e in seen:
+            return
+        seen.add(e)
+        atom = next((a for a in (make(e) for make in makers) if a is not None), None)
+        for x in e.args if atom is None else atom.operands:
+            visit(x)
+        if atom is not None:
+            found[e] = atom
+
+    for s in region.stores:
+        visit(s.value)
+    return found
+
+
+def _replaced(e: E, new: Mapping[E, E]) -> E:
+    """An expression over other operands."""
+    if e in new:
+        return new[e]
+    args = tuple(_replaced(a, new) for a in e.args)
+    return E(e.op, args, e.attr, e.dtype, e.axes)
+
+
+def _by_step(form: Aff) -> list[Axis]:
+    return [a for a, _ in sorted(form.terms, key=lambda t: -abs(t[1]))]
+
+
+def _stored(region: Region, e: E) -> list[Axis]:
+    """The axes of a value in the order of the largest store that has most of them."""
+    own = set(e.axes)
+    best = max(
+        region.stores,
+        key=lambda s: (s.value is e, len(own & set(s.value.axes)), math.prod(s.buf.shape)),
+    )
+    return [a for a in _by_step(flat_form(best.buf, best.idx)) if a in own]
+
+
+def _moved(region: Region, atoms: Mapping[E, Atom]) -> set[Axis]:
+    """The axes along which a value is read at another position than its own, outside of atoms."""
+    found: set[Axis] = set()
+    seen: set[E] = set()
+    todo = [s.value for s in region.stores]
+    while todo:
+        e = todo.pop()
+        if e in seen:
+            continue
+        seen.add(e)
+        atom = atoms.get(e)
+        todo += e.args if atom is None else atom.operands
+        if atom is None:
+            found |= set(_walked(e))
+    return found
+
+
+def _walked(e: E) -> list[Axis]:
+    op, attr = e.op, e.attr
+    if op == "at":
+        return [a for a, _ in attr[0]] + [a for _, f in attr[0] for a, _ in f.terms]
+    if op == "spread":
+        return [a for w in attr[0] for a in w[:2]]
+    if op == "concat":
+        return [attr[0], *(a for a, _ in attr[1])]
+    if op == "fold":
+        return [a for w in attr for a in w[:3]]
+    if op == "cum":
+        return [attr[1]]
+    if op in ("sort", "argsort"):
+        return [attr[0]]
+    if op in ("first", "argred"):
+        return list(attr[1])
+    return [attr[0], *attr[1]] if op == "scatter" else []

@@ -1,0 +1,139 @@
+"""Register tiles: how many rows by how many vectors of a product are kept in registers, and the C of one tile.
+
+A tile adds a[row] * b[vector] over the loops given, each row's number spread over the lanes (or, where the lanes
+are along the rows' own numbers too, lane by lane). Refuses to know what the loops walk.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+WIDTHS = {16: 32, 8: 16, 4: 16}  # lanes of f32: vector registers
+
+TEXTS = (
+    r"""
+#define UNROLL _Pragma("GCC unroll 32")
+INLINE long least(long x, long y) { return x < y ? x : y; }
+INLINE long most(long x, long y) { return x > y ? x : y; }
+// how many of 0, step, 2 step .. are below x
+INLINE long reach(long x, long step) { return x > 0 ? (x + step - 1) / step : 0; }
+""",
+    r"""
+// n numbers with zeros before and after them
+INLINE void padded_@(@ *to, long before, const @ *from, long n, long after) {
+  if (before) __builtin_memset(to, 0, sizeof(@) * before);
+  memcpy(to + before, from, sizeof(@) * n);
+  if (after) __builtin_memset(to + before + n, 0, sizeof(@) * after); }
+""",
+)
+
+
+@dataclass(frozen=True)
+class Level:
+    """One loop of a tile: its variable, the C texts of its range, and the elements a step is worth in a and b."""
+
+    var: str
+    low: str
+    high: str
+    a: int
+    b: int
+
+
+@dataclass(frozen=True)
+class Shape:
+    """Rows and vectors of a tile, as C constants."""
+
+    rows: str
+    vectors: str
+
+
+def shapes(rows: int, cols: int, dtype: str, inner: int, wide: bool) -> dict[int, tuple[int, int]]:
+    """Positions (of `inner` rows each) and vectors of a tile, by the lanes of the machine.
+
+    rows, cols: of the whole product. wide: a row is a vector of its own, not one number.
+    """
+    return {
+        w: _shape(rows, cols, w, (n - 1) // (2 if dtype == "f64" else 1), inner, wide)
+        for w, n in WIDTHS.items()
+    }
+
+
+def _shape(
+    rows: int, cols: int, lanes: int, registers: int, inner: int, wide: bool
+) -> tuple[int, int]:
+    """The tile with the least time: multiplications (one a cycle, four in flight), loads, the first touch of b."""
+    vectors = -(-cols // lanes)
+    best: tuple[float, int, int] | None = None
+    for nv in range(1, min(vectors, 4) + 1):
+        for m in range(1, max(rows // inner, 1) + 1):
+            held = m * inner * nv + nv + 1
+            if held > registers and (nv, m) != (1, 1):
+                break
+            parts = [(m, rows // inner // m), (rows // inner % m, 1)]
+            panels = [(nv, vectors // nv), (vectors % nv, 1)]
+            time = 0.0
+            for r, many in parts:
+                for v, times in panels:
+                    if r and v:
+                        loads = (r * inner * v if wide else r * inner) + v
+                        time += many * times * max(r * inner * v, 4.5, loads * 0.85, 2.2 * v)
+            if best is None or time < best[0] * 0.995:
+                best = (time, m, nv)
+    assert best is not None
+    return best[1], best[2]
+
+
+def constant(values: dict[int, int]) -> str:
+    """A C constant by the lanes of the machine."""
+    a, b, c = values[16], values[8], values[4]
+    if a == b == c:
+        return str(a)
+    return f"W == 16 ? {a} : {b}" if b == c else f"W == 16 ? {a} : W == 8 ? {b} : {c}"
+
+
+def tile(
+    dtype: str, shape: Shape, last: str, row_a: str, row_c: str, levels: Sequence[Level] | None, wide: bool, add: str
+) -> list[str]:  # fmt: skip
+    """The C of one tile at `a`, `b` and `c`.
+
+    last: the lanes of the last vector; row_a, row_c: where row r is; add: when c is added to (C, or "").
+    """
+    mr, nv = shape.rows, shape.vectors
+    lanes = "W" if last == "W" else f"j == {nv} - 1 ? {last} : W"
+    each = f"UNROLL for (int r = 0; r < {mr}; r++) UNROLL for (int j = 0; j < {nv}; j++)"
+    out = [f"v{dtype} s[{mr}][{nv}];"]
+    zero = f"{each} s[r][j] = (v{dtype}){{0}};"
+    if add:
+        out.append(f"if ({add}) {each} s[r][j] = ld_{dtype}(c + {row_c} + j * W, {lanes});")
+        out.append(f"else {zero}")
+    else:
+        out.append(zero)
+    if levels is not None:
+        for k, v in enumerate(levels):
+            out.append("  " * k + f"for (long {v.var} = {v.low}; {v.var} < {v.high}; {v.var}++)")
+        pad = "  " * len(levels)
+        at_a = _sum([f"{v.var} * {v.a}" for v in levels if v.a])
+        at_b = _sum([f"{v.var} * {v.b}" for v in levels if v.b])
+        out += [
+            f"{pad}{{",
+            f"{pad}  const {dtype} *x = a{at_a}, *y = b{at_b};",
+            f"{pad}  v{dtype} w[{nv}];",
+            f"{pad}  UNROLL for (int j = 0; j < {nv}; j++) w[j] = ld_{dtype}(y + j * W, {lanes});",
+        ]
+        if wide:
+            out.append(f"{pad}  {each} s[r][j] += ld_{dtype}(x + {row_a} + j * W, {lanes}) * w[j];")
+        else:
+            out += [
+                f"{pad}  UNROLL for (int r = 0; r < {mr}; r++) {{",
+                f"{pad}    const v{dtype} t = splat_{dtype}(x[{row_a}]);",
+                f"{pad}    UNROLL for (int j = 0; j < {nv}; j++) s[r][j] += t * w[j];",
+                f"{pad}  }}",
+            ]
+        out.append(f"{pad}}}")
+    out.append(f"{each} st_{dtype}(c + {row_c} + j * W, s[r][j], {lanes});")
+    return ["{", *(f"  {line}" for line in out), "}"]
+
+
+def _sum(parts: Sequence[str]) -> str:
+    return "".join(f" + {p}" for p in parts)

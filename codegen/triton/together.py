@@ -1,0 +1,96 @@
+"""Small kernels that do not wait for one another, in one launch: each has a stretch of the programs.
+
+What is left of a step after fusion is many kernels of a microsecond: updates of small weights, second stages of sums, counters.
+On a device they run side by side; a launch each would cost more than their work. Refuses to join what is large
+enough to fill a device, and loops over time.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from itertools import accumulate
+
+from codegen.loops import Buf, Schedule
+from codegen.triton.launch import Launch, Place
+from codegen.triton.schedule import programs
+
+BYTES, FLOPS = 1 << 24, 1 << 28  # of a kernel that is small
+MOST = 8  # kernels in one launch
+
+
+def together(launches: Sequence[Launch], place_of: Mapping[Buf, Place]) -> list[Launch]:
+    """The launches, each as early as what it touches allows where it can share one."""
+    groups: list[list[Launch]] = []
+    for launch in launches:
+        at = len(groups)
+        while at and not any(_meet(launch, other, place_of) for other in groups[at - 1]):
+            at -= 1
+        found = next((g for g in groups[at:] if _fit([*g, launch], place_of)), None)
+        if found is None:
+            groups.append([launch])
+        else:
+            found.append(launch)
+    return [g[0] if len(g) == 1 else _joined(g) for g in groups]
+
+
+def _places(bufs: Sequence[Buf], place_of: Mapping[Buf, Place]) -> set[Place]:
+    return {place_of[b] for b in bufs}
+
+
+def _meet(a: Launch, b: Launch, place_of: Mapping[Buf, Place]) -> bool:
+    """Whether one writes what the other touches."""
+    ra, wa = _places(a.reads, place_of), _places(a.writes, place_of)
+    rb, wb = _places(b.reads, place_of), _places(b.writes, place_of)
+    return bool(wa & (rb | wb) or wb & ra)
+
+
+def _fit(group: Sequence[Launch], place_of: Mapping[Buf, Place]) -> bool:
+    """Whether these can share a launch."""
+    warps = [int(x.schedule.notes["warps"]) for x in group]
+    return (
+        len(group) <= MOST
+        and max(warps) <= 2 * min(warps)
+        and all(_small(x, place_of) for x in group)
+    )
+
+
+def _small(launch: Launch, place_of: Mapping[Buf, Place]) -> bool:
+    if launch.schedule.notes["kind"] == "scan":
+        return False
+    touched = _places([*launch.reads, *launch.writes], place_of)
+    return launch.flops <= FLOPS and sum(p.nbytes for p in touched) <= BYTES
+
+
+def _joined(group: Sequence[Launch]) -> Launch:
+    """One launch that does the work of several."""
+    ends = list(accumulate(programs(x.schedule) for x in group))
+
+    def write(name: str, names: Mapping[Buf, str], barrier: bool) -> str:
+        params = ", ".join(dict.fromkeys(names.values()))
+        parts, branches = [], ["    pid = tl.program_id(0)"]
+        for k, x in enumerate(group):
+            own = {b: names[b] for b in (*x.reads, *x.writes)}
+            text = x.write(f"{name}_{k}", own, x.barrier)
+            text = text.replace(f"def {name}_{k}(", f"def {name}_{k}(part, ", 1)
+            parts.append(text.replace("tl.program_id(0)", "part"))
+            first = ends[k - 1] if k else 0
+            head = "if" if k == 0 else "elif"
+            test = f"{head} pid < {ends[k]}:" if k + 1 < len(group) else "else:"
+            given = ", ".join(dict.fromkeys(own.values()))
+            branches += [
+                f"    {test}",
+                f"        {name}_{k}(pid{f' - {first}' if first else ''}, {given})",
+            ]
+        kernel = "\n".join(["@triton.jit", f"def {name}({params}):", *branches])
+        return "\n\n\n".join([*parts, kernel])
+
+    notes = {
+        "kind": "together",
+        "grid": ends[-1],
+        "warps": max(int(x.schedule.notes["warps"]) for x in group),
+        "stages": max(int(x.schedule.notes.get("stages", 2)) for x in group),
+        "kinds": [str(x.schedule.notes["kind"]) for x in group],
+    }
+    reads = list(dict.fromkeys(b for x in group for b in x.reads))
+    writes = list(dict.fromkeys(b for x in group for b in x.writes))
+    return Launch(reads, writes, Schedule((), notes), None, write, parts=list(group))

@@ -1,0 +1,200 @@
+"""The pool: the threads that the kernels of native programs share, one small library in C per process.
+
+A kernel is `units` pieces of work that do not depend on each other. The caller cuts them into chunks, claims chunks from the
+front and works; workers claim from the back, so that each core meets the same data kernel after kernel. Nobody
+waits for a thread that has claimed nothing, a worker without work spins for some microseconds and then sleeps, and a caller that finds the
+pool taken does all by itself. Refuses to know kernels, and to decide how many threads there are (`runtime.threads`).
+"""
+
+from __future__ import annotations
+
+import ctypes
+import functools
+from typing import Any
+
+from runtime import native, threads
+
+POOL = r"""#define _GNU_SOURCE
+#include <limits.h>
+#include <pthread.h>
+#include <signal.h>
+#include <stdatomic.h>
+#include <string.h>
+#include <time.h>
+#ifdef __linux__
+#include <linux/futex.h>
+#include <sys/syscall.h>
+#include <unistd.h>
+#endif
+
+#define SPIN 30000   // nanoseconds that a thread spins for work, and a caller for the last chunk
+#define CHUNK 4000   // nanoseconds of work that are worth a claim
+#define WAKE 20000   // nanoseconds of work that are worth waking a sleeper
+#define MOST 16      // chunks for each thread: what one is late by, the others take over
+
+typedef void (*part)(void *const *args, long lo, long hi);
+static struct { part run; void *const *args; long units, grain; } job;
+// generation << 32 | first chunk left << 16 | end of the chunks left: a claim changes one of the two, if nobody else has
+static _Atomic unsigned long long left;
+static atomic_int done, waiting, bell, asleep, limit = 1;
+static atomic_flag taken = ATOMIC_FLAG_INIT;
+static int made;
+
+static long long now(void) {
+  struct timespec t; clock_gettime(CLOCK_MONOTONIC, &t); return t.tv_sec * 1000000000ll + t.tv_nsec;
+}
+static inline void rest(void) {
+#if defined(__x86_64__) || defined(__i386__)
+  __builtin_ia32_pause();
+#elif defined(__aarch64__)
+  __asm__ volatile("yield");
+#endif
+}
+#ifdef __linux__
+static void nap(atomic_int *word, int seen) { syscall(SYS_futex, word, FUTEX_WAIT_PRIVATE, seen, 0, 0, 0); }
+static void ring(atomic_int *word) { syscall(SYS_futex, word, FUTEX_WAKE_PRIVATE, INT_MAX, 0, 0, 0); }
+#else
+static pthread_mutex_t door = PTHREAD_MUTEX_INITIALIZER;
+static pthread_cond_t sound = PTHREAD_COND_INITIALIZER;
+static void nap(atomic_int *word, int seen) {
+  pthread_mutex_lock(&door);
+  while (atomic_load(word) == seen) pthread_cond_wait(&sound, &door);
+  pthread_mutex_unlock(&door);
+}
+static void ring(atomic_int *word) { pthread_mutex_lock(&door); pthread_cond_broadcast(&sound); pthread_mutex_unlock(&door); }
+#endif
+
+static int some(void) { unsigned long long e = atomic_load(&left); return (e >> 16 & 0xFFFF) < (e & 0xFFFF); }
+static int chunk(int back) {  // claims a chunk and runs it; 0 when there is none
+  unsigned long long e = atomic_load(&left);
+  long k;
+  do {
+    long first = e >> 16 & 0xFFFF, end = e & 0xFFFF;
+    if (first >= end) return 0;
+    k = back ? end - 1 : first;
+  } while (!atomic_compare_exchange_weak(&left, &e, back ? e - 1 : e + 0x10000));
+  long lo = k * job.grain, hi = lo + job.grain;
+  job.run(job.args, lo, hi < job.units ? hi : job.units);
+  return 1;
+}
+static void *worker(void *me) {
+  for (;;) {
+    long long until = now() + SPIN;
+    int seen, mine = (long)me < atomic_load(&limit) - 1;
+    do {
+      for (int k = 0; k < 16; k++) {
+        while (mine && chunk(1)) {
+          atomic_fetch_add(&done, 1);
+          if (atomic_load(&waiting)) ring(&done);
+          until = 0;
+        }
+        rest();
+      }
+      if (!until) until = now() + SPIN;
+    } while (now() < until);
+    seen = atomic_load(&bell);
+    atomic_fetch_add(&asleep, 1);
+    if (!mine || !some()) nap(&bell, seen);
+    atomic_fetch_sub(&asleep, 1);
+  }
+  return 0;
+}
+static void in_child(void) {  // a forked process has none of the threads
+  made = 0; atomic_store(&left, 0); atomic_store(&asleep, 0); atomic_store(&waiting, 0); atomic_flag_clear(&taken);
+}
+static void hire(int wanted) {
+  static int known;
+  sigset_t all, before;
+  pthread_t thread;
+  if (!known) known = !pthread_atfork(0, 0, in_child);
+  sigfillset(&all);
+  pthread_sigmask(SIG_SETMASK, &all, &before);
+  while (made < wanted && !pthread_create(&thread, 0, worker, (void *)(long)made)) { pthread_detach(thread); made++; }
+  pthread_sigmask(SIG_SETMASK, &before, 0);
+}
+
+void pool_threads(int n) { atomic_store(&limit, n); }
+
+// all units of a kernel that takes about `cost` nanoseconds on one core
+void pool_run(part run, void *const *args, long units, long cost) {
+  long most = atomic_load(&limit), chunks = cost / CHUNK;
+  if (chunks > MOST * most) chunks = MOST * most;
+  if (chunks > units) chunks = units;
+  if (chunks > 0xFFFF) chunks = 0xFFFF;
+  if (most < 2 || chunks < 2 || atomic_flag_test_and_set(&taken)) { run(args, 0, units); return; }
+  if (made < most - 1) hire(most - 1);
+  job.run = run; job.args = args; job.units = units; job.grain = (units + chunks - 1) / chunks;
+  chunks = (units + job.grain - 1) / job.grain;
+  atomic_store(&done, 0);
+  atomic_store(&left, ((atomic_load(&left) >> 32) + 1) << 32 | (unsigned long long)chunks);
+  if (cost >= WAKE && atomic_load(&asleep)) { atomic_fetch_add(&bell, 1); ring(&bell); }
+  long others = chunks;
+  while (chunk(0)) others--;
+  if (atomic_load(&done) != others) {
+    for (long long until = now() + SPIN; atomic_load(&done) != others && now() < until;)
+      for (int k = 0; k < 16; k++) rest();
+    for (int seen; (seen = atomic_load(&done)) != others;) {
+      atomic_store(&waiting, 1);
+      if (atomic_load(&done) == seen) nap(&done, seen);
+      atomic_store(&waiting, 0);
+    }
+  }
+  atomic_flag_clear(&taken);
+}
+
+// samples of `row` bytes each, from `at` on; `slot`: the buffer of the step for them; move: whether that may lie among them
+typedef struct { char *at; long slot, row, move; } stream;
+typedef struct { const stream *feed; const long long *order; char *to; } batch;
+static void gather(void *const *args, long lo, long hi) {
+  const batch *b = args[0];
+  for (long k = lo; k < hi; k++) memcpy(b->to + k * b->feed->row, b->feed->at + b->order[k] * b->feed->row, b->feed->row);
+}
+// a step for each of the batches first .. stop - 1 of `rows` samples; b: the buffers of the step
+void pool_drive(void (*step)(char **), char **b, long first, long stop, long rows, const stream *feeds, long n_feeds,
+                const stream *into, long n_into, const long long *order) {
+  char *own[64];
+  for (long k = 0; k < n_feeds; k++) own[k] = b[feeds[k].slot];
+  for (long k = 0; k < n_into; k++) own[n_feeds + k] = b[into[k].slot];
+  for (long i = first; i < stop; i++) {
+    for (long k = 0; k < n_feeds; k++) {
+      const stream *s = feeds + k;
+      if (order) {
+        batch one = {s, order + i * rows, own[k]};
+        pool_run(gather, (void *[]){&one}, rows, rows * s->row / 10);
+      } else b[s->slot] = s->at + i * rows * s->row;
+    }
+    for (long k = 0; k < n_into; k++) if (into[k].move) b[into[k].slot] = into[k].at + i * rows * into[k].row;
+    step(b);
+    for (long k = 0; k < n_into; k++)
+      if (!into[k].move) memcpy(into[k].at + i * rows * into[k].row, own[n_feeds + k], rows * into[k].row);
+  }
+  for (long k = 0; k < n_feeds; k++) b[feeds[k].slot] = own[k];
+  for (long k = 0; k < n_into; k++) b[into[k].slot] = own[n_feeds + k];
+}
+"""
+
+MOST = 64  # streams of one drive
+
+
+@functools.cache
+def library() -> Any:
+    """The loaded pool. Raises NativeError."""
+    found = native.library(POOL)
+    found.pool_threads.argtypes, found.pool_threads.restype = [ctypes.c_int], None
+    drive, p, n = found.pool_drive, ctypes.c_void_p, ctypes.c_long
+    drive.argtypes, drive.restype = [p, p, n, n, n, p, n, p, n, p], None
+    return found
+
+
+def limit(n: int) -> None:
+    """Let kernels run on at most `n` threads, the caller's among them, from their next call on."""
+    library().pool_threads(n)
+
+
+def connect(program: Any) -> None:
+    """Give a loaded program the pool: its pointer `pool`, where it has one."""
+    pool = library()
+    limit(threads.count())
+    ctypes.c_void_p.in_dll(program, "pool").value = ctypes.cast(
+        pool.pool_run, ctypes.c_void_p
+    ).value

@@ -1,0 +1,154 @@
+"""Convolutions of the native target, forward and both gradients, over awkward sizes, against the interpreter."""
+
+from __future__ import annotations
+
+import itertools
+from typing import Any
+
+import numpy as np
+import pytest
+
+from codegen.pipeline import generate
+from ir.graph import Graph
+from ir.interpret import interpret
+from ir.text import parse
+from ir.types import NUMPY
+from runtime.executable import Executable
+from runtime.store import StateStore
+
+CHANNELS = (1, 2, 3, 7, 15, 16, 17, 31, 33, 63, 65)
+
+
+def dims(*sizes: Any) -> str:
+    return f"[{', '.join(map(str, sizes))}]"
+
+
+class Cases:
+    """The text of a graph with many convolutions, each with its two gradients."""
+
+    def __init__(self, dtype: str = "f32"):
+        self.dtype = dtype
+        self.params: list[str] = []
+        self.lines: list[str] = []
+        self.results: list[tuple[str, str]] = []
+
+    def given(self, *sizes: int) -> tuple[str, str]:
+        name, kind = f"x{len(self.params)}", f"{self.dtype}{dims(*sizes)}"
+        self.params.append(f'{name}: {kind} = data("{name}")')
+        return name, kind
+
+    def made(self, kind: str, text: str) -> None:
+        name = f"r{len(self.results)}"
+        self.lines.append(f"    {name}: {kind} = {text}")
+        self.results.append((name, kind))
+
+    def conv(
+        self, batch: int, image: tuple[int, ...], window: tuple[int, ...], into: int, out: int,
+        stride: int = 1, dilation: int = 1, pad: tuple[int, int] = (0, 0), groups: int = 0, depthwise: bool = False,
+    ) -> None:  # fmt: skip
+        """A convolution of images [batch, *image, into]; pad: zeros before and after each axis."""
+        n = len(image)
+        i, o, t = "ijk"[:n], "hwd"[:n], "abe"[:n]
+        outs = [
+            (d + sum(pad) - (k - 1) * dilation - 1) // stride + 1
+            for d, k in zip(image, window, strict=True)
+        ]
+        windows = tuple((i[k], o[k], t[k], stride, dilation, pad[0]) for k in range(n))
+        if depthwise:
+            sizes = ((batch, *image, into), (*window, into, out), (batch, *outs, into, out))
+            spec = (f"n{i}c", f"{t}cf", f"n{o}cf")
+        elif groups:
+            sizes = (
+                (batch, *image, groups, into),
+                (*window, into, groups, out),
+                (batch, *outs, groups, out),
+            )
+            spec = (f"n{i}gc", f"{t}cgf", f"n{o}gf")
+        else:
+            sizes = ((batch, *image, into), (*window, into, out), (batch, *outs, out))
+            spec = (f"n{i}c", f"{t}cf", f"n{o}f")
+        (x, tx), (w, tw), (y, ty) = (self.given(*s) for s in sizes)
+        for (a, b, c), kind, extent in (
+            ((x, w, (*spec,)), ty, tuple(outs)),
+            ((y, w, (spec[2], spec[1], spec[0])), tx, image),
+            ((x, y, (spec[0], spec[2], spec[1])), tw, window),
+        ):
+            self.made(
+                kind,
+                f'contract({a}, {b}, spec="{c[0]},{c[1]}->{c[2]}", windows={windows}, out={extent})',
+            )
+
+    def graph(self) -> Graph:
+        kinds = ", ".join(k for _, k in self.results)
+        names = ", ".join(n for n, _ in self.results)
+        head = f"def f({', '.join(self.params)}) -> ({kinds},):\n"
+        return parse(head + "\n".join(self.lines) + f"\n    return {names},\n")
+
+
+def arrays_for(graph: Graph) -> list[Any]:
+    rng = np.random.default_rng(3)
+    return [
+        rng.normal(size=tuple(int(d) for d in v.shape)).astype(NUMPY[v.dtype]) for v in graph.inputs
+    ]
+
+
+def check(cases: Cases) -> None:
+    graph = cases.graph()
+    arrays = arrays_for(graph)
+    program = generate(graph, "native")
+    for word in ("matmul", "einsum"):
+        assert word not in program.source.split("def build")[1], "NumPy was asked"
+    exe = Executable(program, StateStore())
+    expected = interpret(graph, arrays)
+    for _ in range(2):
+        for (name, _), a, b, line in zip(
+            cases.results, exe.run(*arrays), expected, cases.lines, strict=True
+        ):
+            scale = float(np.abs(b).max()) if b.size else 1.0
+            tol = 2e-5 if b.dtype == np.float32 else 1e-11
+            np.testing.assert_allclose(
+                a, b, rtol=tol, atol=tol * max(scale, 1), err_msg=f"{name}: {line}"
+            )
+
+
+@pytest.mark.parametrize("dtype", ["f32", "f64"])
+def test_channels(dtype: str) -> None:
+    cases = Cases(dtype)
+    for a, b in zip(CHANNELS, [*CHANNELS[4:], *CHANNELS[:4]], strict=True):
+        cases.conv(2, (5, 6), (3, 3), a, b, pad=(1, 1))
+    check(cases)
+
+
+def test_strides_dilation_and_padding() -> None:
+    cases = Cases()
+    for stride, dilation, pad in itertools.product(
+        (1, 2, 3), (1, 2), ((0, 0), (1, 1), (0, 2), (3, 0))
+    ):
+        cases.conv(2, (9, 8), (3, 2), 5, 18, stride, dilation, pad)
+    check(cases)
+
+
+def test_one_to_three_axes() -> None:
+    cases = Cases()
+    for image, window in (
+        ((17,), (4,)),
+        ((5, 9), (1, 1)),
+        ((4, 5, 6), (2, 3, 2)),
+        ((3, 3), (3, 3)),
+        ((1, 7), (1, 3)),
+        ((1, 1), (3, 3)),
+    ):
+        for batch, stride in itertools.product((1, 3, 9), (1, 2)):
+            cases.conv(batch, image, window, 4, 17, stride, pad=(1, 1))
+    check(cases)
+
+
+def test_groups_and_depthwise() -> None:
+    cases = Cases()
+    for stride, pad in itertools.product((1, 2), ((0, 0), (1, 1))):
+        for n in (1, 3, 16, 33):
+            cases.conv(2, (6, 5), (3, 3), n, 1, stride, pad=pad, depthwise=True)
+        cases.conv(2, (6, 5), (3, 3), 5, 2, stride, pad=pad, depthwise=True)
+        cases.conv(2, (6, 5), (3, 3), 3, 4, stride, pad=pad, groups=2)
+        cases.conv(2, (6, 5), (3, 3), 16, 32, stride, pad=pad, groups=3)
+    check(cases)
