@@ -1,8 +1,8 @@
 """Numbers below the least normal one, taken for zero while a step runs.
 
 The moments of weights that no longer learn decay into them, and arithmetic on them is many times slower; TensorFlow and
-JAX take them for zero, too. The switch is the thread's floating-point environment, which the C library sets (glibc on
-x86-64 and aarch64; elsewhere nothing happens). Refuses to decide when.
+JAX take them for zero, too. The switch is the thread's floating-point environment, which the C library sets (on Linux
+and macOS; elsewhere nothing happens). Refuses to decide when.
 """
 
 from __future__ import annotations
@@ -10,13 +10,16 @@ from __future__ import annotations
 import ctypes
 import functools
 import platform
-import sys
 from collections.abc import Callable
 from typing import Any
 
 _SIZE = 32  # bytes: at least those of C's fenv_t
 # where the register lies in fenv_t, and its bits: flush to zero, and denormals are zero
-_REGISTERS = {"x86_64": (28, 0x8040), "aarch64": (0, 1 << 24)}
+_REGISTERS = {
+    ("Linux", "x86_64"): (28, 0x8040),
+    ("Linux", "aarch64"): (0, 1 << 24),
+    ("Darwin", "arm64"): (8, 1 << 24),
+}
 
 Switch = Callable[[], Any]
 
@@ -26,7 +29,7 @@ def switch() -> tuple[Switch, Switch]:
     libm = _libm()
     if libm is None:
         return _nothing, _nothing
-    offset, bits = _REGISTERS[platform.machine()]
+    offset, bits = _REGISTERS[_machine()]
     before = ctypes.create_string_buffer(_SIZE)
     libm.fegetenv(before)
     flushing = ctypes.create_string_buffer(before.raw, _SIZE)
@@ -39,12 +42,16 @@ def _nothing() -> None:
     return None
 
 
+def _machine() -> tuple[str, str]:
+    return platform.system(), platform.machine()
+
+
 @functools.cache
 def _libm() -> Any:
-    if platform.machine() not in _REGISTERS or not sys.platform.startswith("linux"):
+    if _machine() not in _REGISTERS:
         return None
     try:
-        found = ctypes.CDLL("libm.so.6")
+        found = ctypes.CDLL("libm.so.6" if platform.system() == "Linux" else None)
     except OSError:
         return None
     return found if hasattr(found, "fesetenv") else None

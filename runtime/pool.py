@@ -27,13 +27,28 @@ POOL = r"""#define _GNU_SOURCE
 #include <unistd.h>
 #endif
 
+#if defined(__x86_64__)
+#include <xmmintrin.h>
+#define FLUSH 0x8040  // denormals are zero, read or made (see runtime.denormals)
+static unsigned long mode(void) { return _mm_getcsr(); }
+static void set_mode(unsigned long m) { _mm_setcsr((unsigned)m); }
+#elif defined(__aarch64__)
+#define FLUSH (1ul << 24)
+static unsigned long mode(void) { unsigned long m; __asm__ volatile("mrs %0, fpcr" : "=r"(m)); return m; }
+static void set_mode(unsigned long m) { __asm__ volatile("msr fpcr, %0" : : "r"(m)); }
+#else
+#define FLUSH 0
+static unsigned long mode(void) { return 0; }
+static void set_mode(unsigned long m) { (void)m; }
+#endif
+
 #define SPIN 30000   // nanoseconds that a thread spins for work, and a caller for the last chunk
 #define CHUNK 4000   // nanoseconds of work that are worth a claim
 #define WAKE 20000   // nanoseconds of work that are worth waking a sleeper
 #define MOST 16      // chunks for each thread: what one is late by, the others take over
 
 typedef void (*part)(void *const *args, long lo, long hi);
-static struct { part run; void *const *args; long units, grain; } job;
+static struct { part run; void *const *args; long units, grain; unsigned long mode; } job;  // mode: the caller's arithmetic
 // generation << 32 | first chunk left << 16 | end of the chunks left: a claim changes one of the two, if nobody else has
 static _Atomic unsigned long long left;
 static atomic_int done, waiting, bell, asleep, limit = 1;
@@ -74,6 +89,7 @@ static int chunk(int back) {  // claims a chunk and runs it; 0 when there is non
     k = back ? end - 1 : first;
   } while (!atomic_compare_exchange_weak(&left, &e, back ? e - 1 : e + 0x10000));
   long lo = k * job.grain, hi = lo + job.grain;
+  if (back && mode() != job.mode) set_mode(job.mode);
   job.run(job.args, lo, hi < job.units ? hi : job.units);
   return 1;
 }
@@ -123,7 +139,7 @@ void pool_run(part run, void *const *args, long units, long cost) {
   if (chunks > 0xFFFF) chunks = 0xFFFF;
   if (most < 2 || chunks < 2 || atomic_flag_test_and_set(&taken)) { run(args, 0, units); return; }
   if (made < most - 1) hire(most - 1);
-  job.run = run; job.args = args; job.units = units; job.grain = (units + chunks - 1) / chunks;
+  job.run = run; job.args = args; job.units = units; job.grain = (units + chunks - 1) / chunks; job.mode = mode();
   chunks = (units + job.grain - 1) / job.grain;
   atomic_store(&done, 0);
   atomic_store(&left, ((atomic_load(&left) >> 32) + 1) << 32 | (unsigned long long)chunks);
@@ -153,6 +169,8 @@ static void gather(void *const *args, long lo, long hi) {
 void pool_drive(void (*step)(char **), char **b, long first, long stop, long rows, const stream *feeds, long n_feeds,
                 const stream *into, long n_into, const long long *order) {
   char *own[64];
+  unsigned long before = mode();
+  set_mode(before | FLUSH);
   for (long k = 0; k < n_feeds; k++) own[k] = b[feeds[k].slot];
   for (long k = 0; k < n_into; k++) own[n_feeds + k] = b[into[k].slot];
   for (long i = first; i < stop; i++) {
@@ -168,6 +186,7 @@ void pool_drive(void (*step)(char **), char **b, long first, long stop, long row
     for (long k = 0; k < n_into; k++)
       if (!into[k].move) memcpy(into[k].at + i * rows * into[k].row, own[n_feeds + k], rows * into[k].row);
   }
+  set_mode(before);
   for (long k = 0; k < n_feeds; k++) b[feeds[k].slot] = own[k];
   for (long k = 0; k < n_into; k++) b[into[k].slot] = own[n_feeds + k];
 }

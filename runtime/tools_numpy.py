@@ -6,7 +6,7 @@ Refuses to hold anything a generated program can spell with NumPy itself.
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
