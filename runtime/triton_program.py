@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 
-from codegen.program import Buffer, Program
+from codegen.program import Buffer, Kernel, Program
 from ir.types import NUMPY
 from runtime.device import TORCH, Device
 from runtime.device import device as place
@@ -40,7 +40,7 @@ class TritonProgram:
         self.results = [at[n] for n in program.results]
         kernels = functions(program)
         self.launches: list[Callable[[], None]] = [
-            _launch(kernels[k.name], [at[n] for n in k.schedule["args"]], k.schedule)
+            _launch(kernels[k.name], [at[n] for n in k.schedule["args"]], k)
             for k in program.kernels
         ]
 
@@ -95,16 +95,20 @@ def functions(program: Program) -> dict[str, Any]:
     return {k.name: namespace[k.name] for k in program.kernels}
 
 
-def _launch(kernel: Any, args: Sequence[Any], schedule: Mapping[str, Any]) -> Callable[[], None]:
-    grid = (int(schedule["grid"]),)
-    options = {
-        "num_warps": schedule["warps"],
-        "num_stages": schedule["stages"],
+def options(k: Kernel) -> dict[str, Any]:
+    """How a kernel is compiled: the same ahead of time and when it is launched, so that one finds the other."""
+    return {
+        "num_warps": k.schedule["warps"],
+        "num_stages": k.schedule["stages"],
         "enable_fp_fusion": True,
     }
 
+
+def _launch(function: Any, args: Sequence[Any], k: Kernel) -> Callable[[], None]:
+    grid, how = (int(k.schedule["grid"]),), options(k)
+
     def launch() -> None:
         with np.errstate(all="ignore"):  # interpreted lanes behind a mask compute what nobody reads
-            kernel[grid](*args, **options)
+            function[grid](*args, **how)
 
     return launch
