@@ -11,7 +11,8 @@ pytest.importorskip("triton")
 pytest.importorskip("torch")
 
 from benchmarks.models import MODELS
-from tests.triton.usage import REPORT, TARGETS, compiled, digest, program, read
+from runtime.tune import digest
+from tests.triton.usage import REPORT, TARGETS, compiled, program, read
 
 SHARED = {"sm_90": 227 * 1024, "sm_80": 163 * 1024, "gfx942": 64 * 1024}
 REGISTERS = {"sm_90": 255, "sm_80": 255, "gfx942": 512}

@@ -8,8 +8,6 @@ what changed, and only what is new is compiled.
 from __future__ import annotations
 
 import functools
-import hashlib
-import re
 import sys
 from collections.abc import Iterable, Iterator
 from pathlib import Path
@@ -26,6 +24,7 @@ from ir.pipeline import optimise
 from kcompile.step import StepFunction
 from runtime.triton_build import build
 from runtime.triton_report import Refused, Usage
+from runtime.tune import digest
 
 REPORT = Path(__file__).parent / "usage.txt"
 TARGETS = ("sm_90", "sm_80", "gfx942")
@@ -40,17 +39,6 @@ def program(name: str) -> Program:
     xs, y = MODELS[name]["data"](np.random.default_rng(0), 2)
     traced = StepFunction(model, "train").trace(xs[0] if len(xs) == 1 else xs, y)
     return generate(optimise(bind(traced.graph, N=BATCH)), "triton")
-
-
-def digest(p: Program, k: Kernel) -> str:
-    """What a kernel is, whatever it and its buffers are called."""
-    first, last = k.lines
-    text = "\n".join(p.source.splitlines()[first - 1 : last])
-    place = {name: f"p{i}" for i, name in enumerate(k.schedule["args"])} | {k.name: "kernel"}
-    text = re.sub(r"\b[bk]\d+\b", lambda m: place.get(m[0], m[0]), text)
-    types = {b.name: b.dtype for b in p.buffers}
-    how = [types[a] for a in k.schedule["args"]], k.schedule["warps"], k.schedule["stages"]
-    return hashlib.sha256(f"{text}{how}".encode()).hexdigest()[:12]
 
 
 class Report(NamedTuple):
