@@ -18,7 +18,6 @@ from runtime.executable import definitions
 from runtime.library import library
 from runtime.seat import host
 
-
 EMPTY: Mapping[str, Any] = {}
 
 
