@@ -69,7 +69,7 @@ def cost(region: Region) -> float:
 
 
 def _width(dtype: str) -> int:
-    return 1 if dtype == "bool" else int(dtype[1:]) // 8
+    return {"bool": 1, "bf16": 4}.get(dtype) or int(dtype[1:]) // 8
 
 
 def _cut(region: Region, places: Places, price: float) -> tuple[Axis, int] | None:
