@@ -28,6 +28,19 @@ def _tok(vocab, length, classes):
     return make
 
 
+def _words(vocab, length):
+    """Sentences of all lengths, padded with 0 at the end."""
+
+    def make(rng, n):
+        import numpy as np
+
+        x = rng.integers(1, vocab, (n, length)).astype("int32")
+        x *= np.arange(length) < rng.integers(1, length + 1, (n, 1))
+        return [x], rng.integers(0, 2, (n, 1)).astype("float32")
+
+    return make
+
+
 def _vec(rng, n):
     import numpy as np
 
@@ -80,6 +93,16 @@ MODELS = {
         fl=[_c(30, 3, 3, 32, True), _c(13, 3, 32, 64), _d(2304, 10)],
     ),
     "lstm_imdb": dict(data=_tok(10000, 200, 1), loss=BCE, fl=[_d(64, 128, rows=200), _d(32, 1)]),
+    "gru_words": dict(
+        data=_words(5000, 100),
+        loss=BCE,
+        fl=[_d(32, 192, rows=100), _d(64, 192, rows=100)] * 2 + [_d(128, 1)],
+    ),
+    "separable_cnn": dict(
+        data=_img((64, 64, 3), 10),
+        loss=SCE,
+        fl=[_c(32, 3, 3, 32, True), _c(32, 1, 32, 64), _c(16, 1, 64, 128), _d(128, 10)],
+    ),
     "binary_mlp": dict(data=_vec, loss=BCE, fl=[_d(100, 64, True), _d(64, 1)]),
     "resnet_small": dict(data=_img((32, 32, 3), 10), loss=SCE, fl=_resnet_flops()),
     "transformer_small": dict(data=_tok(8000, 128, 2), loss=SCE, fl=_tfm_flops()),
@@ -93,11 +116,11 @@ def step_flops(name, batch):
     return batch * sum(f + b for f, b in MODELS[name]["fl"])
 
 
-def keras_model(name):
-    import keras
-    from keras import layers as L
-
-    S = keras.Sequential
+def keras_model(name, keras=None):
+    """The model of a name, made by the module `keras` (default: what `import keras` gives)."""
+    if keras is None:
+        import keras
+    L, S = keras.layers, keras.Sequential
     if name == "mlp":
         return S(
             [
@@ -141,6 +164,27 @@ def keras_model(name):
                 L.Embedding(10000, 32),
                 L.LSTM(32),
                 L.Dense(1, activation="sigmoid"),
+            ]
+        )
+    if name == "gru_words":
+        return S(
+            [
+                keras.Input((100,), dtype="int32"),
+                L.Embedding(5000, 32, mask_zero=True),
+                L.Bidirectional(L.GRU(64)),
+                L.Dense(1, activation="sigmoid"),
+            ]
+        )
+    if name == "separable_cnn":
+        return S(
+            [
+                keras.Input((64, 64, 3)),
+                L.Conv2D(32, 3, strides=2, padding="same", activation="relu"),
+                L.SeparableConv2D(64, 3, padding="same", activation="relu"),
+                L.MaxPooling2D(2),
+                L.SeparableConv2D(128, 3, padding="same", activation="relu"),
+                L.GlobalAveragePooling2D(),
+                L.Dense(10, activation="softmax"),
             ]
         )
     if name == "binary_mlp":
@@ -227,6 +271,33 @@ def torch_model(name):
             nn.Linear(2304, 10),
         )
 
+    if name == "separable_cnn":
+        separable = lambda i, o: (
+            nn.Conv2d(i, i, 3, 1, 1, groups=i, bias=False),
+            nn.Conv2d(i, o, 1),
+        )
+        return nn.Sequential(
+            nn.Conv2d(3, 32, 3, 2, 1),
+            nn.ReLU(),
+            *separable(32, 64),
+            nn.ReLU(),
+            nn.MaxPool2d(2),
+            *separable(64, 128),
+            nn.ReLU(),
+            nn.AdaptiveAvgPool2d(1),
+            nn.Flatten(),
+            nn.Linear(128, 10),
+        )
+
+    class GruWords(nn.Module):  # without the mask: packed sequences wait for the host
+        def __init__(self):
+            super().__init__()
+            self.e, self.o = nn.Embedding(5000, 32), nn.Linear(128, 1)
+            self.r = nn.GRU(32, 64, batch_first=True, bidirectional=True)
+
+        def forward(self, x):
+            return self.o(self.r(self.e(x))[1].permute(1, 0, 2).flatten(1))
+
     class LstmImdb(nn.Module):
         def __init__(self):
             super().__init__()
@@ -306,6 +377,7 @@ def torch_model(name):
             return self.o(self.dec(self.et(t), self.enc(self.es(s))[1])[0])
 
     return {
+        "gru_words": GruWords,
         "lstm_imdb": LstmImdb,
         "resnet_small": Resnet,
         "transformer_small": Transformer,
@@ -313,4 +385,4 @@ def torch_model(name):
     }[name]()
 
 
-CONV = ("cnn_mnist", "cnn_cifar", "resnet_small")
+CONV = ("cnn_mnist", "cnn_cifar", "separable_cnn", "resnet_small")

@@ -28,13 +28,20 @@ def _later(module: str, name: str) -> Callable[..., Any]:
     return lambda *args: found()(*args)
 
 
-TARGETS: dict[str, tuple[Callable[..., str], Callable[..., Program]]] = {
-    "numpy": (numpy_profit, numpy_program),
+def _as_it_is(graph: Graph) -> Graph:
+    return graph
+
+
+# what a target makes of a graph before fusion, what pays to fuse, and its printer
+TARGETS: dict[str, tuple[Callable[[Graph], Graph], Callable[..., str], Callable[..., Program]]] = {
+    "numpy": (_as_it_is, numpy_profit, numpy_program),
     "native": (
+        _as_it_is,
         _later("codegen.native.profit", "profit"),
         _later("codegen.native.program", "native_program"),
     ),
     "triton": (
+        _later("codegen.triton.prepare", "prepare"),
         _later("codegen.triton.profit", "profit"),
         _later("codegen.triton.program", "triton_program"),
     ),
@@ -54,9 +61,9 @@ def generate(graph: Graph, target: str = "numpy") -> Program:
             raise ValueError(
                 f"input {v.name!r} of {graph.name!r} is {v.type}; bind its dimensions first"
             )
-    profit, program = TARGETS[target]
+    prepare, profit, program = TARGETS[target]
     with collector_paused():
         digest = hashlib.sha256(f"{key(graph)} {target} {VERSION}".encode()).hexdigest()
         if not any(n.op is fused for n in graph.nodes):
-            graph = fuse(decompose(graph), profit)
+            graph = fuse(prepare(decompose(graph)), profit)
         return program(graph, digest)

@@ -72,6 +72,8 @@ class Kernel:
 
     reads, writes: buffer names. at: layer paths. ops: the ops it computes, spelled for a reader. why: for each
     neighbour it was not fused with, the reason. lines: first and last line in the source (1-based). schedule: how it was laid out.
+    candidates: other ways to do the same, each with the entries of `schedule` that differ and its "source"
+    (Triton alone; `runtime.tune` takes the quickest).
     """
 
     name: str
@@ -84,6 +86,7 @@ class Kernel:
     why: tuple[str, ...] = ()
     lines: tuple[int, int] = (0, 0)
     schedule: dict[str, Any] = field(default_factory=dict)
+    candidates: tuple[dict[str, Any], ...] = ()
 
 
 @dataclass(frozen=True)

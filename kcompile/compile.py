@@ -72,15 +72,27 @@ def _executable(static: Graph, target: str, store: StateStore) -> tuple[Program 
         except native.NativeError as e:
             _say_once(str(e))
             target = "numpy"
-    program, cached = _program(static, target)
     if target == "triton":
-        return program, cached, _cuda_executable(program, store)
+        return _on_gpu(static, store)
+    program, cached = _program(static, target)
     return program, cached, Executable(program, store)
 
 
-_cuda_executable = later.function(
-    "runtime.cuda", "CudaExecutable"
-)  # loaded with the first program on a GPU
+def _on_gpu(static: Graph, store: StateStore) -> tuple[Program, bool, Any]:
+    """A program for this process's GPU, tuned there before or, in its first step, now."""
+    tuned = f"triton on {_gpu_kind()} {graph_key(static)}"
+    found = _load(tuned, static)
+    if found is not None:
+        return found, True, _cuda_executable(found, store)
+    program, cached = _program(static, "triton")
+    program = _for_gpu(program)
+    return program, cached, _cuda_executable(program, store, lambda p: _save(tuned, p, static))
+
+
+# loaded with the first program on a GPU
+_cuda_executable = later.function("runtime.cuda", "CudaExecutable")
+_for_gpu = later.function("runtime.cuda", "on_this_gpu")
+_gpu_kind = later.function("runtime.cuda", "kind")
 _without_c: list[str] = []  # why programs were made for NumPy though C was asked for
 
 
@@ -93,14 +105,24 @@ def _say_once(why: str) -> None:
 def _program(static: Graph, target: str) -> tuple[Program, bool]:
     """The program of a static graph, and whether it came from the disk."""
     key = f"{target}-{graph_key(static)}"
+    found = _load(key, static)
+    if found is not None:
+        return found, True
+    program = generate(optimise(static), target)
+    _save(key, program, static)
+    return program, False
+
+
+def _load(key: str, static: Graph) -> Program | None:
     shelf = cache.default()
     found = shelf.load(key) if shelf is not None else None
-    if found is not None:
-        return with_names(found, static), True
-    program = generate(optimise(static), target)
+    return None if found is None else with_names(found, static)
+
+
+def _save(key: str, program: Program, static: Graph) -> None:
+    shelf = cache.default()
     if shelf is not None:
         shelf.save(key, without_names(program, static))
-    return program, False
 
 
 def _store(graph: Graph, variables: Sequence[Variable]) -> StateStore:

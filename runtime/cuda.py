@@ -8,11 +8,12 @@ like any other: a capture executes nothing, so no warm-up ever trains. Refuses t
 from __future__ import annotations
 
 import logging
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import numpy as np
 
+import runtime.tune as tuning
 from codegen.program import Buffer, Program
 from ir.types import NUMPY
 from runtime.device import Device, Work, here
@@ -21,6 +22,7 @@ from runtime.memory import Array
 from runtime.resident import Resident, room
 from runtime.seat import Seat, host, is_seated
 from runtime.store import StateStore
+from runtime.triton_build import build
 from runtime.triton_program import TritonProgram
 
 log = logging.getLogger("kcompile.device")
@@ -39,9 +41,16 @@ class CudaExecutable:
 
     data: host arrays to fill before a step, in the program's order. step(): one step; it may return before the device is done.
     results: the results as host arrays; looking at them waits. drive(sources): steps over a data set.
+    keep: for a program whose candidates are not tried yet; called with the tuned program after the first step.
     """
 
-    def __init__(self, program: Program, store: StateStore, device: Device | None = None):
+    def __init__(
+        self,
+        program: Program,
+        store: StateStore,
+        keep: Callable[[Program], None] | None = None,
+        device: Device | None = None,
+    ):
         """Raises KeyError for a state the store lacks, ValueError for one of another type, DeviceMemoryError."""
         self.program, self.store, self.device = program, store, device or here()
         buffers = {b.name: b for b in program.buffers}
@@ -66,6 +75,7 @@ class CudaExecutable:
         kept = [self.device.pinned(buffers[n].shape, buffers[n].dtype) for n in program.data]
         self.data: list[Array] = [t.numpy() for t in kept]
         self._send = self.device.transfer(kept, self._on_device.data)
+        self._keep = keep
         self._replay: Work | None = None
         self._warm = False
 
@@ -94,11 +104,23 @@ class CudaExecutable:
         if self._replay is not None:
             self._replay()
         elif self._warm:
-            self._replay = self.device.capture(self._on_device.step)
+            self._replay = self.device.capture(self._launch)
             self._replay()
         else:
-            self._on_device.step()
+            self._launch()
             self._warm = True
+
+    def _launch(self) -> None:
+        """The kernels of a step; the first time of a new program, each by the candidate that the device takes least time for."""
+        keep, self._keep = self._keep, None
+        if keep is None or not self.device.target:
+            self._on_device.step()
+        elif tuning.wanted():
+            self.program = tuning.tune(self._on_device, self.device)
+            keep(self.program)
+        else:
+            build(self.program, self.device.target)
+            self._on_device.step()
 
     def run(self, *data: Any) -> list[Array]:
         """Fill the data, make one step, return the results. Raises ValueError for a wrong shape."""
@@ -128,7 +150,7 @@ class CudaExecutable:
             )
         unroll = max(1, min(UNROLL, NODES // (len(self.program.kernels) + 1)))
         return Resident(
-            self.device, sources, self._on_device.data, self._dtypes, self._on_device.step,
+            self.device, sources, self._on_device.data, self._dtypes, self._launch,
             self.take, unroll, self._on_device.results,
         )  # fmt: skip
 
@@ -166,3 +188,13 @@ def shown(n: float) -> str:
             return f"{n:.3g} {unit}" if n < 1000 else f"{n:,.0f} {unit}"
         n /= 1000
     return ""
+
+
+def on_this_gpu(program: Program) -> Program:
+    """The program with the choices of candidates that are known for the GPU of this process."""
+    return tuning.from_table(program, here().kind)
+
+
+def kind() -> str:
+    """The device of this process, as its tuned programs are called on disk."""
+    return here().kind

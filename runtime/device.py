@@ -26,10 +26,14 @@ Work = Callable[[], None]
 
 
 class Device(Protocol):
-    """name: as torch spells it. kind: what tuning results are kept by; "" where times mean nothing."""
+    """name: as torch spells it. kind: what tuning results are kept by; "" where times mean nothing.
+
+    target: what kernels are compiled for, as `runtime.triton_report` takes it; "" where they are not.
+    """
 
     name: str
     kind: str
+    target: str
 
     def empty(self, shape: Sequence[int], dtype: str) -> Any:
         """A tensor of IR `dtype`, not initialised. Raises torch.OutOfMemoryError."""
@@ -65,7 +69,7 @@ class Interpreted:
     Raises RuntimeError when Triton was not told to interpret before it was imported.
     """
 
-    name, kind = "cpu", ""
+    name, kind, target = "cpu", "", ""
 
     def __init__(self, limit: int = 1 << 62):
         if os.environ.get("TRITON_INTERPRET") != "1":
@@ -143,7 +147,8 @@ class Cuda:
             raise RuntimeError("TRITON_INTERPRET=1 keeps Triton from the GPU; unset it")
         self._cuda, self.index, self.name = cuda, index, f"cuda:{index}"
         major, minor = cuda.get_device_capability(index)
-        self.kind = f"{cuda.get_device_name(index)} sm_{major}{minor}"
+        self.target = f"sm_{major}{minor}"
+        self.kind = f"{cuda.get_device_name(index)} {self.target}"
         self._beside = cuda.Stream(index)
 
     def empty(self, shape: Sequence[int], dtype: str) -> Any:

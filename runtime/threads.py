@@ -10,6 +10,7 @@ from __future__ import annotations
 import os
 import threading
 from collections.abc import Callable
+from pathlib import Path
 from queue import SimpleQueue
 from time import perf_counter
 from typing import Any
@@ -22,20 +23,57 @@ Job = Callable[[], Any]
 
 
 def count() -> int:
-    """Threads that may run at once: `KCOMPILE_THREADS`, else the cores this process may use.
+    """Threads that may run at once: `KCOMPILE_THREADS`, else the cores this process may use, as its affinity and
+    the limits of its control groups say.
 
     Raises ValueError when the variable is not a positive int.
     """
     wanted = os.environ.get("KCOMPILE_THREADS")
     if wanted is None:
-        return (
+        cores = (
             len(os.sched_getaffinity(0))
             if hasattr(os, "sched_getaffinity")
             else os.cpu_count() or 1
         )
+        return min(cores, _granted(Path("/")))
     if not wanted.isdigit() or int(wanted) < 1:
         raise ValueError(f"KCOMPILE_THREADS={wanted!r}: a positive number of threads is needed")
     return int(wanted)
+
+
+def _granted(root: Path) -> int:
+    """Whole cores that control groups (v2, or v1) give this process, at least 1; a great many where they set no limit.
+
+    root: where `proc` and `sys` are.
+    """
+    least = float(1 << 20)
+    try:
+        lines = (root / "proc/self/cgroup").read_text().splitlines()
+    except OSError:
+        return int(least)
+    for line in lines:
+        _, kinds, at = line.split(":", 2)
+        if kinds and "cpu" not in kinds.split(","):
+            continue
+        top = root / "sys/fs/cgroup" / kinds
+        group = top / at.lstrip("/")
+        for place in (group, *group.parents):  # a limit holds for all groups below; in a container they may be hidden
+            if top == place or top in place.parents:
+                least = min(least, _quota(place))
+    return max(1, int(least))
+
+
+def _quota(group: Path) -> float:
+    """Cores of one control group."""
+    try:
+        if (group / "cpu.max").exists():
+            quota, period = (group / "cpu.max").read_text().split()
+        else:
+            quota = (group / "cpu.cfs_quota_us").read_text().strip()
+            period = (group / "cpu.cfs_period_us").read_text().strip()
+        return int(quota) / int(period) if quota not in ("max", "-1") else float(1 << 20)
+    except (OSError, ValueError, ZeroDivisionError):
+        return float(1 << 20)
 
 
 def chosen() -> bool:

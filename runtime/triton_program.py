@@ -10,12 +10,15 @@ from typing import Any
 
 import numpy as np
 
-from codegen.program import Buffer, Program
+from codegen.program import Buffer, Kernel, Program
 from ir.types import NUMPY
 from runtime.device import TORCH, Device
 from runtime.device import device as place
 from runtime.executable import definitions
+from runtime.library import library
 from runtime.seat import host
+
+EMPTY: Mapping[str, Any] = {}
 
 
 class TritonProgram:
@@ -23,6 +26,7 @@ class TritonProgram:
 
     data: the tensors to fill before a step, in the program's order. step(): one step, updating the states in
     place. results: tensors that hold the results until the next step. states: tensors by path.
+    tensors: those of all buffers, by name.
     """
 
     def __init__(self, program: Program, states: Mapping[str, Any], device: Device | None = None):
@@ -33,15 +37,14 @@ class TritonProgram:
             raise ValueError(f"a program for {program.target!r}; this runs programs for 'triton'")
         self.program, self.device = program, device or place("cpu")
         self._arena = self.device.empty((max(program.arena_bytes, 64),), "u8")
-        at = {b.name: self._bind(b, states, torch) for b in program.buffers}
+        at = self.tensors = {b.name: self._bind(b, states, torch) for b in program.buffers}
         paths = {b.name: b.path for b in program.buffers}
         self.states = {paths[n]: at[n] for n in program.states}
         self.data = [at[n] for n in program.data]
         self.results = [at[n] for n in program.results]
         kernels = functions(program)
         self.launches: list[Callable[[], None]] = [
-            _launch(kernels[k.name], [at[n] for n in k.schedule["args"]], k.schedule)
-            for k in program.kernels
+            self.launch(k, kernels[k.name]) for k in program.kernels
         ]
 
     def _bind(self, b: Buffer, states: Mapping[str, Any], torch: Any) -> Any:
@@ -60,6 +63,17 @@ class TritonProgram:
             return made
         dtype = getattr(torch, TORCH[b.dtype])
         return self._arena[b.offset : b.offset + b.nbytes].view(dtype).view(b.shape)
+
+    def launch(
+        self, k: Kernel, function: Any, instead: Mapping[str, Any] = EMPTY
+    ) -> Callable[[], None]:
+        """What launches a kernel, with other tensors `instead` of some buffers; the library's call where that was chosen."""
+        at = {**self.tensors, **instead}
+        if "library" in k.schedule.get("tuned", ()):
+            call = library(k, at)
+            assert call is not None
+            return call
+        return _launch(function, [at[n] for n in k.schedule["args"]], k)
 
     def step(self) -> None:
         """One step: every kernel once, in order."""
@@ -95,16 +109,20 @@ def functions(program: Program) -> dict[str, Any]:
     return {k.name: namespace[k.name] for k in program.kernels}
 
 
-def _launch(kernel: Any, args: Sequence[Any], schedule: Mapping[str, Any]) -> Callable[[], None]:
-    grid = (int(schedule["grid"]),)
-    options = {
-        "num_warps": schedule["warps"],
-        "num_stages": schedule["stages"],
+def options(k: Kernel) -> dict[str, Any]:
+    """How a kernel is compiled: the same ahead of time and when it is launched, so that one finds the other."""
+    return {
+        "num_warps": k.schedule["warps"],
+        "num_stages": k.schedule["stages"],
         "enable_fp_fusion": True,
     }
 
+
+def _launch(function: Any, args: Sequence[Any], k: Kernel) -> Callable[[], None]:
+    grid, how = (int(k.schedule["grid"]),), options(k)
+
     def launch() -> None:
         with np.errstate(all="ignore"):  # interpreted lanes behind a mask compute what nobody reads
-            kernel[grid](*args, **options)
+            function[grid](*args, **how)
 
     return launch

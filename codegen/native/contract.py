@@ -40,8 +40,6 @@ class Product:
         over = [a for a in e.attr[1] if a.size > 1]
         if e.dtype not in ("f32", "f64") or {x.dtype, y.dtype} != {e.dtype}:
             raise Unprintable(f"a product of {x.dtype} and {y.dtype} in {e.dtype}")
-        if e.attr[0] not in ("ieee", None, ""):
-            raise Unprintable(f"a product of precision {e.attr[0]}")
         if any(a.size == 0 for a in {*x.axes, *y.axes, *e.attr[1]}):
             raise Unprintable("nothing to add")
         if any(a not in x.axes or a not in y.axes for a in over):

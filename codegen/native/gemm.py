@@ -4,18 +4,21 @@
 A[m1 m, k1 k] B[k1 k, n]: rows and sums are two axes each, strides are in elements, and C's columns lie next to each other. It is
 inlined where its extents are constants, so that a program compiles the tiles it uses and no others. An element is summed in
 the same order whichever rows and columns are asked for together: blocks of a product are bit-equal to all of it.
-`dots_T` is for one column: vectors along the sum. Refuses to choose extents, threads and what else a block computes (`contract`, `blocks`).
+Few columns, or few rows, take vectors along the sum (`column_T`). Refuses to choose extents, threads and what else a block computes (`contract`, `blocks`).
 """
 
 from __future__ import annotations
 
 HEIGHTS = (8, 4, 2, 1)  # rows of the tiles
 DEEP = 256  # how much of the sum one packed panel holds: 32 KB in f32, two vectors wide
+AHEAD = 32  # how far ahead in the sum A is fetched: down a column, each step is on another line
+NARROW = 6  # columns (or rows) up to which vectors go along the sum, where the operands lie so
 DIRECT = 48  # rows up to which whole vectors of B are read where they are
 
 _HEAD = f"""
 #define DEEP {DEEP}
 #define DIRECT {DIRECT}
+#define NARROW {NARROW}
 #define EVERY _Pragma("GCC unroll 16")
 // rows of the highest tile, and how many vectors it is wide: with 32 registers, or with 16
 #if W == 16 || defined(__aarch64__)
@@ -51,7 +54,7 @@ def _tile(rows: int, wide: int) -> str:
         f"APART void tile_@_{rows}x{wide}(long k, const @ *a, long am, long ak, "
         f"const @ *b, long bk, @ *c, long cm, int n, int add) {{",
         "  r@ " + ", ".join(f"c{r}{v} = {{0}}" for r, v in every) + ";",
-        "  for (; k > 0; k--, a += ak, b += bk) {",
+        f"  for (; k > 0; k--, a += ak, b += bk) {{ __builtin_prefetch(a + {AHEAD} * ak);",
         "    const r@ " + ", ".join(f"b{v} = get_@(b + {v} * L_@)" for v in range(wide)) + ";",
         *(f"    {{ const @ x = a[{r} * am]; " + " ".join(f"c{r}{v} += x * b{v};" for v in range(wide)) + " }"
           for r in range(rows)),
@@ -99,6 +102,31 @@ def _turn(lanes: int) -> str:
     return "\n".join([*lines, "}"])
 
 
+def _whole(lanes: int) -> str:
+    """The sums over the lanes of four vectors: halves of two of them make one, then quarters, then what is left is folded."""
+    lines = ["INLINE void whole_@(r@ *x, @ *sum) {", "  r@ p, q;"]
+    part, every = lanes // 2, [0, 1, 2, 3]
+    while len(every) > 1:  # groups of 2 * part lanes become groups of part
+        starts = [k * lanes + g for k in (0, 1) for g in range(0, lanes, 2 * part)]
+        low = ", ".join(str(g + t) for g in starts for t in range(part))
+        high = ", ".join(str(g + part + t) for g in starts for t in range(part))
+        for a, b in zip(every[::2], every[1::2], strict=True):
+            lines.append(
+                f"  p = __builtin_shufflevector(x[{a}], x[{b}], {low}); "
+                f"q = __builtin_shufflevector(x[{a}], x[{b}], {high}); x[{a}] = p + q;"
+            )
+        every, part = every[::2], part // 2
+    while part:
+        other = ", ".join(str(k ^ part) for k in range(lanes))
+        lines.append(f"  x[0] += __builtin_shufflevector(x[0], x[0], {other});")
+        part //= 2
+    lines.append("  " + " ".join(f"sum[{r}] = x[0][{r * lanes // 4}];" for r in range(4)))
+    return "\n".join([*lines, "}"])
+
+
+_PLAIN_WHOLE = """INLINE void whole_@(r@ *x, @ *sum) {
+  for (int r = 0; r < 4; r++) { sum[r] = 0; for (int t = 0; t < L_@; t++) sum[r] += x[r][t]; }
+}"""
 _PLAIN_TURN = """INLINE void turn_@(r@ *x) {
   for (int p = 0; p < L_@; p++) for (int q = 0; q < p; q++) { const @ t = x[p][q]; x[p][q] = x[q][p]; x[q][p] = t; }
 }"""
@@ -127,6 +155,26 @@ APART void pack_turned_@(long k, const @ *b, long bn, long n, @ *to, long wide) 
     else EVERY for (int q = 0; q < L_@; q++) if (q < deep) put_@(to + (p + q) * wide * L_@, x[q]);
   }
 }
+// one column: c[i] = (add ? c[i] : 0) + the sum of a[i, p] b[p], vectors along p
+APART void column_@(long m, long k, const @ *a, long am, const @ *b, @ *c, long cm, int add) {
+  for (long i = 0; i < m; i += 4, a += 4 * am, c += 4 * cm) {
+    const long r1 = i + 1 < m ? am : 0, r2 = i + 2 < m ? 2 * am : 0, r3 = i + 3 < m ? 3 * am : 0;
+    r@ x[4] = {0};
+    long p = 0;
+    for (; p + L_@ <= k; p += L_@) {
+      const r@ y = get_@(b + p);
+      x[0] += get_@(a + p) * y; x[1] += get_@(a + r1 + p) * y; x[2] += get_@(a + r2 + p) * y; x[3] += get_@(a + r3 + p) * y;
+    }
+    if (p < k) {
+      const r@ y = some_@(b + p, k - p);
+      x[0] += some_@(a + p, k - p) * y; x[1] += some_@(a + r1 + p, k - p) * y;
+      x[2] += some_@(a + r2 + p, k - p) * y; x[3] += some_@(a + r3 + p, k - p) * y;
+    }
+    @ sum[4];
+    whole_@(x, sum);
+    EVERY for (int r = 0; r < 4; r++) if (i + r < m) c[r * cm] = add ? c[r * cm] + sum[r] : sum[r];
+  }
+}
 INLINE void gemm_@(long m1, long m, long n, long k1, long k, const @ *a, long am1, long am, long ak1, long ak,
                    const @ *b, long bk1, long bk, long bn, @ *c, long cm1, long cm) {
   @ pack[DEEP * WIDE * L_@] __attribute__((aligned(64)));
@@ -134,6 +182,19 @@ INLINE void gemm_@(long m1, long m, long n, long k1, long k, const @ *a, long am
   for (long r = 0; r < k1; r++) for (long q = 0; q < k; q += DEEP) {
     const long h = k - q < DEEP ? k - q : DEEP;
     const int add = r > 0 || q > 0;
+    if (n <= NARROW && ak == 1 && k >= L_@) {
+      for (long j = 0; j < n; j++) {
+        const @ *one = b + r * bk1 + q * bk + j * bn;
+        if (bk != 1) { for (long p = 0; p < h; p++) pack[p] = one[p * bk]; one = pack; }
+        for (long i = 0; i < m1; i++) column_@(m, h, a + i * am1 + r * ak1 + q, am, one, c + i * cm1 + j, cm, add);
+      }
+      continue;
+    }
+    if (m1 * m <= NARROW && ak == 1 && bk == 1 && k >= L_@) {
+      for (long i = 0; i < m1; i++) for (long p = 0; p < m; p++)
+        column_@(n, h, b + r * bk1 + q, bn, a + i * am1 + p * am + r * ak1 + q, c + i * cm1 + p * cm, 1, add);
+      continue;
+    }
     for (long j = 0; j < n; j += WIDE * L_@) {
       const long left = n - j;
       const int wide = left >= WIDE * L_@ ? WIDE : (left + L_@ - 1) / L_@;
@@ -162,15 +223,14 @@ def _text() -> str:
         for h in HEIGHTS:
             parts.append(f"#if ROWS >= {h} && WIDE >= {wide}\n{_tile(h, wide)}\n#endif")
         parts.append(f"#if WIDE >= {wide}\n{_rows(wide)}\n#endif")
-    turns = [_PLAIN_TURN, *(_turn(n) for n in (16, 8, 4, 2))]
-    tests = ["#if !__has_builtin(__builtin_shufflevector)", "#elif L_@ == 16", "#elif L_@ == 8"]
-    tests += ["#elif L_@ == 4", "#else"]
-    parts += [f"{test}\n{turn}" for test, turn in zip(tests, turns, strict=True)]
+    for plain, made in ((_PLAIN_TURN, _turn), (_PLAIN_WHOLE, _whole)):
+        parts.append(f"#if !__has_builtin(__builtin_shufflevector) || L_@ < 4\n{plain}")
+        parts += [f"#elif L_@ == {n}\n{made(n)}" for n in (16, 8, 4)] + ["#endif"]
     calls = "\n".join(
         f"#if WIDE >= {w}\n        if (wide == {w}) rows_@_{w}(m, h, at, am, ak, panel, step, to, cm, last, add);\n#endif"
         for w in (1, 2, 3)
     )
-    return "\n".join([*parts, "#endif", _GEMM.replace("ROWS_OF_TILES", calls)])
+    return "\n".join([*parts, _GEMM.replace("ROWS_OF_TILES", calls)])
 
 
 TEXTS = (_HEAD, _text())  # pieces for the prelude

@@ -23,7 +23,7 @@ _WORD = re.compile(r"[A-Za-z_]\w*")
 def prelude(body: str, texts: Sequence[str] = ()) -> list[str]:
     """The lines that the functions in `body` need before them.
 
-    texts: more pieces, for f32 and f64 where @ is in them.
+    texts: more pieces, for every type where @ is in them.
     """
     pieces, names, uses = _library(tuple(texts))
     out: list[str] = []
@@ -61,7 +61,7 @@ def _library(texts: tuple[str, ...]) -> tuple[list[str], dict[str, int], dict[in
     for text, types in functions.texts():
         pieces += _pieces(text, types)
     for text in texts:
-        pieces += _pieces(text, FLOATS if "@" in text else ())
+        pieces += _pieces(text, (*INTS, *FLOATS) if "@" in text else ())
     return pieces, {n: k for k, p in enumerate(pieces) for n in _names(p)}, {}
 
 

@@ -7,13 +7,13 @@ a table of addresses; `step` calls those and, between them, NumPy. The C text st
 
 from __future__ import annotations
 
-import itertools
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
 from codegen.loops import Axis, Buf, E, Region, Schedule, Store, axis_aff, load
-from codegen.native import blocks, contract, convolution, gemm, scatter, threads, tiles
+from codegen.native import blocks, contract, convolution, gemm, lines, scatter, threads, tiles
+from codegen.native.apart import apart
 from codegen.native.calls import NativeCall, called, place_key
 from codegen.native.panels import PANELS
 from codegen.native.prelude import prelude
@@ -112,27 +112,43 @@ class NativeWriter(Writer):
             self.alone.compose(loop)
 
     def native(self, region: Region) -> Schedule:
-        """Emit a C call for a region. Raises Unprintable, then with nothing emitted."""
+        """Emit the C calls of a region. Raises Unprintable, then with nothing emitted."""
         if self.alone is not None and self.depth:
             for kernel in self.alone.kernels(region):
                 self.emit(kernel)
             return Schedule()
-        images = convolution.convolution(region, self.place_key, self.fresh)
-        if images is not None:
-            for kernel in images:
-                self.emit(kernel)
-            return Schedule((), images[-1].notes)
-        products = self.products(region)
-        if products is not None:
-            return products
-        sums = scatter.scattered(region, self.place_key)
-        if sums is not None:
-            self.emit(sums)
-            return Schedule((), sums.notes)
+        start = len(self.em.calls)
         try:
-            drawn = kernels(region, self.place_key, self.scratch)
+            return self.images(region) or self.products(region) or self.whole(region)
+        except Unprintable:
+            del self.em.calls[start:]
+            parts = apart(region, self.fresh)
+            if not parts:
+                raise
+        try:
+            return [self.native(part) for part in parts][-1]
+        except Unprintable:
+            del self.em.calls[start:]
+            raise
+
+    def images(self, region: Region) -> Schedule | None:
+        """Emit a region that is a convolution; None, with nothing emitted, where it is none."""
+        found = convolution.convolution(region, self.place_key, self.fresh)
+        return self.every(found) if found else None
+
+    def whole(self, region: Region) -> Schedule:
+        """Emit the C calls of a region that is one function or loops. Raises Unprintable."""
+        try:
+            alone = scatter.scattered(region, self.place_key)
+            alone = alone or lines.lined(region, self.place_key, self.scratch)
+            if alone is not None:
+                return self.every([alone])
+            return self.every(kernels(region, self.place_key, self.scratch))
         except Aliased:
             return self.aside(region)
+
+    def every(self, drawn: Sequence[Kernel]) -> Schedule:
+        """Emit calls of kernels, the last of which says what there is to know."""
         for kernel in drawn:
             self.emit(kernel)
         return Schedule((), drawn[-1].notes)
@@ -153,21 +169,19 @@ class NativeWriter(Writer):
         return Schedule((), notes) if len(self.em.calls) > start else None
 
     def aside(self, region: Region) -> Schedule:
-        """Results that overwrite what is still read go to scratch first."""
+        """Results that overwrite what is still read go to memory of their own first."""
         stores, copies = [], []
         for s in region.stores:
-            t = Buf("", s.buf.shape, s.buf.dtype)
-            self.em.places[t] = View(Slot(s.buf.dtype, s.buf.shape), 0, {})
+            t = self.fresh(s.buf.shape, s.buf.dtype)
             stores.append(Store(t, s.idx, s.value))
             axes = tuple(Axis("c", n) for n in s.buf.shape)
             idx = tuple(axis_aff(a) for a in axes)
             value: E = load(t, idx)
             copies.append(Region([Store(s.buf, idx, value)], axes))
-        regions = [Region(stores, region.order), *copies]
-        drawn = [kernels(r, self.place_key, self.scratch) for r in regions]
-        for kernel in itertools.chain(*drawn):
-            self.emit(kernel)
-        return Schedule((), drawn[0][-1].notes)
+        drawn = self.whole(Region(stores, region.order))
+        for copy in copies:
+            self.whole(copy)
+        return drawn
 
     def place_key(self, buf: Buf) -> Any:
         return place_key(self.em.places[buf])
@@ -324,7 +338,8 @@ class NativeSource(Source):
             out = [out[0], "", *_ALONE.format(name=name).splitlines()]
             at = 2
         body = "\n".join([*self.texts, *self.segments.values()])
-        head = ['C = r"""', *prelude(body, (*gemm.TEXTS, *tiles.TEXTS, PANELS))]
+        texts = (*gemm.TEXTS, *tiles.TEXTS, PANELS, lines.TEXT)
+        head = ['C = r"""', *prelude(body, texts)]
         starts = []
         for t in self.texts:
             starts.append(at + len(head) + 1)

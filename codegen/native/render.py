@@ -17,15 +17,18 @@ from codegen.native.forms import Quotient, form_key, real_axes
 from codegen.native.resolve import Resolver, Unprintable
 from codegen.native.table import spelled
 from codegen.native.values import (
-    FLOATS,
+    HALVES,
     Aliased,
     Frame,
     Span,
     Values,
-    element,
     lane,
     literal,
+    rounded,
+    stored,
+    written,
 )
+from ir.types import FLOATS
 
 WORDS = 2048  # random words of a unit
 
@@ -147,8 +150,8 @@ class _Renderer(Values):
         axes = list(dict.fromkeys([*(a for e in self.nodes for a in e.axes),
                                    *(a for s in self.region.stores for a in real_axes(s.idx[0]))]))  # fmt: skip
         axes = [a for a in axes if self.cut is None or a is not self.cut.count]
-        if any(a.size == 0 for a in axes) or any(0 in s.buf.shape for s in self.region.stores):
-            raise Unprintable("nothing to compute")
+        if any(a.size == 0 for a in axes):
+            raise Unprintable("axes of nothing")
         if self.spans and self.streams:
             raise Unprintable("random words of a part")
         if any(self.rows not in real_axes(s.idx[0]) for s in self.region.stores if self.rows):
@@ -300,6 +303,8 @@ class _Renderer(Values):
                 text = f"a{self.number(e)}"
                 if self.vector in e.attr[1]:
                     text = f"whole_{e.attr[0]}_{lane(e.dtype)}({text})"
+                if e.dtype in HALVES and e.attr[0] in ("sum", "prod"):
+                    text = rounded(text, e.dtype, self.is_wide(e))
                 self.put(depth, f"const {self.type(e)} {self.name(e)} = {text};")
                 self.scopes[-1].add(e)
             elif isinstance(stmt, Put):
@@ -370,7 +375,7 @@ class _Renderer(Values):
         self.put(depth, f"{a} = {name}_{'v' if wide else ''}{t}({a}, {text});")
 
     def store(self, s: Store, depth: int) -> None:
-        flat, dtype = s.idx[0], element(s.buf.dtype)
+        flat = s.idx[0]
         p = self.frame.param(s.buf, True)
         key = self.frame.places(s.buf)
         for k, form in [*self.reads]:
@@ -383,11 +388,11 @@ class _Renderer(Values):
             value = self.name(s.value)
             if self.is_wide(s.value):
                 raise Unprintable("lanes without a place")
-            self.put(depth, f"*({at}) = {f'-({value})' if s.buf.dtype == 'bool' else value};")
+            self.put(depth, f"*({at}) = {written(value, s.buf.dtype)};")
             return
         value = self.wide(s.value)
         value = f"tobytes({value})" if s.buf.dtype == "bool" else value
-        kind = "u8" if s.buf.dtype == "bool" else dtype
+        kind = stored(s.buf.dtype)
         if step == 1:
             self.put(depth, f"st_{kind}({at}, {value}, {self.lanes});")
         else:

@@ -30,10 +30,10 @@ from codegen.native.forms import (
     substituted,
 )
 from codegen.native.merge import merge_axes
+from ir.types import FLOATS
 
 TAPS = 36  # of a window added up one by one, not in a loop
 SMALL_DOT = 1 << 20  # multiplications up to which a product is a plain sum in a loop
-LANES = ("bool", "i8", "i16", "i32", "i64", "u8", "u16", "u32", "u64", "f32", "f64")
 
 
 class Unprintable(Exception):
@@ -52,14 +52,11 @@ class Resolver:
     def run(self, region: Region, apart: Container[Axis] = ()) -> Region:
         """The opened region; each axis in `apart` stays one of its own."""
         for e in region.nodes():
-            if e.dtype not in LANES:
-                raise Unprintable(f"{e.dtype} has no lanes")
             self.known[e] = self.open(e, [self.known[a] for a in e.args])
         stores = []
         for s in region.stores:
-            if s.buf.dtype not in LANES:
-                raise Unprintable(f"{s.buf.dtype} has no lanes")
-            stores.append(Store(s.buf, (flat_form(s.buf, s.idx),), self.known[s.value]))
+            if 0 not in s.buf.shape:
+                stores.append(Store(s.buf, (flat_form(s.buf, s.idx),), self.known[s.value]))
         for e in region.nodes():
             if e.op == "concat":
                 stores = self.parted(stores, *e.attr)
@@ -154,11 +151,16 @@ class Resolver:
             return args[0]
         return self.make(op, args, attr, dtype, union_axes(args))
 
+    def cast(self, x: E, dtype: str) -> E:
+        return x if x.dtype == dtype else self.pointwise("cast", (x,), (dtype,), dtype)
+
     def red(self, fn: str, x: E, over: Sequence[Axis]) -> E:
+        if any(a.size == 0 for a in over):
+            return self.const(int(fn == "prod"), x.dtype)
         own = tuple(a for a in over if a in x.axes)
         if len(own) != len(over) and fn == "sum":
             n = math.prod(a.size for a in over if a not in x.axes)
-            whole = float(n) if x.dtype.startswith("f") else n
+            whole = float(n) if x.dtype in FLOATS else n
             x = self.pointwise("mul", (x, self.const(whole, x.dtype)), (), x.dtype)
         return self.make("red", (x,), (fn, own), x.dtype, union_axes((x,), own)) if own else x
 
@@ -254,9 +256,13 @@ class Resolver:
         if op == "dot":
             _, over = e.attr
             n = math.prod(a.size for a in union_axes(args))
-            if n > SMALL_DOT:
+            if not n:
+                return self.const(0, e.dtype)
+            if n > SMALL_DOT and e.dtype in ("f16", "bf16", "f32", "f64"):
                 raise Unprintable("a product")
-            return self.red("sum", self.pointwise("mul", args, (), e.dtype), over)
+            wide = "f32" if e.dtype in ("f16", "bf16") else e.dtype
+            args = [self.cast(x, wide) for x in args]
+            return self.cast(self.red("sum", self.pointwise("mul", args, (), wide), over), e.dtype)
         if op == "random":
             stream, form = e.attr
             n = math.prod(a.size for a in real_axes(form))
@@ -271,8 +277,6 @@ class Resolver:
 
     def opened_load(self, e: E, args: list[E]) -> E:
         buf, idx, fill = e.attr
-        if buf.dtype not in LANES:
-            raise Unprintable(f"{buf.dtype} has no lanes")
         guards = [
             Guard(i, 1, n)
             for i, n in zip(idx, buf.shape, strict=False)
@@ -290,7 +294,7 @@ class Resolver:
         best = self.red(fn, x, over)
         line = self.iota(_line(over), "i32")
         hit = self.pointwise("eq", (x, best), (), "bool")
-        if x.dtype.startswith("f"):
+        if x.dtype in FLOATS:
             nan = self.pointwise("ne", (x, x), (), "bool")
             hit = self.pointwise("logical_or", (hit, nan), (), "bool")
         none = self.const(2**31 - 1, "i32")

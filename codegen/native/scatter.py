@@ -10,8 +10,10 @@ from collections.abc import Callable
 from typing import Any
 
 from codegen.loops import Axis, Buf, Region
+from codegen.native.apart import in_memory
 from codegen.native.render import Kernel
 from codegen.native.resolve import Unprintable, flat_form
+from codegen.native.values import HALVES, Aliased
 
 
 def scattered(region: Region, places: Callable[[Buf], Any]) -> Kernel | None:
@@ -22,32 +24,23 @@ def scattered(region: Region, places: Callable[[Buf], Any]) -> Kernel | None:
     e = store.value
     idx, x = e.args
     new, over = e.attr
-    if any(v.op != "load" or v.args or v.attr[2] is not None for v in (idx, x)) or e.dtype not in (
-        "f32",
-        "f64",
-        "i32",
-        "i64",
-    ):
-        raise Unprintable("a scatter of what is computed")
-    if idx.dtype not in ("i32", "i64", "u8", "u16", "u32"):
-        raise Unprintable(f"indices in {idx.dtype}")
+    if e.dtype in HALVES or not in_memory(idx) or not in_memory(x):
+        raise Unprintable("a scatter of what is computed, or of halves")
     fi, fx = flat_form(idx.attr[0], idx.attr[1]), flat_form(x.attr[0], x.attr[1])
     fo = flat_form(store.buf, store.idx)
     step = dict(fo.terms).get(new, 0)
-    kept = [a for a in e.axes if a is not new and a.size > 1]
-    order = [a for a in over if a.size > 1]
+    kept = [a for a in e.axes if a is not new and a.size != 1]
+    order = [a for a in over if a.size != 1]
     inner = dict(fx.terms)
     out = dict(fo.terms)
     last = next(
         (a for a in kept if inner.get(a) == 1 and out.get(a) == 1 and a not in idx.axes), None
     )
     loops = [*order, *(a for a in kept if a is not last)]
-    if any(a.size == 0 for a in e.axes) or any(a.size == 0 for a in over):
-        raise Unprintable("nothing to add")
     names: dict[Axis, str] = {a: f"i{k}" for k, a in enumerate(loops)}
     bufs = [idx.attr[0], x.attr[0], store.buf]
-    if len({(places(b), b.dtype) for b in bufs}) != 3:
-        raise Unprintable("a scatter onto its operand")
+    if places(store.buf) in (places(idx.attr[0]), places(x.attr[0])):
+        raise Aliased
 
     def form(f: Any, skip: Axis | None) -> str:
         parts = [f"{c}L * {names[a]}" for a, c in f.terms if a in names and a is not skip]
@@ -72,6 +65,3 @@ def scattered(region: Region, places: Callable[[Buf], Any]) -> Kernel | None:
         body.append(f"{pad}}}")
     body += ["  " * (k + 1) + "}" for k in reversed(range(len(loops)))]
     return Kernel(body, bufs, {2}, {"loops": [a.size for a in loops]})
-
-
-__all__ = ["scattered"]

@@ -23,7 +23,7 @@ Places: TypeAlias = Callable[[Buf], Any]
 Scratch: TypeAlias = Callable[..., Buf]
 UNIT = 4000.0  # nanoseconds of work of a unit: a block then stays in the cache near its core
 LEAST = 4  # units worth cutting
-LINE = 64  # of the positions next to each other a unit has a multiple
+LINE = 256  # of the positions next to each other a unit has a multiple
 BYTES = 15.0  # of memory read or written a nanosecond, by one core
 # vector instructions of an op, more or less
 SLOW = {"exp": 14, "expm1": 20, "log": 16, "log1p": 20, "tanh": 22, "sigmoid": 20, "erf": 20, "div": 6, "sqrt": 8, "rsqrt": 14,
@@ -69,7 +69,7 @@ def cost(region: Region) -> float:
 
 
 def _width(dtype: str) -> int:
-    return 1 if dtype == "bool" else int(dtype[1:]) // 8
+    return {"bool": 1, "bf16": 4}.get(dtype) or int(dtype[1:]) // 8
 
 
 def _cut(region: Region, places: Places, price: float) -> tuple[Axis, int] | None:
@@ -89,14 +89,14 @@ def _cut(region: Region, places: Places, price: float) -> tuple[Axis, int] | Non
             continue
         mine = cost(Region([*first, *(Store(_ANY, (Aff(),), e) for e in partial)]))
         rows = max(1, min(a.size // LEAST, round(a.size * UNIT / max(mine, 1.0))))
-        widest = max((a is _lanes(s.idx[0]) for s in first), default=False)
-        rows = -(-rows // LINE) * LINE if widest or not first else rows
+        step = [abs(c) for f in _all_forms(region) for b, c in f.terms if b is a]
+        if 1 in step:
+            rows = -(-rows // LINE) * LINE
         rows = max(rows, 8) if partial else rows
         if rows * LEAST > a.size or mine < price / 4:
             continue
-        step = max((abs(c) for f in _all_forms(region) for b, c in f.terms if b is a), default=0)
         score = mine - (0.5 * price if partial and _long(partial, a) else 0.0)
-        score *= 1 + 0.01 * math.log2(1 + step)
+        score *= 1 + 0.01 * math.log2(1 + max(step, default=0))
         if best is None or score > best[0]:
             best = (score, a, rows)
     return None if best is None else best[1:]
@@ -108,10 +108,6 @@ _ANY = Buf("", (), "f32")
 def _long(partial: Sequence[E], a: Axis) -> bool:
     """Whether sums have so many positions that those had better be cut."""
     return max(math.prod(b.size for b in e.axes) for e in partial) >= max(SHORT, a.size)
-
-
-def _lanes(f: Aff) -> Axis | None:
-    return next((a for a, c in f.terms if c == 1), None)
 
 
 def _forms(e: E) -> list[Aff]:

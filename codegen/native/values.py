@@ -15,8 +15,15 @@ from codegen.loops import Aff, Axis, Buf, E
 from codegen.native.forms import Guard, Quotient, form_key, real_axes
 from codegen.native.resolve import Unprintable
 from codegen.native.table import COMPARE, FUNCTIONS, INFIX, LOGIC
+from ir.types import FLOATS
 
-FLOATS = ("f32", "f64")
+HALVES = (
+    "f16",
+    "bf16",
+)  # in registers f32 that is rounded after each operation; bf16 in memory too
+EXACT = frozenset({  # operations on halves whose result is one
+    "neg", "absolute", "sign", "floor", "ceil", "round_even", "maximum", "minimum", "select", "stop_gradient", "load", "const",
+})  # fmt: skip
 
 
 def element(dtype: str) -> str:
@@ -26,7 +33,27 @@ def element(dtype: str) -> str:
 
 def lane(dtype: str) -> str:
     """The C type of a value in a register."""
-    return "mask" if dtype == "bool" else dtype
+    return "mask" if dtype == "bool" else "f32" if dtype in HALVES else dtype
+
+
+def stored(dtype: str) -> str:
+    """What the names of loads and stores of vectors end with."""
+    return {"bool": "u8", "bf16": "f32"}.get(dtype, dtype)
+
+
+def read(text: str, dtype: str) -> str:
+    """One element in memory as a value in a register."""
+    return f"-(mask){text}" if dtype == "bool" else f"widen_one_f16({text})" if dtype == "f16" else text  # fmt: skip
+
+
+def written(text: str, dtype: str) -> str:
+    """A value in a register as one element in memory."""
+    return f"-({text})" if dtype == "bool" else f"narrow_one_f16({text})" if dtype == "f16" else text  # fmt: skip
+
+
+def rounded(text: str, dtype: str, wide: bool) -> str:
+    """A value of f32 as one of a half."""
+    return f"round_{'v' if wide else ''}{dtype}({text})"
 
 
 def literal(value: Any, dtype: str) -> str:
@@ -40,11 +67,17 @@ def literal(value: Any, dtype: str) -> str:
             else "((i64)1 << 63)"
         )
     x = float(value)
-    if dtype == "f32":
+    if dtype != "f64":
+        kind = "e" if dtype == "f16" else "f"
         try:
-            x = struct.unpack("<f", struct.pack("<f", x))[0]
+            x = struct.unpack(f"<{kind}", struct.pack(f"<{kind}", x))[0]
         except OverflowError:
             x = math.copysign(math.inf, x)
+    if dtype == "bf16" and math.isfinite(x):
+        (bits,) = struct.unpack("<I", struct.pack("<f", x))
+        bits = (bits + 0x7FFF + (bits >> 16 & 1)) & 0xFFFF0000
+        (x,) = struct.unpack("<f", struct.pack("<I", bits))
+    dtype = lane(dtype)
     if math.isnan(x):
         return f"(({dtype})NAN)"
     if math.isinf(x):
@@ -176,6 +209,17 @@ class Values:
 
     def value(self, e: E) -> str:
         """The C expression of a value from its operands' names."""
+        text = self.raw(e)
+        if (
+            e.dtype in HALVES
+            and e.op not in EXACT
+            and (e.op != "cast" or e.args[0].dtype != e.dtype)
+        ):
+            return rounded(text, e.dtype, self.is_wide(e))
+        return text
+
+    def raw(self, e: E) -> str:
+        """The same before a half is rounded."""
         wide, t = self.is_wide(e), lane(e.dtype)
         suffix = f"v{t}" if wide else t
         args = [self.wide(a) if wide else self.name(a) for a in e.args]
@@ -224,6 +268,8 @@ class Values:
         src, dst = lane(e.args[0].dtype), lane(e.dtype)
         if src == dst:
             return x
+        if src == "f64" and e.dtype == "f16":
+            return f"odd_{'v' if wide else ''}f64({x})"
         if dst == "mask":
             return f"narrow_{src}({x} != 0)" if wide else f"-({x} != 0)"
         x = f"-{x}" if src == "mask" else x
@@ -248,7 +294,7 @@ class Values:
             raise Aliased
         self.reads.append((key, form_key(flat) if not e.args else flat_key))
         p, t = self.frame.param(buf), lane(buf.dtype)
-        kind = "u8" if buf.dtype == "bool" else t
+        kind = stored(buf.dtype)
         idx = ""
         if e.args:
             idx = f" + {clip[0]} * clip({{}}, {clip[1]})"
@@ -260,13 +306,13 @@ class Values:
         empty = literal(0 if fill is None else fill, buf.dtype)
         if not wide:
             at = f"{p}[{self.form(flat)}{idx.format(self.name(e.args[0])) if e.args else ''}]"
-            text = f"-(mask){at}" if buf.dtype == "bool" else at
+            text = read(at, buf.dtype)
             return f"({self.test(guards)}) ? {text} : {empty}" if guards else text
         if wide_idx or lines_up or self.along(guards):
             at = f"{p}[{self.form(flat, 'k')}"
             if e.args:
                 at += idx.format(f"{self.name(e.args[0])}[k]" if wide_idx else self.name(e.args[0]))
-            text = f"-(mask){at}]" if buf.dtype == "bool" else f"{at}]"
+            text = read(f"{at}]", buf.dtype)
             if guards:
                 text = f"({self.test(guards, 'k')}) ? {text} : {empty}"
             return f"({{ v{t} r = splat_{t}({empty}); for (int k = 0; k < {self.lanes}; k++) r[k] = {text}; r; }})"

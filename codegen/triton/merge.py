@@ -28,11 +28,11 @@ def _pair(graph: Graph, refused: set[tuple[Node, Node]]) -> Graph | None:
     nodes = list(graph.nodes)
     made = {v: k for k, n in enumerate(nodes) for v in n.outs}
     for j, node in enumerate(nodes):
-        if node.op is not fused or _scalar(node):
+        if not _open(node) or _scalar(node):
             continue
         for i in sorted({made[v] for v in node.inputs if v in made}, reverse=True):
             a = nodes[i]
-            if a.op is not fused or _scalar(a) or (a, node) in refused:
+            if not _open(a) or _scalar(a) or (a, node) in refused:
                 continue
             refused.add((a, node))
             reached = set(a.outs)  # what depends on the producer, but for the reader itself
@@ -62,6 +62,11 @@ def _depends(n: Node, a: Node, between: list[Node]) -> bool:
                 return True
             reached.update(m.outs)
     return False
+
+
+def _open(n: Node) -> bool:
+    """Whether a node is a kernel that others may join."""
+    return n.op is fused and type(n.attrs[0]) is Graph
 
 
 def _scalar(n: Node) -> bool:
@@ -101,7 +106,7 @@ def _one(graph: Graph) -> Graph | None:
             (j for j, n in enumerate(nodes) if n is not node and written & set(n.inputs)),
             default=-1,
         )
-        hosts = [j for j in range(max(after, quiet) + 1, before) if j != k and nodes[j].op is fused]
+        hosts = [j for j in range(max(after, quiet) + 1, before) if j != k and _open(nodes[j])]
         if hosts:
             a = nodes[min(hosts, key=lambda j: (abs(j - k), j))]
             both, made = _merged(a, node, {*a.outs, *node.outs})

@@ -14,7 +14,11 @@ from typing import Any
 from codegen.loops import Aff, Axis, Buf, E, Group, Region, Schedule, Store, axis_aff, load
 from codegen.program import Buffer, Kernel, Program
 from codegen.regions import region_of
+from codegen.triton.attention import Attention
+from codegen.triton.candidates import candidates, laid
+from codegen.triton.flash import Flash
 from codegen.triton.launch import Launch, Place, loads, plan, repr_of, size_of, uniform, written
+from codegen.triton.library import library
 from codegen.triton.merge import joined, with_hosts
 from codegen.triton.ordered import Order
 from codegen.triton.scan import Scan
@@ -55,6 +59,11 @@ class _Writer:
                 f"op {name!r} on the Triton target: {UNSUPPORTED.get(name, 'it has no kernel')}"
             )
         body: Graph = node.attrs[0]
+        if isinstance(body, Attention):
+            ins, outs = [self.buf_of[v] for v in node.inputs], [self.buf(v) for v in node.outs]
+            made = Flash(body, ins, outs)
+            self.launches.append(Launch(ins, outs, made.laid(), node, made.source))
+            return
         readers = [n for v in node.outs for n in self.users.get(v, ())]
         if uniform(node) is not None and not self.results & set(node.outs):
             if all(
@@ -277,16 +286,17 @@ class _Writer:
         plan = launch.schedule
         notes: dict[str, Any] = {
             **{k: v for k, v in plan.notes.items() if k in ("rows", "resident", "kinds")},
-            "kind": plan.notes["kind"], "grid": programs(plan),
-            "args": list(dict.fromkeys(names.values())), "warps": plan.notes["warps"],
-            "stages": plan.notes.get("stages", 2),
-            "groups": [[g.role, size(g.axes), g.tile] for g in plan.groups],
+            "kind": plan.notes["kind"], "args": list(dict.fromkeys(names.values())), **laid(plan),
         }  # fmt: skip
         if launch.precision:
             notes["precision"] = launch.precision
+        call = library(launch, lambda v: self.place_of[self.buf_of[v]].name)
+        if call is not None:
+            notes["library"] = call
         lines = (first, first + source.count("\n"))
+        others = tuple(candidates(launch, name, names))
         return Kernel(
-            name, reads, writes, at, ops, launch.flops, moved, launch.why, lines, notes
+            name, reads, writes, at, ops, launch.flops, moved, launch.why, lines, notes, others
         ), source
 
 

@@ -2,7 +2,7 @@
 
 What is left of a step after fusion is many kernels of a microsecond: updates of small weights, second stages of sums, counters.
 On a device they run side by side; a launch each would cost more than their work. Refuses to join what is large
-enough to fill a device, and loops over time.
+enough to fill a device, loops over time, and attention.
 """
 
 from __future__ import annotations
@@ -55,7 +55,7 @@ def _fit(group: Sequence[Launch], place_of: Mapping[Buf, Place]) -> bool:
 
 
 def _small(launch: Launch, place_of: Mapping[Buf, Place]) -> bool:
-    if launch.schedule.notes["kind"] == "scan":
+    if launch.schedule.notes["kind"] in ("scan", "attention"):
         return False
     touched = _places([*launch.reads, *launch.writes], place_of)
     return launch.flops <= FLOPS and sum(p.nbytes for p in touched) <= BYTES

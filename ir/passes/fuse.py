@@ -47,7 +47,8 @@ def fuse(graph: Graph, profit: Profit) -> Graph:
 
     A node that is only a view of memory stays as it is where nothing can take it in.
     """
-    graph = map_bodies(graph, lambda body: fuse(body, profit))
+    # a body that is more than a graph is one kernel of its target as it stands
+    graph = map_bodies(graph, lambda body: fuse(body, profit) if type(body) is Graph else body)
     return _Fuser(graph, profit).run()
 
 

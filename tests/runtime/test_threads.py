@@ -121,3 +121,33 @@ print(blas._function("get_num_threads")())
     env = os.environ | {"KCOMPILE_THREADS": "1", "PYTHONPATH": str(Path(__file__).parents[2])}
     done = subprocess.run([sys.executable, "-c", code], env=env, capture_output=True, text=True)
     assert done.stdout.strip() == "1" or "another library" in done.stderr
+
+
+GROUPS = {
+    "no limit": ("0::/app", {"app/cpu.max": "max 100000"}, 1 << 20),
+    "two cores": ("0::/app/x", {"app/x/cpu.max": "250000 100000"}, 2),
+    "the group above": ("0::/app/x", {"app/cpu.max": "100000 100000", "app/x/cpu.max": "max 100000"}, 1),
+    "less than one": ("0::/", {"cpu.max": "10000 100000"}, 1),
+    "version 1": (
+        "3:cpu,cpuacct:/app", {"cpu,cpuacct/app/cpu.cfs_quota_us": "300000", "cpu,cpuacct/app/cpu.cfs_period_us": "100000"}, 3,
+    ),
+    "another kind": ("4:memory:/app", {"memory/app/cpu.max": "100000 100000"}, 1 << 20),
+    "hidden, as in a container": ("0::/../..", {"cpu.max": "400000 100000"}, 4),
+    "damaged": ("0::/app", {"app/cpu.max": "much"}, 1 << 20),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("name", GROUPS)
+def test_limits_of_control_groups(tmp_path: Path, name: str) -> None:
+    line, files, cores = GROUPS[name]
+    (tmp_path / "proc/self").mkdir(parents=True)
+    (tmp_path / "proc/self/cgroup").write_text(line + "\n")
+    for path, text in files.items():
+        file = tmp_path / "sys/fs/cgroup" / path
+        file.parent.mkdir(parents=True, exist_ok=True)
+        file.write_text(text + "\n")
+    assert threads._granted(tmp_path) == cores
+
+
+def test_without_control_groups_there_is_no_limit(tmp_path: Path) -> None:
+    assert threads._granted(tmp_path) == 1 << 20

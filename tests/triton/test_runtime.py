@@ -25,7 +25,9 @@ def made(limit: int = 1 << 62, rows: int = 5, copies: int = 1) -> list[CudaExecu
     """Executables of one step, each with states of its own that begin equal."""
     graph, states = train_graph(mlp(6, 20), rows)
     program = generate(graph, "triton")
-    return [CudaExecutable(program, stored(states), Interpreted(limit)) for _ in range(copies)]
+    return [
+        CudaExecutable(program, stored(states), device=Interpreted(limit)) for _ in range(copies)
+    ]
 
 
 def stored(states: dict[str, Array]) -> StateStore:
@@ -95,11 +97,11 @@ def test_memory_that_another_takes_meanwhile_is_reported_alike() -> None:
     device.free = lambda: 1 << 40  # type: ignore[method-assign]
     states = {p: exe.store[p] for p in exe.store}
     with pytest.raises(DeviceMemoryError, match="what to do"):
-        CudaExecutable(exe.program, stored(states), device)
+        CudaExecutable(exe.program, stored(states), device=device)
 
 
 def test_a_state_of_another_type_is_refused() -> None:
     exe = made()[0]
     wrong = stored({p: np.zeros((2, 2)) for p in exe.store})
     with pytest.raises(ValueError, match="expects the state"):
-        CudaExecutable(exe.program, wrong, Interpreted())
+        CudaExecutable(exe.program, wrong, device=Interpreted())

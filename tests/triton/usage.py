@@ -1,53 +1,120 @@
-"""The checked-in report of what kernels take: `python -m tests.triton.usage` writes it, with `mlp` or `cnn` after it one model's
-lines to the screen. Run without TRITON_INTERPRET.
+"""The checked-in report of what the kernels of ten models take when compiled: `python -m tests.triton.usage` rewrites it.
 
-A line: target, model, kernel, kind, registers, stack bytes, shared bytes, warps, matrix units. A model's head line has the digest
-of its source, by which a test sees that the report is that of today's kernels.
+No device is needed. Equal kernels have one row: a kernel's digest is of its text with its own name and those of its parameters
+left out, of the types of its parameters, and of warps and stages. A model's line lists the digests of its step; so the report says
+what changed, and only what is new is compiled.
 """
 
 from __future__ import annotations
 
-import hashlib
+import functools
 import sys
+from collections.abc import Iterable, Iterator
 from pathlib import Path
+from typing import NamedTuple
 
+import numpy as np
+
+import kcompile as keras
+from benchmarks.models import MODELS, keras_model
 from codegen.pipeline import generate
-from codegen.program import Program
-from runtime.triton_report import report
-from tests.triton.steps import cnn, mlp, train_graph
+from codegen.program import Kernel, Program
+from ir.bind import bind
+from ir.pipeline import optimise
+from kcompile.step import StepFunction
+from runtime.triton_build import build
+from runtime.triton_report import Refused, Usage
+from runtime.tune import digest
 
 REPORT = Path(__file__).parent / "usage.txt"
-MODELS = {"mlp": mlp, "cnn": cnn}
-TARGETS = ("sm_90", "sm_80")
+TARGETS = ("sm_90", "sm_80", "gfx942")
+BATCH = 32
 
 
+@functools.cache
 def program(name: str) -> Program:
-    """The train step of a model at batch 32."""
-    return generate(train_graph(MODELS[name](), 32)[0], "triton")
+    """The train step of a model of the benchmarks, batch 32, adam, accuracy. Raises ValueError where the target lacks something."""
+    model = keras_model(name, keras)
+    model.compile("adam", MODELS[name]["loss"], metrics=["accuracy"])
+    xs, y = MODELS[name]["data"](np.random.default_rng(0), 2)
+    traced = StepFunction(model, "train").trace(xs[0] if len(xs) == 1 else xs, y)
+    return generate(optimise(bind(traced.graph, N=BATCH)), "triton")
 
 
-def head(name: str, p: Program) -> str:
-    """The line that says which kernels a report is of."""
-    digest = hashlib.sha256(p.source.encode()).hexdigest()[:16]
-    return f"# {name} batch 32 adam: {len(p.kernels)} launches, source {digest}"
+class Report(NamedTuple):
+    """models: the digests of a step by model, or the reason why there is no step. rows: by (target, digest)."""
+
+    models: dict[str, list[str] | str]
+    rows: dict[tuple[str, str], str]
 
 
-def lines(name: str, targets: tuple[str, ...] = TARGETS) -> list[str]:
-    """The report of one model."""
-    p = program(name)
-    out = [head(name, p)]
-    for target in targets:
-        for u, k in zip(report(p, target), p.kernels, strict=True):
-            matrix = "matrix" if u.matrix else "fma"
-            out.append(
-                f"{target} {name} {u.kernel} {k.schedule['kind']} registers={u.registers} stack={u.stack} "
-                f"shared={u.shared} warps={u.warps} {matrix}"
-            )
-    return out
+def read(text: str) -> Report:
+    """The report of a text."""
+    report = Report({}, {})
+    for line in text.splitlines():
+        words = line.split()
+        if line.startswith("model "):
+            name, rest = words[1], line.partition(": ")[2]
+            report.models[name] = rest if "refused" in words else rest.split()
+        elif line and not line.startswith("#"):
+            report.rows[words[0], words[1]] = " ".join(words[2:])
+    return report
+
+
+def row(k: Kernel, u: Usage | Refused) -> str:
+    """What the report says of a kernel."""
+    if isinstance(u, Refused):
+        return f"{k.schedule['kind']} refused {' '.join(str(u).split())[:160]}"
+    product = k.schedule.get("precision", "-")
+    return (
+        f"{k.schedule['kind']} registers={u.registers} stack={u.stack} shared={u.shared} "
+        f"warps={u.warps} product={product} matrix={u.matrix or '-'}"
+    )
+
+
+def compiled(p: Program, wanted: Iterable[str], target: str) -> dict[str, str]:
+    """The rows of those digests of a program, each compiled once."""
+    names = {digest(p, k): k for k in p.kernels}
+    chosen = {d: names[d] for d in wanted}
+    found = build(p, target, [k.name for k in chosen.values()])
+    return {d: row(k, found[k.name]) for d, k in chosen.items()}
+
+
+def renewed(old: Report) -> Iterator[Report]:
+    """The report of today's kernels as it grows, model by model; what the old one has is not compiled again."""
+    new = Report({}, {})
+    for name in MODELS:
+        try:
+            p = program(name)
+        except ValueError as e:
+            new.models[name] = " ".join(str(e).split())
+            continue
+        order = [digest(p, k) for k in p.kernels]
+        new.models[name] = order
+        for target in TARGETS:
+            keys = dict.fromkeys((target, d) for d in order)
+            new.rows.update({k: old.rows[k] for k in keys if k in old.rows})
+            missing = [d for t, d in keys if (t, d) not in new.rows]
+            if missing:
+                new.rows.update({(target, d): r for d, r in compiled(p, missing, target).items()})
+    return new
+
+
+def written(report: Report) -> str:
+    """The report as text."""
+    import triton
+
+    lines = [f"# triton {triton.__version__}, batch {BATCH}, adam; python -m tests.triton.usage"]
+    for name, found in report.models.items():
+        if isinstance(found, str):
+            lines.append(f"model {name} refused: {found}")
+        else:
+            lines.append(f"model {name} {len(found)} launches: {' '.join(found)}")
+    lines += [f"{t} {d} {r}" for (t, d), r in sorted(report.rows.items())]
+    return "\n".join(lines) + "\n"
 
 
 if __name__ == "__main__":
-    if len(sys.argv) > 1:
-        sys.stdout.write("\n".join(lines(sys.argv[1], tuple(sys.argv[2:]) or TARGETS)) + "\n")
-    else:
-        REPORT.write_text("\n".join(x for name in MODELS for x in lines(name)) + "\n")
+    known = "" if "--anew" in sys.argv else REPORT.read_text()
+    for report in renewed(read(known)):
+        REPORT.write_text(written(report))

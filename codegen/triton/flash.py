@@ -1,0 +1,293 @@
+"""Kernels of attention that never write the scores: a block of rows walks the columns with a running maximum and sum.
+
+Three of them: forward; the gradient of the queries (by rows, with each row's sum of gradient times result); the gradients of keys and
+values (by columns). The way back takes the probabilities anew from the rows' maxima and sums. A mask of counters alone
+(causal) is never read, and what it forbids altogether never computed. Refuses to find attention in a graph (`attention`).
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+
+from codegen.loops import Buf, Schedule
+from codegen.triton.attention import Attention
+from codegen.triton.schedule import power_of_two
+from codegen.triton.spelling import DTYPES
+
+
+class Flash:
+    """One kernel. ins: a buffer for each input of the body, outs for each output."""
+
+    def __init__(self, body: Attention, ins: Sequence[Buf], outs: Sequence[Buf]):
+        self.body = body
+        self.bufs = {name: ins[k] for name, k in body.operands.items()}
+        names = {"forward": ("o", "m", "l"), "queries": ("dq", "delta"), "keys": ("dk", "dv")}
+        self.outs = dict(zip(names[body.kind], outs, strict=False))
+        self.ins, self.written = list(ins), list(outs)
+        self.t, self.s = body.score[body.t], body.score[body.s]
+        self.batch = [i for i in range(len(body.score)) if i not in (body.t, body.s)]
+        self.size = dict(enumerate(body.score))
+        self.width = {"d": self._extent("q", "d"), "v": self._extent("v", "v")}
+        self.dtype = self.bufs["q"].dtype
+        self.exact = self.dtype == "f32" and body.precision == "ieee"
+        most = 32 if self.exact or max(self.width["d"], self.width["v"]) > 64 else 64
+        rows = 64 if not self.exact and body.kind != "keys" else most
+        self.bt = min(rows, max(16, power_of_two(self.t)))
+        self.bs = min(most, max(16, power_of_two(self.s)))
+        self.causal = len(body.masks) == 1 and body.masks[0].value is None
+        self.causal = self.causal and body.masks[0].axes == (body.t, body.s)
+
+    def _extent(self, name: str, axis: str) -> int:
+        return self.bufs[name].shape[self.body.axes[name].index(axis)]
+
+    def laid(self) -> Schedule:
+        """What the launch needs to know."""
+        blocks = -(-self.s // self.bs) if self.body.kind == "keys" else -(-self.t // self.bt)
+        grid = blocks * math.prod(self.size[i] for i in self.batch)
+        return Schedule((), {"kind": "attention", "grid": grid, "warps": 4, "stages": 2})
+
+    # -- text -------------------------------------------------------------------------------------
+
+    def source(self, name: str, names: Mapping[Buf, str], barrier: bool = False) -> str:
+        """The text of the kernel; `names`: the parameter of each buffer."""
+        self.names = names
+        self.lines: list[str] = []
+        own = {"forward": self._forward, "queries": self._queries, "keys": self._keys}
+        by = "s" if self.body.kind == "keys" else "t"
+        block, n = (self.bs, self.s) if by == "s" else (self.bt, self.t)
+        count = -(-n // block)
+        self.line(1, "pid = tl.program_id(0)")
+        self.line(1, f"{by} = pid % {count} * {block} + tl.arange(0, {block})")
+        rest = f"pid // {count}"
+        for i in reversed(self.batch):
+            self.line(1, f"n{i} = ({rest} % {self.size[i]}).to(tl.int64)")
+            rest = f"{rest} // {self.size[i]}"
+        for axis, n in (("d", self.width["d"]), ("v", self.width["v"])):
+            self.line(1, f"{axis} = tl.arange(0, {max(16, power_of_two(n))})")
+        own[self.body.kind]()
+        params = ", ".join(dict.fromkeys(names.values()))
+        return "\n".join(["@triton.jit", f"def {name}({params}):", *self.lines])
+
+    def line(self, depth: int, text: str) -> None:
+        self.lines.append("    " * depth + text)
+
+    def at(self, name: str, buf: Buf, dims: str) -> tuple[str, str]:
+        """Offset and mask of an operand along two of t, s, d, v (rows and columns of a tile), or one."""
+        offset, tests = "", []
+        step = 1
+        for axis, n in zip(reversed(self.body.axes[name]), reversed(buf.shape), strict=True):
+            where = {self.body.t: "t", self.body.s: "s"}.get(axis, str(axis))
+            if axis is not None and n > 1:
+                if where in dims:
+                    k = dims.index(where)
+                    shown = (
+                        where
+                        if len(dims) == 1
+                        else f"{where}[:, None]"
+                        if k == 0
+                        else f"{where}[None, :]"
+                    )
+                    offset += f" + {shown} * {step}" if step > 1 else f" + {shown}"
+                else:
+                    offset += f" + n{axis} * {step}"
+            step *= n
+        for k, where in enumerate(dims):
+            n = {"t": self.t, "s": self.s}.get(where) or self.width[where]
+            block = {"t": self.bt, "s": self.bs}.get(where) or max(16, power_of_two(n))
+            if n % block:
+                shown = (
+                    where
+                    if len(dims) == 1
+                    else f"{where}[:, None]"
+                    if k == 0
+                    else f"{where}[None, :]"
+                )
+                tests.append(f"({shown} < {n})")
+            if offset.count(where) == 0:  # one position: the tile still has the dimension
+                shown = (
+                    where
+                    if len(dims) == 1
+                    else f"{where}[:, None]"
+                    if k == 0
+                    else f"{where}[None, :]"
+                )
+                offset += f" + {shown} * 0"
+        return offset, " & ".join(tests)
+
+    def load(self, name: str, dims: str) -> str:
+        offset, mask = self.at(name, self.bufs[name], dims)
+        more = f", mask={mask}, other=0" if mask else ""
+        return f"tl.load({self.names[self.bufs[name]]}{offset}{more})"
+
+    def store(self, name: str, dims: str, value: str) -> None:
+        buf = self.outs[name]
+        offset, mask = self.at(name, buf, dims)
+        more = f", mask={mask}" if mask else ""
+        self.line(1, f"tl.store({self.names[buf]}{offset}, {value}{more})")
+
+    def dot(self, x: str, y: str, acc: str = "") -> str:
+        how = self.body.precision if self.dtype == "f32" else "ieee"
+        if how == "bf16":
+            x, y, how = f"({x}).to(tl.bfloat16)", f"({y}).to(tl.bfloat16)", "ieee"
+        more = f", {acc}" if acc else ""
+        return f'tl.dot({x}, {y}{more}, input_precision="{how}", out_dtype=tl.float32)'
+
+    def narrow(self, x: str) -> str:
+        """A tile of f32 as an operand of a product."""
+        return x if self.dtype == "f32" else f"{x}.to({DTYPES[self.dtype]})"
+
+    def masked(self, dims: str, value: str, fill: str) -> str:
+        """`value` [rows, columns as in dims] where the mask allows it, else `fill`."""
+        for i, m in enumerate(self.body.masks):
+            if m.value is None:
+                a, b = ({self.body.t: "t", self.body.s: "s"}.get(x, f"n{x}") for x in m.axes)
+                shown = [
+                    x if len(x) > 1 else f"{x}[:, None]" if dims[0] == x else f"{x}[None, :]"
+                    for x in (a, b)
+                ]
+                test = f"({shown[0]} >= {shown[1]})"
+            else:
+                test = f"({self._mask_at(i, dims)} != 0)"
+            value = f"tl.where({test}, {value}, {fill})"
+        return value
+
+    def _mask_at(self, i: int, dims: str) -> str:
+        m = self.body.masks[i]
+        k = sum(1 for x in self.body.masks[:i] if x.value is not None)
+        buf = self.bufs[f"mask{k}"]
+        offset, tests, step = "", [], 1
+        for axis, n in zip(reversed(m.axes), reversed(buf.shape), strict=True):
+            where = {self.body.t: "t", self.body.s: "s"}.get(axis)
+            if axis is not None and n > 1:
+                if where is None:
+                    offset += f" + n{axis} * {step}"
+                else:
+                    shown = f"{where}[:, None]" if dims[0] == where else f"{where}[None, :]"
+                    offset += f" + {shown} * {step}" if step > 1 else f" + {shown}"
+                    block = self.bt if where == "t" else self.bs
+                    if n % block:
+                        tests.append(f"({shown} < {n})")
+            step *= n
+        more = f", mask={' & '.join(tests)}, other=0" if tests else ""
+        return f"tl.load({self.names[buf]}{offset}{more}).to(tl.int32)"
+
+    def _loop(self, over: str) -> None:
+        """Open the loop over blocks of columns (s) or rows (t), without those that a causal mask forbids."""
+        if over == "s":
+            stop = str(self.s)
+            if self.causal:
+                self.line(
+                    1,
+                    f"stop = tl.minimum((pid % {-(-self.t // self.bt)} + 1) * {self.bt}, {self.s})",
+                )
+                stop = "stop"
+            self.line(1, f"for k in range(0, {stop}, {self.bs}):")
+            self.line(2, f"s = k + tl.arange(0, {self.bs})")
+            return
+        start = "0"
+        if self.causal:
+            self.line(
+                1, f"start = pid % {-(-self.s // self.bs)} * {self.bs} // {self.bt} * {self.bt}"
+            )
+            start = "start"
+        self.line(1, f"for k in range({start}, {self.t}, {self.bt}):")
+        self.line(2, f"t = k + tl.arange(0, {self.bt})")
+
+    def _scores(self, rows: str) -> None:
+        """Write `p`, the scores with what is outside at -inf, rows along t or s."""
+        columns = "s" if rows == "t" else "t"
+        x, y = ("q", "k") if rows == "t" else ("k", "q")
+        self.line(2, f"p = {self.dot(x, f'tl.trans({y})')}")
+        p = self.masked(rows + columns, "p", repr(self.body.fill)) if self.body.masks else "p"
+        if p != "p":
+            self.line(2, f"p = {p}")
+
+    def _forward(self) -> None:
+        inf = "float('-inf')"
+        self.line(1, f"q = {self.load('q', 'td')}")
+        self.line(1, f"top = tl.full(({self.bt},), {inf}, tl.float32)")
+        self.line(1, f"total = tl.zeros(({self.bt},), tl.float32)")
+        self.line(
+            1, f"acc = tl.zeros(({self.bt}, {max(16, power_of_two(self.width['v']))}), tl.float32)"
+        )
+        self._loop("s")
+        self.line(2, f"k_ = {self.load('k', 'sd')}")
+        self.lines[-1] = self.lines[-1].replace("k_ =", "keys =")
+        self.line(2, f"v_ = {self.load('v', 'sv')}")
+        self.lines[-1] = self.lines[-1].replace("v_ =", "values =")
+        self.line(2, f"p = {self.dot('q', 'tl.trans(keys)')}")
+        if self.body.masks:
+            self.line(2, f"p = {self.masked('ts', 'p', repr(self.body.fill))}")
+        if self.s % self.bs:
+            self.line(2, f"p = tl.where(s[None, :] < {self.s}, p, {inf})")
+        self.line(2, "higher = tl.maximum(top, tl.max(p, 1))")
+        self.line(2, "p = tl.exp(p - higher[:, None])")
+        self.line(2, "less = tl.exp(top - higher)")
+        self.line(2, "total = total * less + tl.sum(p, 1)")
+        self.line(2, f"acc = {self.dot(self.narrow('p'), 'values', 'acc * less[:, None]')}")
+        self.line(2, "top = higher")
+        self.store("o", "tv", "acc / total[:, None]")
+        if "m" in self.outs:
+            self.store("m", "t", "top")
+            self.store("l", "t", "total")
+
+    def _queries(self) -> None:
+        self.line(1, f"q = {self.load('q', 'td')}")
+        self.line(1, f"g = {self.load('g', 'tv')}")
+        self.line(1, f"o = {self.load('o', 'tv')}")
+        self.line(1, "delta = tl.sum(g.to(tl.float32) * o.to(tl.float32), 1)")
+        self.line(1, f"top = {self.load('m', 't')}")
+        self.line(1, f"total = {self.load('l', 't')}")
+        self.line(
+            1, f"acc = tl.zeros(({self.bt}, {max(16, power_of_two(self.width['d']))}), tl.float32)"
+        )
+        self._loop("s")
+        self.line(2, f"keys = {self.load('k', 'sd')}")
+        self.line(2, f"values = {self.load('v', 'sv')}")
+        self.line(2, f"p = {self.dot('q', 'tl.trans(keys)')}")
+        if self.body.masks:
+            self.line(2, f"p = {self.masked('ts', 'p', repr(self.body.fill))}")
+        self.line(2, "p = tl.exp(p - top[:, None]) / total[:, None]")
+        self.line(2, f"ds = p * ({self.dot('g', 'tl.trans(values)')} - delta[:, None])")
+        self._inside("ts")
+        self.line(2, f"acc = {self.dot(self.narrow('ds'), 'keys', 'acc')}")
+        self.store("dq", "td", "acc")
+        self.store("delta", "t", "delta")
+
+    def _keys(self) -> None:
+        self.line(1, f"keys = {self.load('k', 'sd')}")
+        self.line(1, f"values = {self.load('v', 'sv')}")
+        for name, axis in (("dk", "d"), ("dv", "v")):
+            width = max(16, power_of_two(self.width[axis]))
+            self.line(1, f"{name} = tl.zeros(({self.bs}, {width}), tl.float32)")
+        self._loop("t")
+        self.line(2, f"q = {self.load('q', 'td')}")
+        self.line(2, f"g = {self.load('g', 'tv')}")
+        for name, value in (("top", "m"), ("total", "l"), ("delta", "delta")):
+            self.line(2, f"{name} = {self.load(value, 't')}")
+        self.line(2, f"p = {self.dot('keys', 'tl.trans(q)')}")
+        if self.body.masks:
+            self.line(2, f"p = {self.masked('st', 'p', repr(self.body.fill))}")
+        self.line(2, "p = tl.exp(p - top[None, :]) / total[None, :]")
+        self._outside("st", "p")
+        self.line(2, f"dv = {self.dot(self.narrow('p'), 'g', 'dv')}")
+        self.line(2, f"ds = p * ({self.dot('values', 'tl.trans(g)')} - delta[None, :])")
+        self._inside("st")
+        self.line(2, f"dk = {self.dot(self.narrow('ds'), 'q', 'dk')}")
+        self.store("dk", "sd", "dk")
+        self.store("dv", "sv", "dv")
+
+    def _inside(self, dims: str) -> None:
+        """What flows back through the scores: nothing where the mask or the end of the axes says so."""
+        if self.body.masks:
+            self.line(2, f"ds = {self.masked(dims, 'ds', '0.0')}")
+        self._outside(dims, "ds")
+
+    def _outside(self, dims: str, name: str) -> None:
+        """Zero beyond the ends, where rows have no sum."""
+        for k, where in enumerate(dims):
+            n, block = (self.t, self.bt) if where == "t" else (self.s, self.bs)
+            if n % block:
+                shown = f"{where}[:, None]" if k == 0 else f"{where}[None, :]"
+                self.line(2, f"{name} = tl.where({shown} < {n}, {name}, 0.0)")

@@ -1,0 +1,178 @@
+"""Which of a kernel's candidates a device runs quickest: timed once, with everything fused into it, on the values of a real step.
+
+The tuned program is a program like any other, with its choices in the kernels' schedules, and is kept on disk as such. Choices
+that were measured elsewhere come from a table (`TABLE`). Refuses to know clocks (`Device`), and what candidates are made of.
+
+The table, `tuned.json`: {"<a device's kind>": {"<digest of a kernel>": [groups, warps, stages]}}, as `choices` gives them.
+"""
+
+from __future__ import annotations
+
+import functools
+import hashlib
+import json
+import logging
+import os
+import re
+from collections.abc import Callable, Mapping
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+from codegen.program import Kernel, Program
+from runtime.device import Device, Work
+from runtime.library import library
+from runtime.triton_build import build
+from runtime.triton_program import TritonProgram, functions
+from runtime.triton_report import Refused, Usage
+
+log = logging.getLogger("kcompile.tune")
+
+TABLE = Path(__file__).parent / "tuned.json"
+REPEATS, LAUNCHES = 5, 20  # trials of a candidate, and launches in one
+GAIN = 0.97  # of the heuristic's time: above it, the heuristic stands
+Timer = Callable[[Work], float]
+
+
+def wanted() -> bool:
+    """Whether programs are tuned: unless KCOMPILE_TUNE is 0, which pins every schedule and with it every sum's order."""
+    return os.environ.get("KCOMPILE_TUNE", "1") != "0"
+
+
+def is_tuned(program: Program) -> bool:
+    """Whether the choices of a program are made."""
+    return any("tuned" in k.schedule for k in program.kernels)
+
+
+def tune(on_device: TritonProgram, device: Device, timer: Timer | None = None) -> Program:
+    """Make one step, its kernels in order, each by the candidate that is quickest there; returns the tuned program.
+
+    The launches of `on_device` are the chosen ones from then on. timer: the seconds of a launch, given what launches it.
+    """
+    program = on_device.program
+    time_of = timer or functools.partial(clocked, device)
+    wide, ways = widened(program)
+    usage = build(wide, device.target) if device.target else {}
+    found = functions(wide)
+    chosen = {}
+    for place, k in enumerate(program.kernels):
+        scratch = {n: on_device.tensors[n].clone() for n in k.writes}
+        times = {}
+        for way in ways[k.name]:
+            if way is ways[k.name][0] or fits(usage.get(way.name)):
+                times[way.name] = time_of(on_device.launch(way, found[way.name], scratch))
+        call = library(k, {**on_device.tensors, **scratch})
+        if call is not None:
+            times["library"] = time_of(call)
+        first = k.name
+        best = min(times, key=lambda n: times[n])
+        if times[best] > GAIN * times[first]:
+            best = first
+        verdict = {"of": len(times), "seconds": times[best], "heuristic": times[first]}
+        if best == "library":
+            made, launch = k, library(k, on_device.tensors)
+            assert launch is not None
+            verdict["library"] = True
+        else:
+            made = next(w for w in ways[first] if w.name == best)
+            launch = on_device.launch(made, found[best])
+        device.run(launch)
+        on_device.launches[place] = launch
+        chosen[first] = replace(made, name=first, schedule={**made.schedule, "tuned": verdict})
+        log.info("%s: %s of %d, %.3g us; the heuristic's %.3g us", first, best, len(times),
+                 times[best] * 1e6, times[first] * 1e6)  # fmt: skip
+    return rewritten(program, chosen)
+
+
+def clocked(device: Device, launch: Work) -> float:
+    """The least seconds of a launch among many in a captured stretch, as in a step."""
+    device.run(launch)
+
+    def many() -> None:
+        for _ in range(LAUNCHES):
+            device.run(launch)
+
+    replay = device.capture(many)
+    replay()
+    return min(device.seconds(replay) for _ in range(REPEATS)) / LAUNCHES
+
+
+def fits(usage: Usage | Refused | None) -> bool:
+    """Whether a candidate is worth a trial: it compiles and does not spill."""
+    return usage is None or (isinstance(usage, Usage) and usage.stack <= 0)
+
+
+def widened(program: Program) -> tuple[Program, dict[str, list[Kernel]]]:
+    """A program with every candidate as a kernel of its own, and the ways to do each kernel, its own first."""
+    ways: dict[str, list[Kernel]] = {}
+    for k in program.kernels:
+        ways[k.name] = [k]
+        for n, c in enumerate(k.candidates, 1):
+            name = f"{k.name}_{n}"
+            body = str(c["source"]).replace(f"def {k.name}(", f"def {name}(", 1)
+            laid = {key: v for key, v in c.items() if key != "source"}
+            way = replace(k, name=name, schedule={**k.schedule, **laid}, candidates=({"source": body},))  # fmt: skip
+            ways[k.name].append(way)
+    text, kernels = program.source, list(program.kernels)
+    for found in ways.values():
+        for n, way in enumerate(found[1:], 1):
+            body = way.candidates[0]["source"]
+            first = text.count("\n") + 3
+            text += f"\n\n{body}\n"
+            found[n] = replace(way, lines=(first, first + body.count("\n")), candidates=())
+            kernels.append(found[n])
+    return replace(program, source=text, kernels=tuple(kernels)), ways
+
+
+def rewritten(program: Program, chosen: Mapping[str, Kernel]) -> Program:
+    """The program with other ways for its kernels; where a way is a candidate of the kernel's own, its source too."""
+    lines, kernels = program.source.splitlines(), []
+    text = "\n".join(lines[: min((k.lines[0] for k in program.kernels), default=1) - 1]).rstrip()
+    for k in program.kernels:
+        way = chosen.get(k.name, k)
+        body = next(
+            (str(c["source"]) for c in k.candidates if _laid(c) == _laid(way.schedule)),
+            "\n".join(lines[k.lines[0] - 1 : k.lines[1]]).rstrip(),
+        )
+        first = text.count("\n") + 4
+        text += f"\n\n\n{body.rstrip()}"
+        span = (first, first + body.rstrip().count("\n"))
+        kernels.append(replace(way, name=k.name, lines=span, candidates=()))
+    return replace(program, source=text + "\n", kernels=tuple(kernels))
+
+
+def _laid(schedule: Mapping[str, Any]) -> list[Any]:
+    return [schedule["groups"], schedule["warps"], schedule["stages"]]
+
+
+def digest(program: Program, k: Kernel) -> str:
+    """What a kernel is, whatever it and its buffers are called: text, types of parameters, warps and stages."""
+    first, last = k.lines
+    text = "\n".join(program.source.splitlines()[first - 1 : last])
+    place = {name: f"p{i}" for i, name in enumerate(k.schedule["args"])} | {k.name: "kernel"}
+    text = re.sub(r"\b[bk]\d+\b", lambda m: place.get(m[0], m[0]), text)
+    types = {b.name: b.dtype for b in program.buffers}
+    how = [types[a] for a in k.schedule["args"]], k.schedule["warps"], k.schedule["stages"]
+    return hashlib.sha256(f"{text}{how}".encode()).hexdigest()[:12]
+
+
+def choices(before: Program, after: Program) -> dict[str, list[Any]]:
+    """What tuning chose otherwise than the heuristic, as rows of the table."""
+    return {
+        digest(before, k): _laid(t.schedule)
+        for k, t in zip(before.kernels, after.kernels, strict=True)
+        if _laid(k.schedule) != _laid(t.schedule)
+    }
+
+
+def from_table(program: Program, kind: str, table: Path = TABLE) -> Program:
+    """The program with the choices that the table has for a device of this kind."""
+    rows = json.loads(table.read_text()).get(kind, {})
+    chosen = {}
+    for k in program.kernels if rows else ():
+        laid = rows.get(digest(program, k))
+        for c in k.candidates:
+            if laid == _laid(c):
+                own = {key: v for key, v in c.items() if key != "source"}
+                chosen[k.name] = replace(k, schedule={**k.schedule, **own, "tuned": {"table": True}})  # fmt: skip
+    return rewritten(program, chosen) if chosen else program

@@ -1,0 +1,120 @@
+"""Attention without scores in memory: forward and all gradients against the meaning, over awkward sizes, masked and causal."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import pytest
+
+import ir.ops as ops
+from codegen.pipeline import generate
+from ir.grad import gradients
+from ir.graph import Graph, Value, graph_of
+from ir.interpret import interpret
+from ir.passes.precision import precision
+from ir.pipeline import optimise
+from ir.types import type_of
+
+pytest.importorskip("triton")
+pytest.importorskip("torch")
+
+from runtime.triton_program import TritonProgram
+
+Array = np.ndarray[Any, Any]
+
+
+def causal(t: int, s: int) -> Value:
+    row, column = (ops.iota(shape=(t, s), axis=a, dtype="i32") for a in (0, 1))
+    out: Value = ops.ge(row, column)
+    return out
+
+
+def built(
+    n: int, h: int, t: int, s: int, d: int, mask: str, back: bool = True, rank: int = 4
+) -> tuple[Graph, list[Array]]:
+    """The result of attention, and the gradients of q, k and v for a given gradient of it. mask: which of "c", "p" (padding), "f" (full)."""
+    rng = np.random.default_rng(t * 1000 + s)
+    shapes = [(n, h, t, d), (n, h, s, d), (n, h, s, d), (n, h, t, d)]
+    arrays: list[Array] = [rng.standard_normal(x).astype("f4") for x in shapes]
+    arrays.append(rng.random((n, s)) < 0.7)
+    arrays.append(rng.random((n, h, t, s)) < 0.7)
+    values = [Value(type_of(a), None, 0, f"x{k}") for k, a in enumerate(arrays)]
+    q, k, v, g, padding, full = values
+    shape = (n, h, t, s)
+    parts = []
+    if "c" in mask:
+        parts.append(ops.broadcast(causal(t, s), shape=shape, axes=(2, 3)))
+    if "p" in mask:
+        parts.append(ops.broadcast(padding, shape=shape, axes=(0, 3)))
+    if "f" in mask:
+        parts.append(full)
+    if parts:
+        allowed = parts[0]
+        for m in parts[1:]:
+            allowed = ops.logical_and(allowed, m)
+        o = ops.attention(q, k, v, allowed, scale=d**-0.5)
+    else:
+        o = ops.attention_nomask(q, k, v, scale=d**-0.5)
+    outs = [o]
+    if back:
+        outs += [x for x in gradients([o], [q, k, v], [g]) if x is not None]
+    return optimise(graph_of("case", values, outs)), arrays
+
+
+def check(graph: Graph, arrays: list[Array], kernels: int) -> str:
+    program = generate(graph, "triton")
+    kinds = [k.schedule["kind"] for k in program.kernels]
+    assert kinds.count("attention") == kernels, kinds
+    found = TritonProgram(program, {}).run(*arrays)
+    for a, b in zip(found, interpret(graph, arrays), strict=True):
+        np.testing.assert_allclose(a, b, rtol=2e-5, atol=2e-5)
+    return program.source
+
+
+@pytest.mark.parametrize("t", [1, 2, 3, 7, 16, 17, 31, 33, 63, 65, 127, 129])
+@pytest.mark.parametrize("mask", ["", "c"])
+def test_lengths(t: int, mask: str) -> None:
+    if t == 1:
+        graph, arrays = built(1, 1, 1, 1, 4, mask)
+        program = generate(graph, "triton")
+        for a, b in zip(
+            TritonProgram(program, {}).run(*arrays), interpret(graph, arrays), strict=True
+        ):
+            np.testing.assert_allclose(a, b, rtol=2e-5, atol=2e-5)
+    else:
+        check(*built(1, 2, t, t, 4, mask), 3)
+
+
+@pytest.mark.parametrize(("t", "s"), [(3, 40), (40, 3), (17, 33), (33, 17)])
+@pytest.mark.parametrize("mask", ["", "c", "p", "cp", "f"])
+def test_lengths_that_differ_and_masks(t: int, s: int, mask: str) -> None:
+    check(*built(2, 2, t, s, 5, mask), 3)
+
+
+@pytest.mark.parametrize("d", [1, 3, 16, 17, 33, 65, 128])
+def test_heads(d: int) -> None:
+    check(*built(1, 1, 5, 6, d, "p"), 3 if d > 1 else 0)
+
+
+def test_large_heads_stay_as_they_were() -> None:
+    check(*built(1, 1, 3, 4, 129, ""), 0)
+
+
+def test_without_gradients_only_the_result_is_written() -> None:
+    source = check(*built(2, 1, 7, 9, 4, "p", back=False), 1)
+    assert source.count("tl.store") == 2  # the scaled queries, and the result
+
+
+def test_what_a_causal_mask_forbids_is_not_computed() -> None:
+    source = check(*built(1, 1, 70, 70, 4, "c"), 3)
+    assert source.count("stop = ") == 2 and source.count("start = ") == 1
+    assert "stop = " not in check(*built(1, 1, 40, 40, 4, "cp"), 3)
+
+
+def test_precision_and_dtype_reach_the_products() -> None:
+    graph, _ = built(1, 1, 32, 32, 16, "")
+    for how, text in (("tf32", 'input_precision="tf32"'), ("bf16", ".to(tl.bfloat16)")):
+        source = generate(precision(graph, how), "triton").source
+        assert source.count("tl.dot(") == 9
+        assert source.count(text) == (9 if how == "tf32" else 18)

@@ -1,0 +1,151 @@
+"""Candidates and the choice among them: every one computes the same, the quickest is taken and kept, by a clock that is made up."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+import ir.ops as ops
+from codegen.pipeline import generate
+from codegen.program import Program
+from ir.graph import Value, graph_of
+from ir.types import type_of
+from tests.triton.steps import cnn, mlp, train_graph
+
+pytest.importorskip("triton")
+pytest.importorskip("torch")
+
+from runtime.device import Interpreted
+from runtime.library import library
+from runtime.seat import host
+from runtime.triton_program import TritonProgram
+from runtime.tune import choices, clocked, digest, from_table, is_tuned, rewritten, tune, widened
+
+Array = np.ndarray[Any, Any]
+
+
+def stepped(p: Program, states: dict[str, Array], data: list[Array]) -> dict[str, Array]:
+    made = TritonProgram(p, states)
+    made.fill(data)
+    made.step()
+    return {path: host(t) for path, t in made.states.items()}
+
+
+def batch(p: Program) -> list[Array]:
+    rng = np.random.default_rng(0)
+    shapes = {b.name: (b.shape, b.dtype) for b in p.buffers}
+    return [
+        rng.random(s, np.float32) if d == "f32" else rng.integers(0, 10, s).astype("i4")
+        for s, d in (shapes[n] for n in p.data)
+    ]
+
+
+@pytest.mark.parametrize("kind", ["mlp", "cnn"])
+def test_every_candidate_computes_the_same(kind: str) -> None:
+    graph, states = train_graph(mlp(6, 20) if kind == "mlp" else cnn(9, (3, 5)), 2)
+    p = generate(graph, "triton")
+    wide, ways = widened(p)
+    assert all(1 <= len(w) <= 8 for w in ways.values())
+    assert {k.name for k in wide.kernels} == {w.name for found in ways.values() for w in found}
+    data = batch(p)
+    expected = stepped(p, states, data)
+    for n in range(1, max(map(len, ways.values()))):
+        chosen = {name: found[n % len(found)] for name, found in ways.items()}
+        found = stepped(rewritten(p, chosen), states, data)
+        for path in expected:
+            np.testing.assert_allclose(
+                found[path], expected[path], rtol=2e-5, atol=2e-5, err_msg=f"{n} {path}"
+            )
+
+
+def test_the_quickest_candidate_is_taken_and_the_step_is_made_once() -> None:
+    graph, states = train_graph(mlp(6, 20), 5)
+    p = generate(graph, "triton")
+    data = batch(p)
+    made = TritonProgram(p, states)
+    made.fill(data)
+    calls = []
+
+    def clock(launch: Any) -> float:
+        """The third of all is the quickest: the second candidate of the first kernel."""
+        calls.append(launch)
+        launch()
+        return 1.0 if len(calls) == 3 else 2.0
+
+    tuned = tune(made, Interpreted(), clock)
+    assert is_tuned(tuned) and not is_tuned(p)
+    verdicts = [k.schedule["tuned"] for k in tuned.kernels]
+    assert sum(v["of"] for v in verdicts) == len(calls)
+    assert verdicts[0]["seconds"] == 1.0 and verdicts[0]["heuristic"] == 2.0
+    moved = p.kernels[0].candidates[1]
+    assert tuned.kernels[0].schedule["groups"] == moved["groups"]
+    assert moved["source"].splitlines()[1] in tuned.source
+    expected = stepped(p, states, data)
+    for path, t in made.states.items():
+        np.testing.assert_allclose(host(t), expected[path], rtol=2e-5, atol=2e-5, err_msg=path)
+    again = Program.from_json(tuned.to_json())
+    after = stepped(again, states, data)
+    for path in expected:
+        np.testing.assert_allclose(after[path], expected[path], rtol=2e-5, atol=2e-5, err_msg=path)
+
+
+def test_a_table_has_the_choices_of_a_device(tmp_path: Path) -> None:
+    p = generate(train_graph(mlp(6, 20), 5)[0], "triton")
+    _, ways = widened(p)
+    other = rewritten(p, {"k0": ways["k0"][1]})
+    rows = choices(p, other)
+    assert list(rows) == [digest(p, p.kernels[0])]
+    table = tmp_path / "table.json"
+    table.write_text(json.dumps({"a GPU": rows}))
+    assert from_table(p, "a GPU", table).source == other.source
+    assert from_table(p, "another GPU", table) is p
+
+
+def test_a_digest_does_not_depend_on_names() -> None:
+    p = generate(train_graph(mlp(6, 20), 5)[0], "triton")
+    _, ways = widened(p)
+    wide, _ = widened(p)
+    k = p.kernels[1]
+    assert digest(p, k) == digest(wide, next(w for w in wide.kernels if w.name == "k1"))
+    assert len({digest(wide, w) for w in wide.kernels}) == len(wide.kernels)
+    assert len(ways["k1"]) > 2
+
+
+@pytest.mark.parametrize(
+    ("spec", "x", "y"),
+    [
+        ("mk,kn->mn", (3, 5), (5, 4)), ("km,kn->mn", (5, 3), (5, 4)), ("mk,nk->nm", (3, 5), (4, 5)),
+        ("bmk,bnk->bmn", (2, 3, 5), (2, 4, 5)), ("abk,kn->abn", (2, 3, 5), (5, 4)),
+    ],
+)  # fmt: skip
+def test_a_plain_product_may_be_the_librarys(
+    spec: str, x: tuple[int, ...], y: tuple[int, ...]
+) -> None:
+    rng = np.random.default_rng(0)
+    a, b = rng.random(x, np.float32), rng.random(y, np.float32)
+    ins = [Value(type_of(v), None, 0, "x") for v in (a, b)]
+    p = generate(graph_of("case", ins, [ops.contract(*ins, spec=spec)]), "triton")
+    made = TritonProgram(p, {})
+    made.fill([a, b])
+    call = library(p.kernels[0], made.tensors)
+    assert call is not None
+    call()
+    np.testing.assert_allclose(host(made.results[0]), np.einsum(spec, a, b), rtol=1e-5)
+
+
+def test_what_is_more_than_a_product_is_not_the_librarys() -> None:
+    p = generate(train_graph(mlp(6, 20), 5)[0], "triton")
+    assert not [k.name for k in p.kernels if "library" in k.schedule]
+
+
+def test_a_launch_is_timed_as_the_least_of_many() -> None:
+    ticks = iter([5.0, 3.0, 4.0, 9.0, 8.0])
+    device = Interpreted()
+    device.seconds = lambda work: (work(), next(ticks))[1]  # type: ignore[method-assign]
+    count: list[int] = []
+    assert clocked(device, lambda: count.append(1)) == 3.0 / 20
+    assert len(count) == 1 + 20 + 5 * 20
