@@ -21,8 +21,8 @@ an arena of `arena_bytes` bytes, itself aligned to 64. Temps may overlap where t
 unless said otherwise; nothing is allocated but what is said.
 
     tools.views(buffers, table)     the views of a table by name, and the buffers as b0, b1, ... (see `runtime.views`)
-                                    which may bind calls to arrays: `product left right out` (out = left @ right, f32 matrices)
-                                    and `axpy x a y` (y += a * x, vectors and a scalar)
+                                    which may bind calls to arrays: `product left right out` (out = left @ right, f32
+                                    matrices), `axpy x a y` (y += a * x, vectors and a scalar), `axpby x a b y` (y = b * y + a * x)
     tools.threads                   how many threads may run at once (1: everything is serial)
     tools.step(f)                   `f` as a step: without warnings of numbers, denormals taken for zero, one thread in
                                     each matrix product (those of BLAS wait in loops that never yield; `both` takes their place)

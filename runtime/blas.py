@@ -61,26 +61,47 @@ def product(left: Array, right: Array, out: Array) -> Callable[[], None]:
     return run
 
 
-def axpy(x: Array, a: Array, y: Array) -> Callable[[], None]:
-    """A function that adds a * x to y: vectors side by side in memory, f32 or f64, and a scalar that is read at each call.
+def axpy(x: Array, a: Array, y: Array) -> Callable[[], Any]:
+    """A function that sets y += a * x, in one pass over memory (BLAS's routine of that name).
 
-    One pass over memory (BLAS's routine of that name); with another library, two of NumPy's.
+    x, y: vectors side by side in memory, f32 or f64; a: a number of their type, of no axes, that is read at each call.
+    With another library, two of NumPy's passes.
     """
     routine = _function("axpy", y.dtype.char)
-    if routine is None:
-        scaled = np.empty_like(y)
+    if routine is not None:
+        return _bound(routine, a, x, None, y)
+    scaled = np.empty_like(y)
 
-        def run() -> None:
-            np.multiply(x, a, scaled)
-            np.add(y, scaled, y)
+    def run() -> None:
+        np.multiply(x, a, scaled)
+        np.add(y, scaled, y)
 
-        return run
+    return run
+
+
+def axpby(x: Array, a: Array, b: Array, y: Array) -> Callable[[], Any]:
+    """A function that sets y = b * y + a * x; the rest as in `axpy`."""
+    routine = _function("axpby", y.dtype.char)
+    if routine is not None:
+        return _bound(routine, a, x, b, y)
+    scaled = np.empty_like(y)
+
+    def run() -> None:
+        np.multiply(x, a, scaled)
+        np.multiply(y, b, y)
+        np.add(y, scaled, y)
+
+    return run
+
+
+def _bound(routine: Any, a: Array, x: Array, b: Array | None, y: Array) -> Callable[[], Any]:
+    """A routine (n, a, x, step of x, b if there is one, y, step of y) with its arguments, all by address."""
     wide = ctypes.c_int64 if routine.__name__.endswith("64_") else ctypes.c_int32
-    n, one = wide(len(y)), wide(1)
+    n, one = wide(len(y)), ctypes.byref(wide(1))
     routine.restype = None
-    args = (ctypes.byref(n), _at(a), _at(x), ctypes.byref(one), _at(y), ctypes.byref(one))
-    bound = functools.partial(routine, *args)
-    bound.arrays = (x, a, y)  # type: ignore[attr-defined]
+    scale = () if b is None else (_at(b),)
+    bound = functools.partial(routine, ctypes.byref(n), _at(a), _at(x), one, *scale, _at(y), one)
+    bound.arrays = (a, x, b, y)  # type: ignore[attr-defined]
     return bound
 
 

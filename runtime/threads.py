@@ -57,7 +57,10 @@ def _granted(root: Path) -> int:
             continue
         top = root / "sys/fs/cgroup" / kinds
         group = top / at.lstrip("/")
-        for place in (group, *group.parents):  # a limit holds for all groups below; in a container they may be hidden
+        for place in (
+            group,
+            *group.parents,
+        ):  # a limit holds for all groups below; in a container they may be hidden
             if top == place or top in place.parents:
                 least = min(least, _quota(place))
     return max(1, int(least))

@@ -6,7 +6,7 @@ Refuses to hold anything a generated program can spell with NumPy itself.
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import numpy as np
@@ -36,6 +36,13 @@ _ERF_Q = tuple(
         1.1410944258430183e-01, 5.020767765120641e-01, 1.0,
     )
 )  # fmt: skip
+
+
+_BOUND: dict[str, Callable[..., Any]] = {
+    "product": blas.product,
+    "axpy": blas.axpy,
+    "axpby": blas.axpby,
+}
 
 
 class Tools:
@@ -71,7 +78,7 @@ class Tools:
     @staticmethod
     def views(buffers: Sequence[Array], table: str) -> dict[str, Any]:
         """The views and bound calls of a table (see `runtime.views`)."""
-        return views(buffers, table, {"product": blas.product, "axpy": blas.axpy})
+        return views(buffers, table, _BOUND)
 
     @staticmethod
     def erf(x: Array, out: Array, s: Array, t: Array, u: Array | None = None) -> None:

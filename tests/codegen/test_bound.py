@@ -8,7 +8,7 @@ import pytest
 from codegen.pipeline import generate
 from ir.graph import Role, Value, graph_of
 from ir.interpret import interpret
-from ir.ops import add, broadcast, contract, full_like, mul, reduce_sum, transpose
+from ir.ops import add, broadcast, contract, full_like, mul, reduce_sum, sub, transpose
 from ir.types import NUMPY, Type
 from runtime.executable import Executable
 from runtime.store import StateStore
@@ -40,8 +40,25 @@ def turned(y, x, a):
     return [add(y, mul(transpose(x, perm=(1, 0)), full_like(x, 0.25)))]
 
 
-ONE_CALL = {moved, moved_by_a_constant}
-CASES = (moved, moved_by_a_constant, product_shown_too, product_read_again, by_itself, turned)
+def blended(y, x, a):
+    return [add(y, mul(sub(x, y), full_like(x, 0.25)))]
+
+
+def barely_blended(y, x, a):
+    return [add(y, mul(sub(x, y), full_like(x, 0.001)))]
+
+
+ONE_CALL = {moved, moved_by_a_constant, barely_blended}
+CASES = (
+    blended,
+    barely_blended,
+    moved,
+    moved_by_a_constant,
+    product_shown_too,
+    product_read_again,
+    by_itself,
+    turned,
+)
 
 
 @pytest.mark.parametrize("size", [1, 5, 16, 33, 700])
@@ -53,6 +70,7 @@ def test_scaled_sums(case, dtype, size):
     program = generate(graph := graph_of("case", inputs, case(*inputs), roles), "numpy")
     if size > 1:
         assert ("axpy(" in program.source) == (case in ONE_CALL)
+        assert ("axpby(" in program.source) == (case is blended)
     rng = np.random.default_rng(size)
     numbers = [np.asarray(rng.standard_normal(v.shape), NUMPY[dtype]) for v in inputs]
     want = interpret(graph, numbers)

@@ -138,18 +138,22 @@ def test_product(monkeypatch, core, shape, turned):
 @pytest.mark.parametrize("library", [True, False])
 @pytest.mark.parametrize("dtype", [np.float32, np.float64])
 @pytest.mark.parametrize("n", [1, 7, 16, 33, 1000])
-def test_axpy(monkeypatch, library, dtype, n):
+def test_axpy_and_axpby(monkeypatch, library, dtype, n):
     if not library:
         monkeypatch.setattr(blas, "_function", lambda name, kind="": None)
     rng = np.random.default_rng(n)
-    x, y = rng.standard_normal(n).astype(dtype), rng.standard_normal(n).astype(dtype)
-    a = np.array(0.1, dtype)
-    call, want = blas.axpy(x, a, y), y.copy()
+    x, y, z = (rng.standard_normal(n).astype(dtype) for _ in range(3))
+    a, b = np.array(0.1, dtype), np.array(0.75, dtype)
+    add, blend = blas.axpy(x, a, y), blas.axpby(x, a, b, z)
+    want_y, want_z = y.copy(), z.copy()
     for step in range(3):
         a[...] = 0.1 * step - 0.05
-        call()
-        want = want + a * x
-        np.testing.assert_allclose(y, want, rtol=0, atol=8 * np.finfo(dtype).eps)
+        add()
+        blend()
+        want_y, want_z = want_y + a * x, b * want_z + a * x
+        np.testing.assert_allclose(y, want_y, rtol=0, atol=8 * np.finfo(dtype).eps)
+        np.testing.assert_allclose(z, want_z, rtol=0, atol=8 * np.finfo(dtype).eps)
     x[0] = np.nan
-    call()
-    assert np.isnan(y[0]) and np.isfinite(y[1:]).all()
+    add()
+    blend()
+    assert np.isnan([y[0], z[0]]).all() and np.isfinite([y[1:], z[1:]]).all()
