@@ -49,6 +49,10 @@ from typing import Any
 VERSION = 1
 
 
+class NoProgram(ValueError):
+    """A target has no program for a graph; the message says why."""
+
+
 @dataclass(frozen=True)
 class Buffer:
     """One array of a program: `dtype` as in `ir.types`, `shape`, and where it lives.

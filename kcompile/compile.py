@@ -9,16 +9,18 @@ import logging
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 from typing import Any
 
 import kcompile.later as later
 from codegen.labels import with_names, without_names
 from codegen.pipeline import generate
-from codegen.program import Program
+from codegen.program import NoProgram, Program
 from ir.bind import bind
 from ir.graph import Graph
 from ir.key import key as graph_key
 from ir.pipeline import collector_paused, optimise
+from kcompile.errors import KCNotImplementedError
 from kcompile.variable import Variable
 from runtime import cache, native
 from runtime.executable import Executable
@@ -43,35 +45,47 @@ def compile_graph(
     graph: Graph,
     variables: Sequence[Variable],
     bindings: Mapping[str, int],
-    target: str,
+    targets: Sequence[str],
     *,
     reason: str,
 ) -> Compiled:
-    """Compile a step graph whose states are `variables`, with its named dimensions bound, for a target.
+    """Compile a step graph whose states are `variables`, with its named dimensions bound.
 
-    target: see `kcompile.target`. The program is taken from the disk cache where it is there. Raises IRError for a broken graph.
+    targets: see `kcompile.run_on`; the first that can runs the step, and a message says once why another could not. The program is
+    taken from the disk cache where it is there. Raises KCNotImplementedError KC502 where none can, IRError for a broken graph.
     """
     start = time.perf_counter()
     with collector_paused():
         static = bind(graph, **bindings)
-        program, cached, executable = _executable(static, target, _store(static, variables))
+        program, cached, executable = _executable(static, targets, _store(static, variables))
     seconds = time.perf_counter() - start
     log.info("compiled %s (%s) in %.0f ms", graph.name, reason, seconds * 1e3)
     return Compiled(program, executable, reason, seconds, cached)
 
 
-def _executable(static: Graph, target: str, store: StateStore) -> tuple[Program | None, bool, Any]:
-    """A program, whether it came from the disk, and what runs it. Without C, it is made for NumPy."""
+def _executable(
+    static: Graph, targets: Sequence[str], store: StateStore
+) -> tuple[Program | None, bool, Any]:
+    """A program, whether it came from the disk, and what runs it: for the first target that can."""
+    for target, instead in pairwise(targets):
+        try:
+            return _on(target, static, store)
+        except (NoProgram, native.NativeError) as e:
+            _say_once(target, instead, str(e))
+    try:
+        return _on(targets[-1], static, store)
+    except NoProgram as e:
+        raise KCNotImplementedError(
+            "KC502", f"the step {static.name} on the target {targets[-1]!r}", str(e),
+            "use device='auto', which takes the CPU where the GPU cannot run a model, or device='cpu'",
+        ) from e  # fmt: skip
+
+
+def _on(target: str, static: Graph, store: StateStore) -> tuple[Program | None, bool, Any]:
     if target == "reference":
         return None, False, Reference(static, store)
     if target == "native":
-        try:
-            native.compiler()
-            program, cached = _program(static, target)
-            return program, cached, Executable(program, store)
-        except native.NativeError as e:
-            _say_once(str(e))
-            target = "numpy"
+        native.compiler()  # that there is one, before anything is made for it
     if target == "triton":
         return _on_gpu(static, store)
     program, cached = _program(static, target)
@@ -93,13 +107,15 @@ def _on_gpu(static: Graph, store: StateStore) -> tuple[Program, bool, Any]:
 _cuda_executable = later.function("runtime.cuda", "CudaExecutable")
 _for_gpu = later.function("runtime.cuda", "on_this_gpu")
 _gpu_kind = later.function("runtime.cuda", "kind")
-_without_c: list[str] = []  # why programs were made for NumPy though C was asked for
+_SHOWN = {"triton": "the GPU", "native": "C", "numpy": "NumPy"}
+_said: set[str] = set()  # the targets that could not run something though they were to
 
 
-def _say_once(why: str) -> None:
-    level = logging.INFO if _without_c else logging.WARNING
-    log.log(level, "NumPy runs the model and not C, several times slower: %s", why)
-    _without_c.append(why)
+def _say_once(target: str, instead: str, why: str) -> None:
+    level = logging.INFO if target in _said else logging.WARNING
+    _said.add(target)
+    shown = _SHOWN[instead], _SHOWN[target]
+    log.log(level, "%s runs the model and not %s, several times slower: %s", *shown, why)
 
 
 def _program(static: Graph, target: str) -> tuple[Program, bool]:

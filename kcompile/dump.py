@@ -23,7 +23,7 @@ from ir.text import dump, named
 from kcompile.errors import KCValueError
 from kcompile.fit.runner import step_function
 from kcompile.page import page
-from kcompile.run_on import target_of
+from kcompile.run_on import targets_of
 from kcompile.specimen import specimen
 from kcompile.step import KINDS
 
@@ -88,7 +88,7 @@ def _target(model: Any, target: str | None) -> str:
     if target is not None:
         _check("target", target, tuple(TARGETS))
         return target
-    found = target_of(model)
+    found = targets_of(model)[0]
     return found if found in TARGETS else "numpy"
 
 

@@ -1,7 +1,8 @@
 """Where a model runs: the choice between what the model, the process and the environment say.
 
 From the strongest: the model's own choice (`compile(device=, backend=)`, `run_on`), the process's
-(`kcompile.config.set_target`), KCOMPILE_TARGET in the environment, else the CPU. Refuses to check names (`kcompile.target`).
+(`kcompile.config.set_target`), KCOMPILE_TARGET in the environment, else a GPU where there is one, else the CPU. Refuses to
+check names (`kcompile.target`).
 """
 
 from __future__ import annotations
@@ -12,21 +13,27 @@ from typing import Any
 import kcompile.config as config
 import kcompile.target as target
 
-DEFAULT = "numpy"
+_AUTO: tuple[str, str | None] = ("auto", None)
+_CPU = ("native", "numpy")  # without a C compiler, NumPy
+_OF = {"cpu": _CPU, "native": _CPU, "cuda": ("triton",)}
 
 
-def target_of(model: Any) -> str:
-    """The backend that runs a model's steps: "numpy", "native", "reference" or "triton". Raises as `check` does."""
-    for device, backend in (model.__dict__.get("_runs_on", ("auto", None)), config.target()):
+def targets_of(model: Any) -> tuple[str, ...]:
+    """The backends that may run a model's steps, the first that can: "triton", "native", "numpy" or "reference".
+
+    Raises as `kcompile.target.check` does.
+    """
+    for device, backend in (model.__dict__.get("_runs_on", _AUTO), config.target()):
         device, backend = target.check(device, backend)
-        if backend is not None or device != "auto":
-            return backend or target.BACKENDS[device][0]
+        chosen = backend or device
+        if chosen != "auto":
+            return _OF.get(chosen, (chosen,))
     named = os.environ.get("KCOMPILE_TARGET")
     if named:
         target.known_name("KCOMPILE_TARGET", named, target.EVERY)
         target.check("auto", named)
-        return named
-    return DEFAULT
+        return _OF.get(named, (named,))
+    return _CPU if target.without_cuda() else ("triton", *_CPU)
 
 
 def run_on(model: Any, device: str | None = "auto", backend: str | None = None) -> Any:

@@ -24,7 +24,7 @@ from ir.types import Type, type_of
 from kcompile.compile import Compiled, compile_graph
 from kcompile.errors import KCValueError
 from kcompile.operation import UNTRACED
-from kcompile.run_on import target_of
+from kcompile.run_on import targets_of
 from kcompile.tensor import Tensor
 from kcompile.trace import Trace, leaves, map_structure
 from kcompile.variable import Variable
@@ -80,11 +80,11 @@ class StepFunction:
 
     def compiled(self, x: Any, y: Any = None, sample_weight: Any = None) -> Compiled:
         """Like `executable`, with the program and how it was compiled."""
-        target = target_of(self.model)
-        key = (target, _signature((x, y, sample_weight)))
+        targets = targets_of(self.model)
+        key = (targets, _signature((x, y, sample_weight)))
         found = self._compiled.get(key)
         if found is None:
-            found = self._compiled[key] = self._compile(target, x, y, sample_weight)
+            found = self._compiled[key] = self._compile(targets, x, y, sample_weight)
             self.log.append(found)
         found.executable.take()
         return found
@@ -113,14 +113,14 @@ class StepFunction:
                 log.info("the %s step is traced for each batch size: %s", self.kind, error)
         return found
 
-    def _compile(self, target: str, x: Any, y: Any, sample_weight: Any) -> Compiled:
+    def _compile(self, targets: tuple[str, ...], x: Any, y: Any, sample_weight: Any) -> Compiled:
         traced = self.trace(x, y, sample_weight)
         bindings = {"N": _rows((x, y, sample_weight))} if traced.named else {}
         reason = "first use" if not self._compiled else "a batch of another shape"
-        if self._compiled and all(known != target for known, _ in self._compiled):
-            reason = f"now on {target}"
+        if self._compiled and all(known != targets for known, _ in self._compiled):
+            reason = f"now on {targets[0]}"
         reason = f"{self.kind} step, {reason}"
-        return compile_graph(traced.graph, traced.variables, bindings, target, reason=reason)
+        return compile_graph(traced.graph, traced.variables, bindings, targets, reason=reason)
 
     def _trace(self, batch: tuple[Any, Any, Any], rows: DimLike, start: float) -> Traced:
         name = f"{self.kind}_step"

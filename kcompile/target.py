@@ -12,7 +12,7 @@ from kcompile.nearest import suggest
 from runtime.devices import without_cuda
 
 DEVICES = ("auto", "cpu", "cuda")
-# the backends of each device; the first is taken where none is asked for
+# the backends of each device
 BACKENDS = {"cpu": ("native", "numpy", "reference"), "cuda": ("triton",)}
 _MEANT = {"gpu": "cuda", "cuda:0": "cuda", "c": "native"}
 EVERY = tuple(b for found in BACKENDS.values() for b in found)

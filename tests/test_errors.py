@@ -14,7 +14,7 @@ import pytest
 
 import kcompile as keras
 import kcompile.errors as errors
-from kcompile.run_on import target_of
+from kcompile.run_on import targets_of
 
 ROOT = Path(__file__).parent.parent
 PAGE = ROOT / "docs" / "errors.md"
@@ -104,4 +104,4 @@ def test_three_parts_and_a_builtin_class(cls):
 def test_an_unknown_target_is_refused(monkeypatch):
     monkeypatch.setenv("KCOMPILE_TARGET", "abacus")
     with pytest.raises(errors.KCValueError, match=r"KC502.*abacus[\s\S]*native, numpy, reference"):
-        target_of(keras.Sequential())
+        targets_of(keras.Sequential())

@@ -11,6 +11,8 @@ import math
 from collections.abc import Callable, Sequence
 from typing import Any
 
+from codegen.program import NoProgram
+
 DTYPES = {
     "f16": "tl.float16", "bf16": "tl.bfloat16", "f32": "tl.float32", "f64": "tl.float64", "bool": "tl.int1",
     "i8": "tl.int8", "i16": "tl.int16", "i32": "tl.int32", "i64": "tl.int64",
@@ -148,7 +150,7 @@ def _sign(a: Sequence[str], dtype: str, attrs: tuple[Any, ...]) -> str:
     return f"tl.where({x} > 0, {one}, tl.where({x} < 0, -{one}, {x} * 0)).to({DTYPES[dtype]})"
 
 
-class Unsupported(ValueError):
+class Unsupported(NoProgram):
     """An op, or a shape of it, that the Triton target cannot express: which, and why."""
 
 

@@ -9,8 +9,12 @@ import numpy as np
 import pytest
 
 import kcompile as keras
+import kcompile.compile as compiling
 import runtime.devices as devices
+import runtime.native as native
+from codegen.program import NoProgram
 from kcompile.fit.runner import step_function
+from kcompile.run_on import targets_of
 from runtime.store import State
 
 X = np.arange(20, dtype="float32").reshape(5, 4) / 10
@@ -60,6 +64,31 @@ def test_what_is_refused_changes_nothing(given: dict[str, Any], words: str) -> N
     assert ran_on(m) == "reference"
 
 
+def test_the_gpu_where_there_is_one_else_the_cpu(monkeypatch: pytest.MonkeyPatch) -> None:
+    assert targets_of(model()) == ("native", "numpy")
+    assert targets_of(model().run_on(backend="native")) == ("native", "numpy")
+    monkeypatch.setattr("kcompile.target.without_cuda", lambda: "")
+    assert targets_of(model()) == ("triton", "native", "numpy")
+    assert targets_of(model().run_on("cuda")) == ("triton",)
+    assert targets_of(model().run_on("cpu")) == ("native", "numpy")
+
+
+def test_what_the_gpu_cannot_run_the_cpu_runs_or_it_is_refused(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    def unable(*given: Any) -> Any:
+        raise NoProgram("op 'sort' on the Triton target")
+
+    monkeypatch.setattr("kcompile.target.without_cuda", lambda: "")
+    monkeypatch.setattr(compiling, "_on_gpu", unable)
+    monkeypatch.setattr(compiling, "_said", {"native"})
+    m = model()
+    m.predict(X, verbose=0)
+    assert ran_on(m) == "native" and "C runs the model and not the GPU" in caplog.text
+    with pytest.raises(keras.KCError, match=r"KC502[\s\S]*op 'sort'[\s\S]*device='cpu'"):
+        m.run_on("cuda").predict(X, verbose=0)
+
+
 def test_the_strongest_choice_counts(monkeypatch: pytest.MonkeyPatch) -> None:
     m = model()
     monkeypatch.setenv("KCOMPILE_TARGET", "reference")
@@ -104,14 +133,11 @@ def test_where_it_ran_is_not_saved(tmp_path: Any) -> None:
 def test_no_compiler_means_numpy_said_once(
     monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
-    import kcompile.compile as compiling
-    import runtime.native as native
-
     def none() -> Any:
         raise native.NativeError("there is no compiler")
 
     monkeypatch.setattr(native, "compiler", none)
-    monkeypatch.setattr(compiling, "_without_c", [])
+    monkeypatch.setattr(compiling, "_said", set())
     m = model()
     m.compile("sgd", "mse", device="cpu")
     m.predict(X, verbose=0)

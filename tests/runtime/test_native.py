@@ -212,7 +212,7 @@ def test_without_a_compiler_numpy_runs_the_model_and_says_so_once(
     monkeypatch.setenv("CC", script(tmp_path / "cc", cc) if "\n" in cc else cc)
     monkeypatch.delenv("KCOMPILE_CC", raising=False)
     monkeypatch.setenv("KCOMPILE_TARGET", "native")
-    monkeypatch.setattr(compiling, "_without_c", [])
+    monkeypatch.setattr(compiling, "_said", set())
     with caplog.at_level(logging.WARNING, "kcompile.compile"):
         predict()
     assert caplog.text.count("NumPy runs the model") == 1
@@ -229,7 +229,7 @@ def test_a_compiler_that_hangs_is_ended_and_not_asked_again(
     monkeypatch.setenv("KCOMPILE_TARGET", "native")
     monkeypatch.setattr(compiler, "SECONDS", 1.0)
     made = count_builds(monkeypatch)
-    monkeypatch.setattr(compiling, "_without_c", [])
+    monkeypatch.setattr(compiling, "_said", set())
     with caplog.at_level(logging.WARNING, "kcompile.compile"):
         predict()
     assert "took longer than 1 s" in caplog.text and caplog.text.count("NumPy runs") == 1
