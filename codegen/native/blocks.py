@@ -45,6 +45,9 @@ class Atom(Protocol):
     @property
     def flops(self) -> int: ...
 
+    def over(self, operands: Sequence[E]) -> E:
+        """The expression over loads in place of `self.operands`."""
+
     def order(self, stored: Sequence[Axis]) -> list[Axis]:
         """The axes of the result as they shall lie in memory, outermost first; `stored`: as the region would like them."""
 
@@ -191,8 +194,7 @@ class _Plan:
         operands = tuple(self.memory(x) for x in atom.operands)
         order = atom.order(_stored(self.region, atom.e))
         if self.apart or not self.within(atom.e, operands):
-            new = _replaced(atom.e, dict(zip(atom.operands, operands, strict=True)))
-            return self.ahead(new, order, atom.e)
+            return self.ahead(atom.over(operands), order, atom.e)
         store = self.place(atom.e, order)
         self.steps.append(_Step([store], atom, operands))
         return self.written(store)
@@ -332,8 +334,6 @@ class _Plan:
             low = "".join(f" - {step} * {spans[a].low}" for a, step in zip(axes, buf.strides, strict=True) if a in spans)  # fmt: skip
             head.append(f"{t} *{name} = ({t} *)(own + {own}){low};")
             own += -(-math.prod(buf.shape) * _itemsize(buf) // 64) * 64
-        if own > OWN:
-            raise Unprintable("a block that is too large")
         body: list[str] = []
         for step in self.steps:
             body += [
@@ -341,6 +341,11 @@ class _Plan:
                 *("  " + line.removeprefix("  ") for line in self.step(step, frame, spans)),
                 "}",
             ]
+        for k, size in enumerate(frame.rooms):
+            head.append(f"char *t{k} = own + {own};")
+            own += -(-size // 64) * 64
+        if own > OWN:
+            raise Unprintable("a block that is too large")
         flops = sum(step.atom.flops for step in self.steps if step.atom is not None)
         moved = sum(math.prod(b.shape) * _itemsize(b) for b in frame.bufs)
         units = math.prod(c.parts for c in self.cuts) if self.cuts else 0
@@ -407,14 +412,6 @@ def _atoms(region: Region, makers: Sequence[Maker]) -> dict[E, Atom]:
     for s in region.stores:
         visit(s.value)
     return found
-
-
-def _replaced(e: E, new: Mapping[E, E]) -> E:
-    """An expression over other operands."""
-    if e in new:
-        return new[e]
-    args = tuple(_replaced(a, new) for a in e.args)
-    return E(e.op, args, e.attr, e.dtype, e.axes)
 
 
 def _by_step(form: Aff) -> list[Axis]:

@@ -56,6 +56,10 @@ class Product:
         """Operations of all of it."""
         return 2 * math.prod(a.size for a in {*self.operands[0].axes, *self.operands[1].axes})
 
+    def over(self, operands: Sequence[E]) -> E:
+        """The product of other operands."""
+        return replaced(self.e, dict(zip(self.operands, operands, strict=True)))
+
     def order(self, stored: Sequence[Axis]) -> list[Axis]:
         """The axes of a result in memory, outermost first: as `stored`, but for batch axes, which come before the last."""
         axes = [*(a for a in stored if a in self.e.axes), *(a for a in self.e.axes if a not in stored)]  # fmt: skip
@@ -135,6 +139,14 @@ class Product:
             f"{at[1]}, {k1.steps[1]}, {k.steps[1]}, {n.steps[0]}, {at[2]}, {m1.steps[1]}, {m.steps[1]});"
         )
         return [*("  " * d + text for d, text in enumerate(loops)), "  " * len(loops) + call]
+
+
+def replaced(e: E, new: Mapping[E, E]) -> E:
+    """An expression over other operands."""
+    if e in new:
+        return new[e]
+    args = tuple(replaced(a, new) for a in e.args)
+    return E(e.op, args, e.attr, e.dtype, e.axes)
 
 
 def product(e: E) -> Product | None:

@@ -30,7 +30,10 @@ from codegen.numpy.views import Call, Loop, Operand, Shaped, Slot, View
 from codegen.program import Program
 from ir.graph import Graph, Node, Value
 
-PRODUCTS: tuple[blocks.Maker, ...] = (contract.product,)  # what makes an atom of an expression
+PRODUCTS: tuple[blocks.Maker, ...] = (
+    convolution.product,
+    contract.product,
+)  # what makes an atom of an expression
 
 
 @dataclass
@@ -119,7 +122,7 @@ class NativeWriter(Writer):
             return Schedule()
         start = len(self.em.calls)
         try:
-            return self.images(region) or self.products(region) or self.whole(region)
+            return self.products(region) or self.whole(region)
         except Unprintable:
             del self.em.calls[start:]
             parts = apart(region, self.fresh)
@@ -130,11 +133,6 @@ class NativeWriter(Writer):
         except Unprintable:
             del self.em.calls[start:]
             raise
-
-    def images(self, region: Region) -> Schedule | None:
-        """Emit a region that is a convolution; None, with nothing emitted, where it is none."""
-        found = convolution.convolution(region, self.place_key, self.fresh)
-        return self.every(found) if found else None
 
     def whole(self, region: Region) -> Schedule:
         """Emit the C calls of a region that is one function or loops. Raises Unprintable."""
@@ -158,7 +156,8 @@ class NativeWriter(Writer):
         start = len(self.em.calls)
         try:
             notes: dict[str, Any] = {}
-            for part in blocks.parts(region, self, PRODUCTS):
+            found = convolution.summed(region, self)
+            for part in blocks.parts(region, self, PRODUCTS) if found is None else found:
                 if isinstance(part, Kernel):
                     self.emit(part)
                     notes |= part.notes

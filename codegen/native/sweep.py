@@ -16,7 +16,7 @@ from codegen.native.windows import Problem
 
 @dataclass(frozen=True)
 class Step:
-    """What one step of a kernel is: one position of `image` (C: n), those of `tall` from h0 to h1.
+    """What one step of a kernel is: one position of `image` (C: n), those of `tall` from top to end where it is given.
 
     zeros: the dimensions along which `a` is read from a copy with zeros around it. summed: whether the steps
     add up. lanes: the axis of the vectors.
@@ -40,7 +40,7 @@ class Sweep:
         local = bool(step.zeros)
         self.a: dict[Axis, int] = {}
         self.const = 0
-        for f, n, low in zip(p.ia, strides, first, strict=True):
+        for f, n, low in zip((d.at for d in p.dims), strides, first, strict=True):
             for axis, k in f.terms:
                 if not (local and axis is step.image):
                     self.a[axis] = self.a.get(axis, 0) + k * n
@@ -52,16 +52,13 @@ class Sweep:
         self.vars: dict[Axis, str] = {}
         if step.image is not None:
             self.vars[step.image] = "n"
-        if not p.empty:
-            for d in p.guarded:
-                if d not in step.zeros:
-                    deep = next(a for a, _ in p.ia[d].terms if a in p.deep and a is not step.image)
-                    k = dict(p.ia[d].terms)[deep]
-                    if deep in self.cuts:
-                        raise Unprintable("taps that two windows share")
-                    rest = Aff([t for t in p.ia[d].terms if t[0] is not deep], p.ia[d].const)
-                    self.cuts[deep] = (k, rest, p.a.shape[d])
-
+        for d, dim in enumerate(() if p.empty else p.dims):
+            if d not in step.zeros and not dim.inside:
+                deep, k = next(t for t in dim.at.terms if t[0] in p.deep and t[0] is not step.image)
+                if deep in self.cuts:
+                    raise Unprintable("taps that two windows share")
+                rest = Aff([t for t in dim.at.terms if t[0] is not deep], dim.at.const)
+                self.cuts[deep] = (k, rest, dim.extent)
         self.apart = {
             a for k, (_, r, _) in self.cuts.items() for a in (k, *(t for t, _ in r.terms))
         }
@@ -118,30 +115,30 @@ class Sweep:
         over = inner[0] if inner else Axis("one", 1)
         extra = inner[1].size if len(inner) > 1 else 1
         wide = lanes is not None and lanes in p.batch
-        picked = shapes(over.size * extra, width, p.out.dtype, extra, wide)
+        picked = shapes(over.size * extra, width, p.dtype, extra, wide)
         m = {w: s[0] for w, s in picked.items()}
         n = {w: s[1] for w, s in picked.items()}
         head = [f"enum {{ M = {constant(m)}, N = {constant(n)} }};"]
         outer: list[str] = []
         for k, a in enumerate(rows):
-            low, high = ("h0", "h1") if a is tall else ("0", str(a.size))
+            low, high = ("top", "end") if a is tall else ("0", str(a.size))
             outer.append("  " * k + f"for (long i{k} = {low}; i{k} < {high}; i{k}++)")
             self.vars[a] = f"i{k}"
         outer.append("  " * len(rows) + "{")
         pad = "  " * (len(rows) + 1)
         levels: list[Level] = []
         for k, a in enumerate(deep):
-            low, high = ("h0", "h1") if a is tall else ("0", str(a.size))
+            low, high = ("top", "end") if a is tall else ("0", str(a.size))
             if a in self.cuts:
                 many, rest, extent = self.cuts[a]
                 where = self.text(rest)
-                outer.append(pad + f"const long l{k} = most({low}, reach(-({where}), {many})), "
-                             f"z{k} = least({high}, reach({extent} - ({where}), {many}));")  # fmt: skip
-                low, high = f"l{k}", f"z{k}"
+                outer.append(pad + f"const long from{k} = most({low}, reach(-({where}), {many})), "
+                             f"till{k} = least({high}, reach({extent} - ({where}), {many}));")  # fmt: skip
+                low, high = f"from{k}", f"till{k}"
             levels.append(Level(f"k{k}", low, high, self.a.get(a, 0), self.of_b.get(a, 0)))
         base_a = f"{self.origin} + {self.const}" + self.at(self.a)
         if step.zeros and tall is not None:
-            base_a += f" - h0 * {self.a[tall]}"
+            base_a += f" - top * {self.a[tall]}"
         base_b = (
             f"{self.b} + {p.fb.const}" + self.at(self.of_b) + (" + q" if lanes is not None else "")
         )
@@ -164,15 +161,15 @@ class Sweep:
         def tiles(vectors: str, last: str) -> list[str]:
             def one(count: str) -> list[str]:
                 text = [] if p.empty else [
-                    f"const {p.out.dtype} *a = {base_a} + r0 * {step_a}, *b = {base_b};"
+                    f"const {p.dtype} *a = {base_a} + r0 * {step_a}, *b = {base_b};"
                 ]  # fmt: skip
-                text.append(f"{p.out.dtype} *c = {base_c} + r0 * {step_c};")
+                text.append(f"{p.dtype} *c = {base_c} + r0 * {step_c};")
                 times = f" * {extra}" if extra > 1 else ""
                 shape = Shape(f"({count}){times}", vectors)
                 return [
                     *text,
                     *tile(
-                        p.out.dtype,
+                        p.dtype,
                         shape,
                         last,
                         row_a,

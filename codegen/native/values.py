@@ -121,6 +121,12 @@ class Frame:
         self.params: dict[Any, int] = {}
         self.written: set[int] = set()
         self.inner: dict[Buf, int] = {}
+        self.rooms: list[int] = []
+
+    def room(self, size: int) -> str:
+        """The name of a pointer (`char *`) that the function makes, to so many bytes of scratch."""
+        self.rooms.append(size)
+        return f"t{len(self.rooms) - 1}"
 
     def own(self, buf: Buf) -> str:
         """The name of a pointer that the function makes itself."""
