@@ -1,8 +1,7 @@
 """The C text of matrix products: tiles of registers, panels packed for them, and the loops around both.
 
 `gemm_T(m1, m, n, k1, k, a, am1, am, ak1, ak, b, bk1, bk, bn, c, cm1, cm)` sets C[m1 m, n] to the sum over (k1 k) of
-A[m1 m, k1 k] B[k1 k, n]: rows and sums are two axes each, strides are in elements, and C's columns lie next to each other. It is
-inlined where its extents are constants, so that a program compiles the tiles it uses and no others. An element is summed in
+A[m1 m, k1 k] B[k1 k, n]: rows and sums are two axes each, strides are in elements, and C's columns lie next to each other. An element is summed in
 the same order whichever rows and columns are asked for together: blocks of a product are bit-equal to all of it.
 Few columns, or few rows, take vectors along the sum (`column_T`). Refuses to choose extents, threads and what else a block computes (`contract`, `blocks`).
 """
@@ -175,8 +174,7 @@ APART void column_@(long m, long k, const @ *a, long am, const @ *b, @ *c, long 
     EVERY for (int r = 0; r < 4; r++) if (i + r < m) c[r * cm] = add ? c[r * cm] + sum[r] : sum[r];
   }
 }
-INLINE void gemm_@(long m1, long m, long n, long k1, long k, const @ *a, long am1, long am, long ak1, long ak,
-                   const @ *b, long bk1, long bk, long bn, @ *c, long cm1, long cm) {
+APART void gemm_@(long m1, long m, long n, long k1, long k, const @ *a, long am1, long am, long ak1, long ak, const @ *b, long bk1, long bk, long bn, @ *c, long cm1, long cm) {
   @ pack[DEEP * WIDE * L_@] __attribute__((aligned(64)));
   const int direct = bn == 1 && n % L_@ == 0 && (m1 * m <= DIRECT || k1 * k * bk * (long)sizeof(@) <= 16384);
   for (long r = 0; r < k1; r++) for (long q = 0; q < k; q += DEEP) {
