@@ -140,6 +140,8 @@ class _Plan:
         self.steps: list[_Step] = []
         self.partial: list[Store] = []
         self.late: list[Store] = []
+        for e in atoms:  # products and what they read first: the rest then finds them in memory
+            self.value(e)
         last: list[Store] = []
         for s in region.stores:
             e = self.value(s.value)
@@ -211,7 +213,8 @@ class _Plan:
             return self.ahead(e, order, x)
         store = self.place(x, order, e)
         self.steps.append(_Step([store]))
-        return self.written(store)
+        self.made[x] = self.written(store)
+        return self.made[x]
 
     def within(self, e: E, reads: Sequence[E]) -> bool:
         """Whether a value is computed by blocks: where it has all the axes that are cut."""
@@ -419,13 +422,12 @@ def _by_step(form: Aff) -> list[Axis]:
 
 
 def _stored(region: Region, e: E) -> list[Axis]:
-    """The axes of a value in the order of the largest store that has most of them."""
+    """The axes of a value in the order of the store that has most of them, or of an array read beside it."""
     own = set(e.axes)
-    best = max(
-        region.stores,
-        key=lambda s: (s.value is e, len(own & set(s.value.axes)), math.prod(s.buf.shape)),
-    )
-    return [a for a in _by_step(flat_form(best.buf, best.idx)) if a in own]
+    forms = [(s.value is e, flat_form(s.buf, s.idx), True, math.prod(s.buf.shape)) for s in region.stores]  # fmt: skip
+    forms += [(False, flat_form(x.attr[0], x.attr[1]), False, 0) for x in region.nodes() if _is_memory(x)]  # fmt: skip
+    best = max(forms, key=lambda f: (f[0], len(own & {a for a, _ in f[1].terms}), *f[2:]))[1]
+    return [a for a in _by_step(best) if a in own]
 
 
 def _moved(region: Region, atoms: Mapping[E, Atom]) -> set[Axis]:

@@ -8,6 +8,7 @@ products stand alone. Refuses to hold legality (`ir.passes.fuse`).
 from __future__ import annotations
 
 from ir.graph import Node, Value
+from ir.ops.contract import letters
 from ir.passes.fuse import CLONED, Group
 
 ALONE = frozenset(
@@ -20,11 +21,13 @@ WORTH = 800_000  # operations from which a product is cut into blocks
 
 def profit(node: Node, group: Group) -> str:
     """Why `node` should not join `group`; empty where it should."""
+    products = [n for n in group.nodes if n.op.name == "contract"]
     if node.op.name in ALONE:
-        return "it takes whole arrays"
-    product = next((n for n in group.nodes if n.op.name == "contract"), None)
+        return "" if any(_chained(node, p, group) for p in products) else "it takes whole arrays"
+    product = products[0] if products else None
     if product is not None:
-        reason = _follows(node, product, group)
+        reasons = [_follows(node, p, group) for p in products]
+        reason = "" if "" in reasons else reasons[0]
         if reason:
             return reason
     elif any(n.op.name in ALONE or n.op.name in WRITERS for n in group.nodes):
@@ -54,11 +57,39 @@ def profit(node: Node, group: Group) -> str:
     return ""
 
 
-def _follows(node: Node, product: Node, group: Group) -> str:
-    """Why a node should not be computed with each block of a product; empty where it should."""
+def _chained(node: Node, product: Node, group: Group) -> bool:
+    """Whether a product in each of a batch goes on with what another such product of the group makes, or is combined with:
+    all of one position of the batch then stays in the cache, as the scores of one head of attention do."""
+    if node.op.name != "contract" or node.attrs[1] or not _worth(product):
+        return False
+    made = product.outs[0]
+    batch = _batch(product)[2]
+    for v, mine in zip(node.inputs, _batch(node), strict=False):
+        here = group.env.get(v, group.inputs.get(v))
+        plain = here is None or (here.node is not None and here.node.op.name in CLONED)
+        if batch and mine == batch and v.shape == made.shape and not plain:
+            return True
+    return False
+
+
+def _batch(n: Node) -> list[list[int]]:
+    """Where the axes that both operands and the result of a product have are in each of the three."""
+    parts = letters(n.attrs[0])
+    both = [c for c in parts[2] if c in parts[0] and c in parts[1]]
+    return [sorted(part.index(c) for c in both) for part in parts]
+
+
+def _worth(product: Node) -> bool:
+    """Whether a product is cut into blocks."""
     flops = product.op.flops
     assert flops is not None
-    if product.attrs[1] or flops(*(v.type for v in product.inputs), *product.attrs) < WORTH:
+    count = flops(*(v.type for v in product.inputs), *product.attrs)
+    return not product.attrs[1] and bool(count >= WORTH)
+
+
+def _follows(node: Node, product: Node, group: Group) -> str:
+    """Why a node should not be computed with each block of a product; empty where it should."""
+    if not _worth(product):
         return "the group makes a whole array"
     if node.op.name in WRITERS or node.op.name.startswith(("arg", "random", "gather", "take")):
         return "it is not computed block by block"
