@@ -81,23 +81,22 @@ def compiled(p: Program, wanted: Iterable[str], target: str) -> dict[str, str]:
 
 
 def renewed(old: Report) -> Iterator[Report]:
-    """The report of today's kernels as it grows, model by model; what the old one has is not compiled again."""
+    """The report of today's kernels as it grows, target by target; what the old one has is not compiled again."""
     new = Report({}, {})
     for name in MODELS:
         try:
-            p = program(name)
+            new.models[name] = [digest(program(name), k) for k in program(name).kernels]
         except ValueError as e:
             new.models[name] = " ".join(str(e).split())
-            continue
-        order = [digest(p, k) for k in p.kernels]
-        new.models[name] = order
-        for target in TARGETS:
+    steps = {name: found for name, found in new.models.items() if not isinstance(found, str)}
+    for target in TARGETS:
+        for name, order in steps.items():
             keys = dict.fromkeys((target, d) for d in order)
             new.rows.update({k: old.rows[k] for k in keys if k in old.rows})
             missing = [d for t, d in keys if (t, d) not in new.rows]
-            if missing:
-                new.rows.update({(target, d): r for d, r in compiled(p, missing, target).items()})
-    return new
+            rows = compiled(program(name), missing, target) if missing else {}
+            new.rows.update({(target, d): row for d, row in rows.items()})
+            yield new
 
 
 def written(report: Report) -> str:
