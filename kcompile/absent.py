@@ -167,10 +167,13 @@ def parameters(cls: type) -> set[str]:
     return out
 
 
+_signature = functools.lru_cache(maxsize=256)(inspect.signature)
+
+
 def check_arguments(cls: type, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
     """Raise KCTypeError KC107 when `cls(*args, **kwargs)` cannot be called."""
     try:
-        inspect.signature(cls.__init__).bind(None, *args, **kwargs)  # type: ignore[misc]
+        _signature(cls.__init__).bind(None, *args, **kwargs)  # type: ignore[misc]
     except TypeError as error:
         known = parameters(cls)
         other = {k: v for k, v in kwargs.items() if k not in known}

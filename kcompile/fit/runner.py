@@ -247,13 +247,14 @@ def step_function(model: Any, kind: str) -> StepFunction:
     That is the optimizer, losses and metrics (a new `compile`) and which variables train. Raises
     KCNotImplementedError KC109 for a model with a `train_step` or the like of its own.
     """
+    variables = model.variables
     anchors = [
         model.optimizer if kind == "train" else None,
         getattr(model, "_compile_loss", None) if kind != "predict" else None,
         getattr(model, "_compile_metrics", None) if kind != "predict" else None,
-        *model.trainable_variables,
-        None,
-        *model.non_trainable_variables,
+        model.trainable,
+        *variables,
+        *(v.trainable for v in variables),
     ]
     known = model.__dict__.setdefault("_step_functions", Steps()).by_kind
     found = known.get(kind)
