@@ -18,7 +18,6 @@ BLOCK = (
     32768  # elements of a block: its result and what is computed from it stay in the second cache
 )
 LEAST = 32  # rows that a packed panel serves, columns of a block
-TALL = 64  # rows that are cut rather than columns, even where these are more
 UNITS = 8  # blocks of a product that is worth cutting
 GRAIN = 200_000  # multiplications of a block at least: some microseconds
 
@@ -78,14 +77,16 @@ class Product:
         if any(map(legal, self.batch)):
             room = min(BLOCK // (m * n), most // (m * n * deep))
             return _parts([a for a in order if a in self.batch], room, legal, 1)
-        tall = m >= TALL or m >= n
-        ways = ((self.rows, n, 8), (self.cols, m, LEAST))
-        for mine, across, grain in ways if tall else reversed(ways):
+        ways = []
+        for mine, across, grain in ((self.rows, n, 8), (self.cols, m, LEAST)):
             room = max(min(BLOCK // across, most // (across * deep)), LEAST)
             found = _parts([a for a in order if a in mine], room, legal, grain)
-            if found:
-                return found
-        return []
+            if found:  # each part reads the other operand again
+                count = math.prod(c.parts for c in found)
+                ways.append(
+                    (count < UNITS, (count * across + every // (across * deep)) * deep, found)
+                )
+        return min(ways, key=lambda w: w[:2])[2] if ways else []
 
     def lines(
         self,
