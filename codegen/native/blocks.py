@@ -138,7 +138,8 @@ class _Plan:
         self.direct: set[Store] = set()  # stores that a step of their own makes
         self.before: list[Kernel | Region] = []
         self.steps: list[_Step] = []
-        self.partial: list[Store] = []
+        self.partial: list[Store] = []  # sums over a block
+        self.adding: list[Store] = []  # where numbers are added up row by row: zero before
         self.late: list[Store] = []
         for e in atoms:  # products and what they read first: the rest then finds them in memory
             self.value(e)
@@ -151,6 +152,8 @@ class _Plan:
             if lacks and e in self.hot:
                 raise _Illegal(lacks.pop())
             (self.late if lacks or e in self.cold else last).append(Store(s.buf, s.idx, e))
+        if self.adding:
+            self.steps.append(_Step(self.adding))
         if last or self.partial:
             self.steps.append(_Step([*last, *self.partial]))
 
@@ -283,7 +286,11 @@ class _Plan:
         buf = self.host.fresh([*(c.parts for c in mine), *(a.size for a in kept)], e.dtype)
         at = [axis_aff(self.units[c.axis]) for c in mine]
         idx = tuple(map(axis_aff, kept))
-        self.partial.append(Store(buf, (*at, *idx), self.rebuilt(e, [x])))
+        if fn == "sum" and kept and e.dtype in ("f32", "f64"):
+            self.partial.append(Store(buf, (*at, *idx), x))
+            self.adding.append(Store(buf, (*at, *idx), E("const", (), (0,), e.dtype, ())))
+        else:
+            self.partial.append(Store(buf, (*at, *idx), self.rebuilt(e, [x])))
         again = tuple(Axis("u", c.parts) for c in mine)
         sums = load(buf, (*map(axis_aff, again), *idx))
         out = E("red", (sums,), (fn, again), e.dtype, e.axes)
@@ -368,7 +375,9 @@ class _Plan:
 
     def step(self, step: _Step, frame: Frame, spans: Mapping[Axis, Span]) -> list[str]:
         if step.atom is None:
-            return nest(Region(step.stores, self.region.order), frame, self.host.scratch, spans)
+            region = Region(step.stores, self.region.order)
+            adds = {s.buf for s in self.adding} if step.stores is not self.adding else set()
+            return nest(region, frame, self.host.scratch, spans, adds)
         (s,) = step.stores
         form = flat_form(s.buf, s.idx)
         out = frame.param(s.buf, True) + (f" + {form.const}" if form.const else "")

@@ -24,13 +24,10 @@ def profit(node: Node, group: Group) -> str:
     products = [n for n in group.nodes if n.op.name == "contract"]
     if node.op.name in ALONE:
         return "" if any(_chained(node, p, group) for p in products) else "it takes whole arrays"
-    product = products[0] if products else None
-    if product is not None:
+    if products:
         reasons = [_follows(node, p, group) for p in products]
-        reason = "" if "" in reasons else reasons[0]
-        if reason:
-            return reason
-    elif any(n.op.name in ALONE or n.op.name in WRITERS for n in group.nodes):
+        return "" if "" in reasons else reasons[0]
+    if any(n.op.name in ALONE or n.op.name in WRITERS for n in group.nodes):
         return "the group makes a whole array"
     mine = _lead(node)
     if mine is not None:
@@ -46,8 +43,6 @@ def profit(node: Node, group: Group) -> str:
         _work(node),
         max((_bytes(v) for n in group.nodes if n.op.name not in CLONED for v in n.outs), default=0),
     )
-    if product is not None:
-        return ""
     if max(size, theirs_size) <= SMALL:
         return ""
     if size * 8 < theirs_size or theirs_size * 8 < size:

@@ -7,7 +7,7 @@ axis keeps W partial sums. Refuses to hold the text of a value (`values`), the s
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Container, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -71,12 +71,20 @@ def render(
 
 
 def nest(
-    region: Region, frame: Frame, scratch: Callable[[int], Buf], spans: Mapping[Axis, Span]
+    region: Region,
+    frame: Frame,
+    scratch: Callable[[int], Buf],
+    spans: Mapping[Axis, Span],
+    adds: Container[Buf] = (),
 ) -> list[str]:
-    """The loops of a region over parts of some of its axes, for a function of several. Raises Unprintable."""
+    """The loops of a region over parts of some of its axes, for a function of several. Raises Unprintable.
+
+    adds: float buffers to whose elements stores add, at every position of the value.
+    """
     resolver = Resolver(scratch)
-    flat = resolver.run(region, spans)
-    return _Renderer(flat, resolver.streams, frame, spans).run()[0]
+    renderer = _Renderer(resolver.run(region, spans), resolver.streams, frame, spans)
+    renderer.adds = adds
+    return renderer.run()[0]
 
 
 @dataclass(frozen=True)
@@ -140,6 +148,7 @@ class _Renderer(Values):
         self.cut = block
         self.nodes = region.nodes()
         self.lines: list[str] = []
+        self.adds: Container[Buf] = ()
         self.scopes: list[set[E]] = []
         for e in self.nodes:
             if e.op not in ("load", "const", "iota", "red", "inside") and not spelled(e.op):
@@ -388,9 +397,14 @@ class _Renderer(Values):
             value = self.name(s.value)
             if self.is_wide(s.value):
                 raise Unprintable("lanes without a place")
-            self.put(depth, f"*({at}) = {written(value, s.buf.dtype)};")
+            sign = "+=" if s.buf in self.adds else "="
+            self.put(depth, f"*({at}) {sign} {written(value, s.buf.dtype)};")
             return
         value = self.wide(s.value)
+        if s.buf in self.adds:
+            gather = "ld" if step == 1 else "ldg"
+            at_step = "" if step == 1 else f"{step}, "
+            value = f"{gather}_{stored(s.buf.dtype)}({at}, {at_step}{self.lanes}) + {value}"
         value = f"tobytes({value})" if s.buf.dtype == "bool" else value
         kind = stored(s.buf.dtype)
         if step == 1:
