@@ -55,7 +55,7 @@ def profit(node: Node, group: Group) -> str:
 def _chained(node: Node, product: Node, group: Group) -> bool:
     """Whether a product in each of a batch goes on with what another such product of the group makes, or is combined with:
     all of one position of the batch then stays in the cache, as the scores of one head of attention do."""
-    if node.op.name != "contract" or node.attrs[1] or not _worth(product):
+    if node.op.name != "contract" or node.attrs[1] or product.attrs[1] or not _worth(product):
         return False
     made = product.outs[0]
     batch = _batch(product)[2]
@@ -79,7 +79,7 @@ def _worth(product: Node) -> bool:
     flops = product.op.flops
     assert flops is not None
     count = flops(*(v.type for v in product.inputs), *product.attrs)
-    return not product.attrs[1] and bool(count >= WORTH)
+    return bool(count >= WORTH)
 
 
 def _follows(node: Node, product: Node, group: Group) -> str:
@@ -88,6 +88,8 @@ def _follows(node: Node, product: Node, group: Group) -> str:
         return "the group makes a whole array"
     if node.op.name in WRITERS or node.op.name.startswith(("arg", "random", "gather", "take")):
         return "it is not computed block by block"
+    if node.outs[0].dtype == "bool" and any(n.op.name == "unfold" for n in group.nodes):
+        return "a gradient of windows reads all of them again"
     reads = [group.env[v] for v in _through(node) if v in group.env]
     made = [v.node for v in reads if v.node is not None and v.node.op.name not in CLONED]
     if not made:

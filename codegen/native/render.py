@@ -32,6 +32,8 @@ from ir.types import FLOATS
 
 WORDS = 2048  # random words of a unit
 
+FEW = 3  # positions that a loop is written out for: taps of a small window
+
 
 @dataclass
 class Kernel:
@@ -326,7 +328,8 @@ class _Renderer(Values):
         if a is not self.vector:
             span = self.spans.get(a)
             low, high = ("0", str(a.size)) if span is None else (span.low, span.high)
-            self.put(depth, f"for (long {i} = {low}; {i} < {high}; {i}++) {{")
+            whole = "UNROLL " if a.size <= FEW and span is None else ""
+            self.put(depth, f"{whole}for (long {i} = {low}; {i} < {high}; {i}++) {{")
             self.block(stmt.body, depth + 1)
             self.put(depth, "}")
             return

@@ -5,6 +5,7 @@ Refuses to hold what the steps of a kernel are (`nest`), and the C of a tile (`t
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
@@ -115,7 +116,8 @@ class Sweep:
         over = inner[0] if inner else Axis("one", 1)
         extra = inner[1].size if len(inner) > 1 else 1
         wide = lanes is not None and lanes in p.batch
-        picked = shapes(over.size * extra, width, p.dtype, extra, wide)
+        length = math.prod(a.size for a in deep)
+        picked = shapes(over.size * extra, width, length, p.dtype, extra, wide)
         m = {w: s[0] for w, s in picked.items()}
         n = {w: s[1] for w, s in picked.items()}
         head = [f"enum {{ M = {constant(m)}, N = {constant(n)} }};"]

@@ -9,6 +9,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+FIRST = 6000  # numbers of b that stay in the first cache from one tile to the next
+TURN = 8  # cycles to begin and end a tile
 WIDTHS = {16: 32, 8: 16, 4: 16}  # lanes of f32: vector registers
 
 TEXTS = (
@@ -48,21 +50,23 @@ class Shape:
     vectors: str
 
 
-def shapes(rows: int, cols: int, dtype: str, inner: int, wide: bool) -> dict[int, tuple[int, int]]:
+def shapes(
+    rows: int, cols: int, deep: int, dtype: str, inner: int, wide: bool
+) -> dict[int, tuple[int, int]]:
     """Positions (of `inner` rows each) and vectors of a tile, by the lanes of the machine.
 
-    rows, cols: of the whole product. wide: a row is a vector of its own, not one number.
+    rows, cols, deep: of the whole product. wide: a row is a vector of its own, not one number.
     """
     return {
-        w: _shape(rows, cols, w, (n - 1) // (2 if dtype == "f64" else 1), inner, wide)
+        w: _shape(rows, cols, deep, w, (n - 1) // (2 if dtype == "f64" else 1), inner, wide)
         for w, n in WIDTHS.items()
     }
 
 
 def _shape(
-    rows: int, cols: int, lanes: int, registers: int, inner: int, wide: bool
+    rows: int, cols: int, deep: int, lanes: int, registers: int, inner: int, wide: bool
 ) -> tuple[int, int]:
-    """The tile with the least time: multiplications (one a cycle, four in flight), loads, the first touch of b."""
+    """The tile with the least time: multiplications (one a cycle, four in flight), loads, the touch of b; begin and end."""
     vectors = -(-cols // lanes)
     best: tuple[float, int, int] | None = None
     for nv in range(1, min(vectors, 4) + 1):
@@ -77,7 +81,9 @@ def _shape(
                 for v, times in panels:
                     if r and v:
                         loads = (r * inner * v if wide else r * inner) + v
-                        time += many * times * max(r * inner * v, 4.5, loads * 0.85, 2.2 * v)
+                        pace = max(r * inner * v, 4.5, loads * 0.85, 2.2 * v) + loads * 0.05
+                        pace += 0.5 * v if deep * v * lanes > FIRST else 0
+                        time += many * times * (deep * pace + 2 * r * inner * v + TURN)
             if best is None or time < best[0] * 0.995:
                 best = (time, m, nv)
     assert best is not None

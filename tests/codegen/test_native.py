@@ -242,9 +242,13 @@ def test_functions_of_f32_are_close_and_keep_infinities(name: str) -> None:
 
 @pytest.mark.parametrize("kind", ["table", "softmax", "join", "product", "spread", "words"])
 def test_no_byte_outside_is_touched(kind: str, tmp_path: Path) -> None:
-    command = native.compiler()
     graph = table_graph("f32")[0] if kind == "table" else kind_graph(kind, "f32")
-    program = generate(graph, "native")
+    run_with_sanitizers(generate(graph, "native"), tmp_path)
+
+
+def run_with_sanitizers(program: Program, tmp_path: Path) -> None:
+    """All C functions of a program once, over buffers apart from one another."""
+    command = native.compiler()
     scope: dict[str, Any] = {}
     exec(program.source, scope)
     calls = re.findall(r"^void (s\d+)\(", scope["C"], re.M)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -15,6 +16,7 @@ from ir.text import parse
 from ir.types import NUMPY
 from runtime.executable import Executable
 from runtime.store import StateStore
+from tests.codegen.test_native import run_with_sanitizers
 
 CHANNELS = (1, 2, 3, 7, 15, 16, 17, 31, 33, 63, 65)
 
@@ -152,3 +154,43 @@ def test_groups_and_depthwise() -> None:
         cases.conv(2, (6, 5), (3, 3), 3, 4, stride, pad=pad, groups=2)
         cases.conv(2, (6, 5), (3, 3), 16, 32, stride, pad=pad, groups=3)
     check(cases)
+
+
+FUSED = """
+def f(x: f32[3, 9, 9, 5] = data("x"), w: f32[3, 3, 5, 33] = data("w"), b: f32[33] = data("b"), m: f32[3, 3, 5, 33] = data("m")) -> (f32[3, 4, 4, 33], f32[33], f32[3, 3, 5, 33], f32[3, 9, 9, 5],):
+    y: f32[3, 9, 9, 33] = contract(x, w, spec="nijc,abcf->nhwf", windows=(("i", "h", "a", 1, 1, 1), ("j", "w", "b", 1, 1, 1)), out=(9, 9))
+    bb: f32[3, 9, 9, 33] = broadcast(b, shape=(3, 9, 9, 33), axes=(3,))
+    a: f32[3, 9, 9, 33] = add(y, bb)
+    t: f32[3, 9, 9, 33] = tanh(a)
+    u: f32[3, 4, 4, 33, 2, 2] = unfold(t, windows=((1, 2, 2, 1, 0, 4), (2, 2, 2, 1, 0, 4)), fill=0.0)
+    p: f32[3, 4, 4, 33] = reduce_max(u, axes=(4, 5))
+    s: f32[33] = reduce_sum(t, axes=(0, 1, 2))
+    g: f32[3, 3, 5, 33] = contract(x, t, spec="nijc,nhwf->abcf", windows=(("i", "h", "a", 1, 1, 1), ("j", "w", "b", 1, 1, 1)), out=(3, 3))
+    q: f32[3, 3, 5, 33] = sub(m, g)
+    d: f32[3, 9, 9, 5] = contract(t, w, spec="nhwf,abcf->nijc", windows=(("i", "h", "a", 1, 1, 1), ("j", "w", "b", 1, 1, 1)), out=(9, 9))
+    e: f32[3, 9, 9, 5] = mul(d, x)
+    return p, s, q, e,
+"""
+
+
+def test_what_surrounds_a_convolution() -> None:
+    graph = parse(FUSED)
+    arrays = arrays_for(graph)
+    arrays[1] *= 0.2
+    program = generate(graph, "native")
+    assert any("products" in k.schedule and len(k.ops.split(", ")) > 1 for k in program.kernels)
+    for a, b in zip(
+        Executable(program, StateStore()).run(*arrays), interpret(graph, arrays), strict=True
+    ):
+        np.testing.assert_allclose(a, b, rtol=3e-5, atol=3e-5 * float(np.abs(b).max()))
+
+
+def test_no_byte_outside_is_touched(tmp_path: Path) -> None:
+    cases = Cases()
+    for n in (1, 3, 17, 33):
+        cases.conv(2, (5, 6), (3, 3), n, n + 2, 2, pad=(1, 1))
+        cases.conv(9, (4, 4), (2, 2), n, 2 * n)
+    cases.conv(1, (64, 40), (3, 3), 40, 17, pad=(1, 1))
+    cases.conv(3, (9,), (4,), 5, 7, 3, 2, (3, 0))
+    cases.conv(2, (6, 5), (3, 3), 17, 1, pad=(1, 1), depthwise=True)
+    run_with_sanitizers(generate(cases.graph(), "native"), tmp_path)
