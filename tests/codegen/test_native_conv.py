@@ -157,18 +157,18 @@ def test_groups_and_depthwise() -> None:
 
 
 FUSED = """
-def f(x: f32[3, 9, 9, 5] = data("x"), w: f32[3, 3, 5, 33] = data("w"), b: f32[33] = data("b"), m: f32[3, 3, 5, 33] = data("m")) -> (f32[3, 4, 4, 33], f32[33], f32[3, 3, 5, 33], f32[3, 9, 9, 5],):
-    y: f32[3, 9, 9, 33] = contract(x, w, spec="nijc,abcf->nhwf", windows=(("i", "h", "a", 1, 1, 1), ("j", "w", "b", 1, 1, 1)), out=(9, 9))
-    bb: f32[3, 9, 9, 33] = broadcast(b, shape=(3, 9, 9, 33), axes=(3,))
-    a: f32[3, 9, 9, 33] = add(y, bb)
-    t: f32[3, 9, 9, 33] = tanh(a)
-    u: f32[3, 4, 4, 33, 2, 2] = unfold(t, windows=((1, 2, 2, 1, 0, 4), (2, 2, 2, 1, 0, 4)), fill=0.0)
-    p: f32[3, 4, 4, 33] = reduce_max(u, axes=(4, 5))
+def f(x: f32[5, 9, 9, 5] = data("x"), w: f32[3, 3, 5, 33] = data("w"), b: f32[33] = data("b"), m: f32[3, 3, 5, 33] = data("m")) -> (f32[5, 4, 4, 33], f32[33], f32[3, 3, 5, 33], f32[5, 9, 9, 5],):
+    y: f32[5, 9, 9, 33] = contract(x, w, spec="nijc,abcf->nhwf", windows=(("i", "h", "a", 1, 1, 1), ("j", "w", "b", 1, 1, 1)), out=(9, 9))
+    bb: f32[5, 9, 9, 33] = broadcast(b, shape=(5, 9, 9, 33), axes=(3,))
+    a: f32[5, 9, 9, 33] = add(y, bb)
+    t: f32[5, 9, 9, 33] = tanh(a)
+    u: f32[5, 4, 4, 33, 2, 2] = unfold(t, windows=((1, 2, 2, 1, 0, 4), (2, 2, 2, 1, 0, 4)), fill=0.0)
+    p: f32[5, 4, 4, 33] = reduce_max(u, axes=(4, 5))
     s: f32[33] = reduce_sum(t, axes=(0, 1, 2))
     g: f32[3, 3, 5, 33] = contract(x, t, spec="nijc,nhwf->abcf", windows=(("i", "h", "a", 1, 1, 1), ("j", "w", "b", 1, 1, 1)), out=(3, 3))
     q: f32[3, 3, 5, 33] = sub(m, g)
-    d: f32[3, 9, 9, 5] = contract(t, w, spec="nhwf,abcf->nijc", windows=(("i", "h", "a", 1, 1, 1), ("j", "w", "b", 1, 1, 1)), out=(9, 9))
-    e: f32[3, 9, 9, 5] = mul(d, x)
+    d: f32[5, 9, 9, 5] = contract(t, w, spec="nhwf,abcf->nijc", windows=(("i", "h", "a", 1, 1, 1), ("j", "w", "b", 1, 1, 1)), out=(9, 9))
+    e: f32[5, 9, 9, 5] = mul(d, x)
     return p, s, q, e,
 """
 
