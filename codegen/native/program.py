@@ -121,18 +121,22 @@ class NativeWriter(Writer):
                 self.emit(kernel)
             return Schedule()
         start = len(self.em.calls)
-        try:
-            return self.products(region) or self.whole(region)
-        except Unprintable:
-            del self.em.calls[start:]
-            parts = apart(region, self.fresh)
-            if not parts:
-                raise
-        try:
-            return [self.native(part) for part in parts][-1]
-        except Unprintable:
-            del self.em.calls[start:]
-            raise
+        why = Unprintable("")
+        for way in (self.products, self.whole, self.apart):
+            try:
+                found = way(region)
+            except Unprintable as e:
+                del self.em.calls[start:]
+                why = e
+            else:
+                if found is not None:
+                    return found
+        raise why
+
+    def apart(self, region: Region) -> Schedule | None:
+        """Emit what no single function holds in parts; None where it has none."""
+        done = [self.native(part) for part in apart(region, self.fresh)]
+        return done[-1] if done else None
 
     def whole(self, region: Region) -> Schedule:
         """Emit the C calls of a region that is one function or loops. Raises Unprintable."""

@@ -123,6 +123,8 @@ def bind(em: Emitter) -> None:
 
 
 def _bound(c: Call) -> Bound | None:
+    if not c.args:
+        return None
     out, *rest = c.args
     if c.text in (AXPY, AXPBY):
         args = [a for a in (*rest, out) if isinstance(a, Shaped | Const)]
