@@ -14,9 +14,7 @@ from codegen.native.blocks import Cut
 from codegen.native.resolve import Unprintable, flat_form
 from codegen.native.values import Frame, Span
 
-BLOCK = (
-    32768  # elements of a block: its result and what is computed from it stay in the second cache
-)
+BLOCK = 65536  # elements of a block: its result and what is computed from it stay in the second cache
 LEAST = 32  # rows that a packed panel serves, columns of a block
 UNITS = 8  # blocks of a product that is worth cutting
 GRAIN = 200_000  # multiplications of a block at least: some microseconds
@@ -75,7 +73,7 @@ class Product:
             return []
         most = max(every // UNITS, GRAIN)  # multiplications of a block
         if any(map(legal, self.batch)):
-            room = min(BLOCK // (m * n), most // (m * n * deep))
+            room = min(BLOCK // (2 * m * n), most // (m * n * deep))  # others may follow
             return _parts([a for a in order if a in self.batch], room, legal, 1)
         ways = []
         for mine, across, grain in ((self.rows, n, 8), (self.cols, m, LEAST)):
