@@ -59,10 +59,17 @@ def _commands() -> Any:
     @click.option("--batch-size", default=32, show_default=True)
     @click.option("--target", type=click.Choice(tuple(TARGETS)), default=None,
                   help="What kernels are made for; else what the model runs on here.")  # fmt: skip
+    @click.option("--measure", is_flag=True, help="Run the kernels and show how long each takes.")
     def dump(
-        file: str, stage: str, form: str, kind: str | None, batch_size: int, target: str | None
+        file: str,
+        stage: str,
+        form: str,
+        kind: str | None,
+        batch_size: int,
+        target: str | None,
+        measure: bool,
     ) -> None:
-        click.echo(dump_ir(load_model(file), stage, form, kind, batch_size, target))
+        click.echo(dump_ir(load_model(file), stage, form, kind, batch_size, target, measure))
 
     @kcompile.command(help="Print kernels, work and predicted memory of a model's step.")
     @click.argument("file", type=click.Path())
@@ -71,11 +78,17 @@ def _commands() -> Any:
     @click.option("--batch-size", default=32, show_default=True)
     @click.option("--target", type=click.Choice(tuple(TARGETS)), default=None,
                   help="What kernels are made for; else what the model runs on here.")  # fmt: skip
+    @click.option("--measure", is_flag=True, help="Run the kernels and show how long each takes.")
     @click.option("--json", "as_json", is_flag=True, help="Print the same as JSON.")
     def report(
-        file: str, kind: str | None, batch_size: int, target: str | None, as_json: bool
+        file: str,
+        kind: str | None,
+        batch_size: int,
+        target: str | None,
+        measure: bool,
+        as_json: bool,
     ) -> None:
-        found = compile_report(load_model(file), kind, batch_size, not as_json, target)
+        found = compile_report(load_model(file), kind, batch_size, not as_json, target, measure)
         if as_json:
             click.echo(json.dumps(found, indent=1))
 

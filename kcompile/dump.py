@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import itertools
 import json
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 import kcompile.report as report
@@ -22,6 +22,7 @@ from ir.pipeline import optimise
 from ir.text import dump, named
 from kcompile.errors import KCValueError
 from kcompile.fit.runner import step_function
+from kcompile.measure import measured
 from kcompile.page import page
 from kcompile.run_on import targets_of
 from kcompile.specimen import specimen
@@ -38,6 +39,7 @@ def dump_ir(
     kind: str | None = None,
     batch_size: int = 32,
     target: str | None = None,
+    measure: bool = False,
 ) -> str:
     """The model's step at one stage.
 
@@ -45,20 +47,29 @@ def dump_ir(
     "simplified" (after the passes), "fused" (kernels as bodies), "kernels" (the generated source).
     format: "text", "json", "dot", or for kernels "html", a page that shows each kernel's source, schedule and cost.
     kind: "train", "test" or "predict"; None: train for a compiled model, else predict. batch_size binds
-    the batch from "simplified" on. target: "numpy", "native" or "triton"; None: what the model runs on. Raises KCValueError
-    KC305 for an unknown stage, format, kind or target.
+    the batch from "simplified" on. target: "numpy", "native" or "triton"; None: what the model runs on. measure: run the
+    kernels (of the target "native") a few times and show how long each takes. Raises KCValueError KC305 for an unknown
+    stage, format, kind or target, and for what cannot be measured.
     """
     _check("stage", stage, STAGES)
     _check("format", format, FORMATS)
     if stage == "kernels":
         program = program_of(model, kind, batch_size, target)
-        return _OF_PROGRAM[format](program)
+        seconds = measured(model, program, kind_of(model, kind)) if measure else {}
+        return _OF_PROGRAM[format](program, seconds)
+    if measure:
+        raise KCValueError(
+            "KC305",
+            f"stage={stage!r}, measure=True",
+            "only kernels take time",
+            "pass stage='kernels'",
+        )
     if format == "html":
         raise KCValueError(
             "KC305", f"stage={stage!r}, format='html'", "only kernels are shown as a page",
             "pass stage='kernels', or format='dot' for Graphviz",
         )  # fmt: skip
-    kind = _kind(model, kind)
+    kind = kind_of(model, kind)
     graph = _graph(model, stage, kind, batch_size, _target(model, target))
     return {"text": _text, "json": _json, "dot": _dot}[format](graph)
 
@@ -71,7 +82,7 @@ def program_of(
     Raises KCValueError KC305 besides for a model with an axis of unknown extent.
     """
     target = _target(model, target)
-    graph = _graph(model, "simplified", _kind(model, kind), batch_size, target)
+    graph = _graph(model, "simplified", kind_of(model, kind), batch_size, target)
     free = [
         f"{v.name}: {v.type}" for v in graph.inputs if any(isinstance(d, Dim) for d in v.type.shape)
     ]
@@ -92,7 +103,8 @@ def _target(model: Any, target: str | None) -> str:
     return found if found in TARGETS else "numpy"
 
 
-def _kind(model: Any, kind: str | None) -> str:
+def kind_of(model: Any, kind: str | None) -> str:
+    """The kind of step asked for, else "train" for a compiled model and "predict" for another. Raises KCValueError KC305."""
     found = kind or ("train" if getattr(model, "compiled", False) else "predict")
     _check("kind", found, KINDS)
     return found
@@ -118,7 +130,10 @@ def _graph(model: Any, stage: str, kind: str, batch_size: int, target: str) -> G
         return graph
     free = {"N": batch_size} if traced.named else {}
     graph = optimise(bind(graph, **free))
-    return graph if stage == "simplified" else fuse(graph, TARGETS[target][0])
+    if stage == "simplified":
+        return graph
+    prepare, profit, _ = TARGETS[target]
+    return fuse(prepare(graph), profit)
 
 
 def _text(graph: Graph) -> str:
@@ -232,26 +247,31 @@ def _quote(text: str) -> str:
 # -- programs -------------------------------------------------------------------------------------
 
 
-def _program_text(program: Program) -> str:
-    return "".join(f"# {line}\n" for line in _header(program)) + "\n" + program.source
+Seconds = Mapping[str, float]
 
 
-def _header(program: Program) -> Iterator[str]:
+def _program_text(program: Program, seconds: Seconds) -> str:
+    return "".join(f"# {line}\n" for line in _header(program, seconds)) + "\n" + program.source
+
+
+def _header(program: Program, seconds: Seconds) -> Iterator[str]:
     yield report.summary(program)
     for k in program.kernels:
         first, last = k.lines
         yield f"{k.name} (lines {first}-{last}): {k.ops}  [{report.shorten(k.at)}]"
         cost = report.duration(report.estimate(program, k))
-        yield f"    estimated {cost}: {report.count(k.flops)}FLOP, {report.count(k.bytes)}B; {report.plain(k.schedule)}"
+        took = f", measured {report.duration(seconds[k.name])}" if k.name in seconds else ""
+        work = f"{report.count(k.flops)}FLOP, {report.count(k.bytes)}B"
+        yield f"    estimated {cost}{took}: {work}; {report.plain(k.schedule)}"
         if k.why:
             yield f"    not fused: {'; '.join(k.why)}"
 
 
-def _program_json(program: Program) -> str:
-    return json.dumps({**report.facts(program), "source": program.source}, indent=1)
+def _program_json(program: Program, seconds: Seconds) -> str:
+    return json.dumps({**report.facts(program, seconds), "source": program.source}, indent=1)
 
 
-def _program_dot(program: Program) -> str:
+def _program_dot(program: Program, seconds: Seconds) -> str:
     lines = [
         f"digraph {_quote(program.name)} {{",
         "  node [shape=box, fontname=monospace, fontsize=10];",

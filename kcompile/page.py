@@ -5,6 +5,7 @@ The page stands alone (no scripts, nothing loaded) and prints what `kcompile.rep
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
 
 import kcompile.report as report
@@ -54,7 +55,7 @@ pre { background: var(--card); border-radius: .5rem; padding: .8rem 1rem; overfl
 """
 
 
-def page(program: Program, seconds: dict[str, float] | None = None) -> str:
+def page(program: Program, seconds: Mapping[str, float] | None = None) -> str:
     """The page of a program. seconds: measured, for each kernel by name."""
     import jinja2
     import pygments.formatters as formatters

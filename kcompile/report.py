@@ -109,10 +109,17 @@ def summary(program: Program) -> str:
     )
 
 
-def show(program: Program, console: Any = None, *, limit: int | None = 40) -> None:
+def show(
+    program: Program,
+    console: Any = None,
+    *,
+    limit: int | None = 40,
+    seconds: Mapping[str, float] | None = None,
+) -> None:
     """Print the report with rich: the summary, then a row for each kernel, the costliest marked.
 
-    `console` is a `rich.console.Console` (default: one on standard output); `limit` bounds the rows.
+    `console` is a `rich.console.Console` (default: one on standard output); `limit` bounds the rows;
+    seconds: measured, by kernel: shown instead of estimates.
     """
     from rich.console import Console
     from rich.table import Table
@@ -127,14 +134,14 @@ def show(program: Program, console: Any = None, *, limit: int | None = 40) -> No
             k.name,
             count(k.flops),
             count(k.bytes),
-            duration(estimate(program, k)),
+            duration(seconds.get(k.name, 0.0) if seconds else estimate(program, k)),
             _lines(k),
             shorten(k.at),
             k.ops,
         )
         for k in shown
     ]
-    heads = ("kernel", "FLOP", "bytes", "time", "lines", "layers", "ops")
+    heads = ("kernel", "FLOP", "bytes", "measured" if seconds else "time", "lines", "layers", "ops")
     widths = [max([len(h), *(len(r[i]) for r in rows)]) for i, h in enumerate(heads)]
     # numbers keep their width; layers and ops share what is left
     left = max(20, console.width - sum(widths[:5]) - len(heads))

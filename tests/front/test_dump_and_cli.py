@@ -67,6 +67,21 @@ def test_a_page_shows_every_kernel_with_its_source(target: str) -> None:
         m.dump_ir("fused", "html")
 
 
+def test_kernels_are_measured_without_training() -> None:
+    m = small()
+    m.optimizer.build(m.trainable_variables)
+    before = [v.numpy() for v in (*m.weights, *m.optimizer.variables)]
+    page = m.dump_ir("kernels", "html", target="native", measure=True, batch_size=4)
+    found = m.compile_report(target="native", measure=True, batch_size=4, verbose=False)
+    assert "GFLOP/s" in page and all(k["seconds_measured"] >= 0 for k in found["kernels"])
+    assert sum(k["seconds_measured"] for k in found["kernels"]) > 0
+    for v, old in zip((*m.weights, *m.optimizer.variables), before, strict=True):
+        np.testing.assert_array_equal(v.numpy(), old)
+    for bad in ({"stage": "kernels", "target": "numpy"}, {"stage": "fused"}):
+        with pytest.raises(KCValueError, match=r"KC305[\s\S]*measure=True"):
+            m.dump_ir(**bad, measure=True)
+
+
 def test_names_in_a_page_are_text() -> None:
     m = Sequential([Input((2,)), layers.Dense(1, name="<b>&d")])
     page = m.dump_ir("kernels", "html")
