@@ -51,17 +51,30 @@ INLINE v@ sum_v@(v@ a, v@ b) { return a + b; }
 INLINE v@ prod_v@(v@ a, v@ b) { return a * b; }
 INLINE @ sum_@(@ a, @ b) { return a + b; }
 INLINE @ prod_@(@ a, @ b) { return a * b; }
-INLINE @ whole_sum_@(v@ x) { for (int h = W / 2; h; h /= 2) for (int k = 0; k < h; k++) x[k] += x[k + h]; return x[0]; }
-INLINE @ whole_prod_@(v@ x) { @ r = x[0]; for (int k = 1; k < W; k++) r *= x[k]; return r; }
-INLINE @ whole_max_@(v@ x) { @ r = x[0]; for (int k = 1; k < W; k++) r = maximum_@(r, x[k]); return r; }
-INLINE @ whole_min_@(v@ x) { @ r = x[0]; for (int k = 1; k < W; k++) r = minimum_@(r, x[k]); return r; }
+INLINE @ whole_sum_@(v@ x) { FOLD(x, sum_v@) return x[0]; }
+INLINE @ whole_prod_@(v@ x) { FOLD(x, prod_v@) return x[0]; }
+INLINE @ whole_max_@(v@ x) { FOLD(x, maximum_v@) return x[0]; }
+INLINE @ whole_min_@(v@ x) { FOLD(x, minimum_v@) return x[0]; }
 """
 
 FLOAT_EXTREMES = r"""
-INLINE v@ maximum_v@(v@ a, v@ b) { return select_v@(narrow_@((v$)(a > b) | (v$)(a != a)), a, b); }
-INLINE v@ minimum_v@(v@ a, v@ b) { return select_v@(narrow_@((v$)(a < b) | (v$)(a != a)), a, b); }
+INLINE v@ maximum_v@(v@ a, v@ b) { return select_v@(narrow_@((v$)(b != b)), b, larger_@(a, b)); }
+INLINE v@ minimum_v@(v@ a, v@ b) { return select_v@(narrow_@((v$)(b != b)), b, smaller_@(a, b)); }
 INLINE @ maximum_@(@ a, @ b) { return (a > b) | (a != a) ? a : b; }
 INLINE @ minimum_@(@ a, @ b) { return (a < b) | (a != a) ? a : b; }
+"""
+
+# the larger, or a where one is NaN: one instruction, if the compiler is told so
+LARGER = r"""
+#if __has_builtin(__builtin_ia32_maxps512_mask) && W == 16
+INLINE vf32 larger_f32(vf32 a, vf32 b) { return __builtin_ia32_maxps512_mask(b, a, a, (u16)-1, 4); }
+INLINE vf32 smaller_f32(vf32 a, vf32 b) { return __builtin_ia32_minps512_mask(b, a, a, (u16)-1, 4); }
+#else
+INLINE vf32 larger_f32(vf32 a, vf32 b) { return select_vf32(b > a, b, a); }
+INLINE vf32 smaller_f32(vf32 a, vf32 b) { return select_vf32(b < a, b, a); }
+#endif
+INLINE vf64 larger_f64(vf64 a, vf64 b) { return select_vf64(narrow_f64(b > a), b, a); }
+INLINE vf64 smaller_f64(vf64 a, vf64 b) { return select_vf64(narrow_f64(b < a), b, a); }
 """
 
 INT_EXTREMES = r"""
@@ -90,9 +103,33 @@ INLINE void stn_@(@ *p, v@ x, int n) { for (int k = 0; k < n; k++) p[k] = x[k]; 
 #endif
 """
 
+# f over all lanes, halves first
+FOLD = r"""
+#if !__has_builtin(__builtin_shufflevector)
+#define FOLD(x, f) \
+  for (int h = W / 2; h; h /= 2) { __typeof__(x) y = x; for (int k = 0; k < h; k++) y[k] = x[k + h]; x = f(x, y); }
+#elif W == 16
+#define FOLD(x, f) \
+  x = f(x, __builtin_shufflevector(x, x, 8, 9, 10, 11, 12, 13, 14, 15, 0, 1, 2, 3, 4, 5, 6, 7)); \
+  x = f(x, __builtin_shufflevector(x, x, 4, 5, 6, 7, 0, 1, 2, 3, 12, 13, 14, 15, 8, 9, 10, 11)); \
+  x = f(x, __builtin_shufflevector(x, x, 2, 3, 0, 1, 6, 7, 4, 5, 10, 11, 8, 9, 14, 15, 12, 13)); \
+  x = f(x, __builtin_shufflevector(x, x, 1, 0, 3, 2, 5, 4, 7, 6, 9, 8, 11, 10, 13, 12, 15, 14));
+#elif W == 8
+#define FOLD(x, f) \
+  x = f(x, __builtin_shufflevector(x, x, 4, 5, 6, 7, 0, 1, 2, 3)); \
+  x = f(x, __builtin_shufflevector(x, x, 2, 3, 0, 1, 6, 7, 4, 5)); \
+  x = f(x, __builtin_shufflevector(x, x, 1, 0, 3, 2, 5, 4, 7, 6));
+#else
+#define FOLD(x, f) \
+  x = f(x, __builtin_shufflevector(x, x, 2, 3, 0, 1)); \
+  x = f(x, __builtin_shufflevector(x, x, 1, 0, 3, 2));
+#endif
+"""
+
 MASKS = r"""
 INLINE vmask lanes(int n) { const vi32 at = COUNT; return at < splat_i32(n); }
 INLINE vi64 ramp(i64 base, i64 step) { const vi64 at = COUNT; return splat_i64(base) + at * splat_i64(step); }
+INLINE vi32 ramp_i32(long base, i32 step) { const vi32 at = COUNT; return splat_i32((i32)base) + at * splat_i32(step); }
 INLINE vmask tomask(vu8 x) { return __builtin_convertvector(x, vi32) != 0; }
 INLINE vu8 tobytes(vmask x) { return __builtin_convertvector(-x, vu8); }
 INLINE vmask splat_mask(mask x) { return splat_i32(x); }

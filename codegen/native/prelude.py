@@ -56,6 +56,8 @@ def _library(texts: tuple[str, ...]) -> tuple[list[str], dict[str, int], dict[in
         *_pieces(lanes.NARROW, ("i8", "i16", "i64", "u8", "u16", "u64", "f64")),
         *_pieces(lanes.WIDE, ("i32", "u32", "f32")),
         *_pieces(lanes.MASKS),
+        *_pieces(lanes.FOLD),
+        *_pieces(lanes.LARGER),
         *_pieces(lanes.HALVES),
     ]
     for text, types in functions.texts():

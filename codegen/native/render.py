@@ -15,7 +15,7 @@ from codegen.loops import Aff, Axis, Buf, E, Group, Region, Schedule, Store
 from codegen.lower import Acc, Fin, For, Init, Let, Put, Stmt, lower
 from codegen.native.forms import Quotient, form_key, real_axes
 from codegen.native.resolve import Resolver, Unprintable
-from codegen.native.table import spelled
+from codegen.native.table import SLOW, spelled
 from codegen.native.values import (
     HALVES,
     Aliased,
@@ -30,6 +30,7 @@ from codegen.native.values import (
 )
 from ir.types import FLOATS
 
+ROW = 48 * 1024  # bytes of values that a loop over lanes keeps for the next
 WORDS = 2048  # random words of a unit
 
 FEW = 3  # positions that a loop is written out for: taps of a small window
@@ -151,6 +152,8 @@ class _Renderer(Values):
         self.nodes = region.nodes()
         self.lines: list[str] = []
         self.adds: Container[Buf] = ()
+        self.row: dict[E, tuple[str, int]] = {}  # array of a value, and the loop that fills it
+        self.phase = -1  # number of the loop over lanes among its neighbours
         self.scopes: list[set[E]] = []
         for e in self.nodes:
             if e.op not in ("load", "const", "iota", "red", "inside") and not spelled(e.op):
@@ -289,14 +292,46 @@ class _Renderer(Values):
             return
         if e.op == "red":
             raise Unprintable("a sum that is out of reach")
-        for a in e.args:
-            self.need(a, depth)
-        self.put(depth, f"const {self.type(e)} {self.name(e)} = {self.value(e)};")
+        row = self.row.get(e)
+        made = row is not None and row[1] < self.phase
+        if not made:
+            for a in e.args:
+                self.need(a, depth)
+        at = f"{row[0]} + {self.vars[self.vector]}" if row is not None and self.vector else ""
+        value = f"ldw_{lane(e.dtype)}({at})" if made else self.value(e)
+        self.put(depth, f"const {self.type(e)} {self.name(e)} = {value};")
+        if row is not None and row[1] == self.phase:
+            self.put(depth, f"stw_{lane(e.dtype)}({at}, {self.name(e)});")
         self.scopes[-1].add(e)
 
+    def keep(self, tree: Sequence[Stmt], depth: int) -> None:
+        """Make room for what a loop over lanes computes with effort and a later one needs again."""
+        loops = [s for s in tree if isinstance(s, For) and s.group.axes[0] is self.vector]
+        self.row, self.phase, left = {}, -1, ROW
+        n_lanes = self.vector.size if self.vector is not None else 0
+        seen: dict[E, int] = {}
+        for n, loop in enumerate(loops if self.vector not in self.spans else ()):
+            for stmt in loop.body:
+                e = stmt.e if isinstance(stmt, Let) else None
+                if (
+                    e is None
+                    or SLOW.get(e.op, 0) < 6
+                    or e.dtype not in FLOATS
+                    or not self.is_wide(e)
+                ):
+                    continue
+                size = (n_lanes + 16) * int(e.dtype[1:]) // 8
+                if seen.setdefault(e, n) < n and e not in self.row and size <= left:
+                    left -= size
+                    self.row[e] = (f"r{self.number(e)}", seen[e])
+                    self.put(depth, f"{e.dtype} r{self.number(e)}[{n_lanes} + W];")
+
     def statements(self, tree: Sequence[Stmt], depth: int) -> None:
+        if sum(isinstance(s, For) and s.group.axes[0] is self.vector for s in tree) > 1:
+            self.keep(tree, depth)
         for stmt in tree:
             if isinstance(stmt, For):
+                self.phase += stmt.group.axes[0] is self.vector
                 self.loop(stmt, depth)
             elif isinstance(stmt, Let):
                 self.need(stmt.e, depth)

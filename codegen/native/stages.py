@@ -17,6 +17,7 @@ from codegen.native.forms import Quotient, real_axes
 from codegen.native.merge import merge_axes
 from codegen.native.render import Block, Kernel, drawn, words
 from codegen.native.resolve import Resolver
+from codegen.native.table import SLOW
 from codegen.native.threads import SMALL
 
 Places: TypeAlias = Callable[[Buf], Any]
@@ -25,9 +26,6 @@ UNIT = 4000.0  # nanoseconds of work of a unit: a block then stays in the cache 
 LEAST = 4  # units worth cutting
 LINE = 256  # of the positions next to each other a unit has a multiple
 BYTES = 15.0  # of memory read or written a nanosecond, by one core
-# vector instructions of an op, more or less
-SLOW = {"exp": 14, "expm1": 20, "log": 16, "log1p": 20, "tanh": 22, "sigmoid": 20, "erf": 20, "div": 6, "sqrt": 8, "rsqrt": 14,
-        "sin": 100, "cos": 100, "tan": 150, "power": 200, "mod": 20, "floordiv": 20, "load": 0, "const": 0, "iota": 2}  # fmt: skip
 SHORT = 512  # positions of an axis below which sums along another axis are rather taken in parts
 
 

@@ -27,6 +27,9 @@ FLOAT_FUNCTIONS = frozenset({
 })  # fmt: skip
 FUNCTIONS = FLOAT_FUNCTIONS | {"absolute", "sign", "maximum", "minimum", "mod", "floordiv", "power"}
 OTHERS = frozenset({"select", "cast", "uniform", "stop_gradient"})  # spelled by the renderer
+# vector instructions of an op, more or less
+SLOW = {"exp": 14, "expm1": 20, "log": 16, "log1p": 20, "tanh": 22, "sigmoid": 20, "erf": 20, "div": 6, "sqrt": 8, "rsqrt": 14,
+        "sin": 100, "cos": 100, "tan": 150, "power": 200, "mod": 20, "floordiv": 20, "load": 0, "const": 0, "iota": 2}  # fmt: skip
 UNSUPPORTED: dict[str, str] = {}
 
 

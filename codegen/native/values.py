@@ -290,7 +290,10 @@ class Values:
             return (
                 f"({{ v{t} r; for (int k = 0; k < W; k++) r[k] = ({t})({self.form(f, 'k')}); r; }})"
             )
-        return f"__builtin_convertvector(ramp({self.form(f)}, {dict(f.terms)[self.vector]}), v{t})"
+        step = dict(f.terms)[self.vector]
+        if t == "i32":
+            return f"ramp_i32({self.form(f)}, (i32){step})"
+        return f"__builtin_convertvector(ramp({self.form(f)}, {step}), v{t})"
 
     def loaded(self, e: E) -> str:
         buf, flat, fill, guards, clip = e.attr
