@@ -1,14 +1,94 @@
-"""What the Triton target makes of a step graph before its nodes are grouped: attention in nodes of its own.
+"""What the Triton target makes of a step graph before its nodes are grouped: attention in nodes of its own; sorting and running
+products of what comes before in terms of ops that have kernels.
 
-Refuses to fuse.
+A value's place in a sorted line is the number of those before it: that is a sum, and what stands at a place is another. Refuses to fuse.
 """
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 from codegen.triton.attention import attention
-from ir.graph import Graph
+from ir import ops
+from ir.graph import Graph, Node, Value, graph_of
+from ir.ops.fused import fused
+from ir.rewrite import Replacement, clone, map_bodies, rewrite
 
 
 def prepare(graph: Graph) -> Graph:
-    """`graph`, in which what has a kernel of its own is one `fused` node."""
-    return attention(graph)
+    """`graph`, in which what has a kernel of its own is one `fused` node, and every op has a kernel."""
+    return attention(rewrite(map_bodies(graph, prepare), _rule))
+
+
+def _rule(n: Node) -> Replacement:
+    name = n.op.name
+    if name in ("sort", "argsort") and n.outs[0].type.size:
+        return _sorted(n.inputs[0], n.attr("axis"), name == "argsort")
+    if name == "cumprod" and n.attr("exclusive") and n.outs[0].type.size:
+        return _cumprod(n.inputs[0], n.attr("axis"), n.attr("reverse"))
+    return None
+
+
+def _sorted(x: Value, axis: int, positions: bool) -> Value:
+    """x sorted along an axis, or the positions that sort it: stable, NaN last."""
+    rank = x.type.rank
+    perm = (*(a for a in range(rank) if a != axis), axis)
+    line: Value = ops.transpose(x, perm=perm)
+    if x.dtype == "bool":
+        line = ops.cast(line, dtype="i32")
+    n = x.shape[axis]
+    shape = (*line.shape, n)
+    rows = tuple(range(rank - 1))
+    own = ops.broadcast(line, shape=shape, axes=(*rows, rank - 1))
+    other = ops.broadcast(line, shape=shape, axes=(*rows, rank))
+    i, j = (ops.iota(shape=shape, axis=a, dtype="i32") for a in (rank - 1, rank))
+    before = ops.logical_or(
+        _less(other, own), ops.logical_and(ops.lt(j, i), ops.logical_not(_less(own, other)))
+    )
+    counted = ops.reduce_sum(ops.cast(before, dtype="i32"), axes=(rank,))
+    (place,) = alone([line], [counted])
+    here = ops.eq(ops.broadcast(place, shape=shape, axes=(*rows, rank - 1)), j)
+    what = i if positions else own
+    found: Value = ops.reduce_sum(ops.select(here, what, ops.zeros_like(what)), axes=(rank - 1,))
+    if not positions and x.dtype == "bool":
+        found = ops.ne(found, ops.zeros_like(found))
+    out: Value = ops.transpose(found, perm=tuple(perm.index(a) for a in range(rank)))
+    return out
+
+
+class Alone(Graph):
+    """The body of a kernel that nothing joins: its results are needed whole."""
+
+    __slots__ = ()
+
+
+def alone(inputs: Sequence[Value], outputs: Sequence[Value]) -> tuple[Value, ...]:
+    """`outputs` of `inputs` by a kernel of their own."""
+    given = [Value(v.type, None, 0, v.name) for v in inputs]
+    results = clone(outputs, dict(zip(inputs, given, strict=True)))
+    made = graph_of("alone", given, results)
+    body = Alone(made.name, made.inputs, made.nodes, made.outputs)
+    return Node(fused, tuple(inputs), (body, ()), [v.type for v in outputs]).outs
+
+
+def _less(x: Value, y: Value) -> Value:
+    out: Value = ops.lt(x, y)
+    if x.type.is_float:
+        out = ops.logical_or(out, ops.logical_and(ops.is_nan(y), ops.logical_not(ops.is_nan(x))))
+    return out
+
+
+def _cumprod(x: Value, axis: int, reverse: bool) -> Value:
+    """The product of those before (behind, if reverse): a running product of the line, moved by one."""
+    rank, n = x.type.rank, x.shape[axis]
+    shape = tuple(1 if a == axis else d for a, d in enumerate(x.shape))
+    one = ops.full(value=1.0 if x.type.is_float else 1, shape=shape, dtype=x.dtype)
+    if n == 1:
+        return one  # type: ignore[no-any-return]
+    first = int(reverse)
+    start = tuple(first if a == axis else 0 for a in range(rank))
+    stop = tuple(d - 1 + first if a == axis else d for a, d in enumerate(x.shape))
+    rest = ops.slice_(x, start=start, stop=stop, step=(1,) * rank)
+    parts = (rest, one) if reverse else (one, rest)
+    out: Value = ops.cumprod(ops.concat(*parts, axis=axis), axis=axis, reverse=reverse)
+    return out

@@ -8,7 +8,6 @@ is a sum of products, which has no least number of rows; else it is `tl.dot`. Re
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Any
 
 from codegen.loops import Buf, E, Schedule
 from codegen.triton.columns import REDUCTIONS, Columns, Segment
@@ -20,7 +19,8 @@ from codegen.triton.tiles import Constant, Tiles
 from ir.graph import Graph, Node, Value
 from ir.ops.fused import fused
 
-CAP = 64  # columns of a tile
+CAPS = (64, 128)  # columns of a tile at most; the wider where there would be too many tiles
+STREAMS = 48  # programs that may read their matrices anew at each step at once
 RESIDENT = 24576  # elements of matrices that one program holds
 AHEAD = 8192  # elements that are read one step ahead
 BLOCKS = 80  # products of tiles in one step
@@ -50,6 +50,16 @@ def flat(body: Graph) -> Graph:
     return Graph(body.name, body.inputs, nodes, [env[v] for v in body.outputs])
 
 
+def tiles(plan: Columns) -> list[tuple[Value, Segment, Segment]]:
+    """The tiles of matrices that a step multiplies by, one after another."""
+    out = []
+    for n in plan.body.nodes:
+        if n.op.name == "contract":
+            _, w, over, to = plan.weight(n)
+            out += [(w, k, m) for k in plan.parts(over.axis) for m in plan.parts(to.axis)]
+    return out
+
+
 class Scan(Tiles):
     """The kernel of one `scan` node.
 
@@ -59,7 +69,11 @@ class Scan(Tiles):
 
     def __init__(self, node: Node, ins: Sequence[Buf | Constant], outs: Sequence[Buf | None]):
         body = flat(node.attr("body"))
-        super().__init__(Columns(body, node.attr("carries"), node.attr("xs"), CAP))
+        n = node.attr("carries"), node.attr("xs")
+        plans = [Columns(body, *n, CAPS[0])]
+        if len(tiles(plans[0])) > BLOCKS:
+            plans.append(Columns(body, *n, CAPS[1]))
+        super().__init__(plans[-1])
         self.body = body
         self.n_carries, self.n_xs = node.attr("carries"), node.attr("xs")
         self.length, self.reverse = int(node.attr("length")), node.attr("reverse")
@@ -75,20 +89,12 @@ class Scan(Tiles):
         self.dot = not exact
         row = self.plan.row
         self.n_rows = 1 if row is None else int(row.size)
-        self.rows = self._rows()
-        held = blocks = 0
-        seen: set[Any] = set()
-        for n in self.products:
-            _, w, over, out = self.plan.weight(n)
-            for k in self.plan.parts(over.axis):
-                for m in self.plan.parts(out.axis):
-                    blocks += 1
-                    if (w, k, m) not in seen:
-                        seen.add((w, k, m))
-                        held += self.padded(k) * self.padded(m)
-        if blocks > BLOCKS:
-            raise Unsupported(f"a step of {blocks} products of tiles inside a loop")
+        blocks = tiles(self.plan)
+        if len(blocks) > BLOCKS:
+            raise Unsupported(f"a step of {len(blocks)} products of tiles inside a loop")
+        held = sum(self.padded(k) * self.padded(m) for _, k, m in set(blocks))
         self.resident = held <= RESIDENT
+        self.rows = self._rows()
         self.fixed = self._fixed()
         self.warps = 8 if held > 4096 or self.rows * self._widest() > 2048 else 4
 
@@ -100,7 +106,7 @@ class Scan(Tiles):
                 block *= 2
             return block if self.n_rows > 1 else 1
         block = 1
-        while block < 4 and self.n_rows > block * MANY:
+        while block < 4 and self.n_rows > block * (MANY if self.resident else STREAMS):
             block *= 2
         return block
 

@@ -95,6 +95,20 @@ def _power(x, y):
 
 
 @triton.jit
+def _whole_power(x, y, bits: tl.constexpr):
+    total = x * 0 + 1
+    power = x
+    left = y
+    for _ in range(bits):
+        total = tl.where(left & 1 != 0, total * power, total)
+        power = power * power
+        left = left >> 1
+    odd = y & 1 != 0
+    turned = tl.where(x == 1, total * 0 + 1, tl.where(x == -1, tl.where(odd, x, x * x), x * 0))
+    return tl.where(y < 0, turned, total)
+
+
+@triton.jit
 def _floordiv(x, y):
     q = x // y
     r = x - q * y
@@ -127,7 +141,8 @@ def _power(a: Sequence[str], dtype: str, attrs: tuple[Any, ...]) -> str:
     if a[1] in ("1", "1.0"):
         return a[0]
     if dtype[0] in "iu":
-        raise Unsupported("power of integers has no Triton spelling but for the exponents 1 and 2")
+        base, exponent = (f"({x})" if x.lstrip("-").isdigit() else x for x in a)
+        return f"_whole_power({base} + {exponent} * 0, {exponent} + {base} * 0, {63 if dtype[1:] == '64' else 31})"
     return f"_power({a[0]}, {a[1]})"
 
 
@@ -164,7 +179,7 @@ SPELLING: dict[str, Spelling] = {
     "cosh": "(0.5 * (tl.exp({0}) + tl.exp(-{0})))", "tanh": "_tanh({0})", "asinh": "_asinh({0})",
     "acosh": "tl.log({0} + tl.sqrt(({0} - 1) * ({0} + 1)))",
     "atanh": "(0.5 * _log1p(2 * {0} / (1 - {0})))", "erf": "tl.erf({0})",
-    "sigmoid": "(1 / (1 + tl.exp(-{0})))", "logical_not": "(~{0})",
+    "sigmoid": "(1 / (1 + tl.exp(-{0})))", "logical_not": "({0} == 0)",
     "is_finite": _finite, "is_nan": "({0} != {0})", "cast": "",  # written by the renderer
     "add": "({0} + {1})", "sub": "({0} - {1})", "mul": "({0} * {1})", "div": "({0} / {1})",
     "power": _power, "maximum": _extreme("maximum"), "minimum": _extreme("minimum"), "mod": _mod,
@@ -179,13 +194,10 @@ STRUCTURAL = frozenset({
     "full", "size", "iota", "broadcast", "reshape", "transpose", "slice", "flip", "pad", "concat", "unfold",
     "fold", "gather", "take_along", "scatter_add", "scatter_along", "reduce_sum", "reduce_max", "reduce_min",
     "reduce_prod", "argmax", "argmin", "cumsum", "cumprod", "contract", "random_bits", "random_uniform", "fused",
-    "scan",
+    "scan", "sort", "argsort",
 })  # fmt: skip
 
-UNSUPPORTED = {
-    "sort": "Triton sorts values alone, and only powers of two",
-    "argsort": "Triton has no sort that carries positions",
-}
+UNSUPPORTED: dict[str, str] = {}
 
 
 def spell(op: str, args: Sequence[str], dtype: str, attrs: tuple[Any, ...]) -> str:

@@ -122,6 +122,14 @@ def test_rows_of_a_large_batch_are_blocks() -> None:
     assert check(*forward(*simple(600, 2, 1, 3)))[0]["rows"] == 4
 
 
+def test_a_large_layer_has_wider_tiles_and_too_large_a_layer_is_refused() -> None:
+    graph, _ = forward(*simple(1, 2, 1, 1024))
+    (loop,) = [k for k in generate(graph, "triton").kernels if k.schedule["kind"] == "scan"]
+    assert not loop.schedule["resident"]
+    with pytest.raises(ValueError, match="256 products of tiles"):
+        generate(forward(*simple(1, 2, 1, 2048))[0], "triton")
+
+
 def test_rows_that_meet_are_refused() -> None:
     def build(z: Value, h: Value) -> Any:
         own = [Value(v.type.with_shape((3, 2))) for v in (h, z)]
