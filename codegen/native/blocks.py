@@ -212,6 +212,8 @@ class _Plan:
         if e.op == "load" and not e.args and all(isinstance(i, Aff) for i in e.attr[1]):
             raise Unprintable("an operand read outside its array")
         order = [*(a for a in x.axes if a in self.cut), *(a for a in x.axes if a not in self.cut)]
+        if any(s.value is x for s in self.region.stores):
+            order = _stored(self.region, x)
         if self.apart or not self.within(e, (e,)):
             return self.ahead(e, order, x)
         store = self.place(x, order, e)
@@ -276,6 +278,8 @@ class _Plan:
         """A sum over what is cut: one for each block, added up when all are there."""
         fn, over = e.attr
         x = self.value(e.args[0])
+        if x in self.hot and self.folded(e.args[0]):
+            x = self.memory(e.args[0])
         mine = [c for c in self.cuts if c.axis in over]
         if x not in self.hot:
             return self.ahead(self.rebuilt(e, [x]))
@@ -296,6 +300,10 @@ class _Plan:
         out = E("red", (sums,), (fn, again), e.dtype, e.axes)
         self.cold[sums] = self.cold[out] = mine[0].axis
         return out
+
+    def folded(self, e: E) -> bool:
+        """Whether a value gathers what windows scatter: then it is better read again than computed again."""
+        return e not in self.atoms and (e.op == "fold" or any(map(self.folded, e.args)))
 
     def check(self) -> None:
         """No block may read what another one writes."""

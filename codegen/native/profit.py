@@ -88,9 +88,12 @@ def _follows(node: Node, product: Node, group: Group) -> str:
         return "the group makes a whole array"
     if node.op.name in WRITERS or node.op.name.startswith(("arg", "random", "gather", "take")):
         return "it is not computed block by block"
-    if node.outs[0].dtype == "bool" and any(n.op.name == "unfold" for n in group.nodes):
-        return "a gradient of windows reads all of them again"
     reads = [group.env[v] for v in _through(node) if v in group.env]
+    pooled = {v for n in group.nodes if n.op.name == "unfold" for v in n.inputs}
+    if node.outs[0].dtype == "bool" and any(v in pooled for v in reads):
+        return "the gradient of what is pooled reads it again"
+    if node.outs[0].dtype == "bool" and any(v in group.inputs for v in node.inputs):
+        return ""  # a mask of what the group reads anyway
     made = [v.node for v in reads if v.node is not None and v.node.op.name not in CLONED]
     if not made:
         return "it reads nothing that is computed with the product"
