@@ -21,6 +21,7 @@ from codegen.native.resolve import Unprintable, flat_form
 from codegen.native.values import Aliased, Frame, Span, element
 from codegen.schedule import size_of
 
+BIG = 4_000_000  # operations that are worth several threads
 OWN = 512 * 1024  # bytes of scratch of a block at most
 
 
@@ -107,9 +108,16 @@ def parts(region: Region, host: Host, makers: Sequence[Maker]) -> list[Kernel | 
     first = next(iter(atoms.values()))
     order = first.order(_stored(region, first.e))
     banned = _moved(region, atoms)
-    alone = len(region.stores) == 1 and region.stores[0].value is first.e and not _computed(first)
+    alone = (
+        len(region.stores) == 1
+        and all(map(_is_memory, first.operands))
+        and _fits(region, host, region.stores[0], first.e, [a for a in order if a.size > 1])
+    )
+    big = sum(a.flops for a in atoms.values()) > BIG
     while True:
         cuts = first.cuts(order, lambda a: a not in banned)
+        if not cuts and big and not alone:  # each part may be cut, all of them together cannot
+            return _Plan(region, host, atoms, None).all()
         try:
             return _Plan(region, host, atoms, cuts).all()
         except _Illegal as e:
@@ -130,7 +138,6 @@ class _Plan:
         self.apart, self.cuts = cuts is None, list(cuts or ())
         self.cut = {c.axis for c in self.cuts}
         self.units = {c.axis: Axis("u", c.parts) for c in self.cuts}
-        self.read = {host.place_key(e.attr[0]) for e in region.nodes() if e.op == "load"}
         self.made: dict[E, E] = {}
         self.hot: set[E] = set()  # depends on what the function computes
         self.cold: dict[E, Axis] = {}  # waits for the sums over all blocks
@@ -245,17 +252,10 @@ class _Plan:
     def taken(self, e: E, own: Sequence[Axis]) -> Store | None:
         """The store of a value as it is, if that lies as the value shall; it is made where the value is."""
         for s in self.region.stores:
-            if s.value is e and s not in self.direct and self.fits(s, e, own):
+            if s not in self.direct and _fits(self.region, self.host, s, e, own):
                 self.direct.add(s)
                 return s
         return None
-
-    def fits(self, s: Store, e: E, own: Sequence[Axis]) -> bool:
-        """Whether a store lies as a value shall, in memory that the region does not read."""
-        form = flat_form(s.buf, s.idx)
-        if s.buf.dtype != e.dtype or self.host.place_key(s.buf) in self.read:
-            return False
-        return _by_step(form) == list(own) and (not own or dict(form.terms)[own[-1]] == 1)
 
     def written(self, store: Store) -> E:
         """A load of what a step wrote."""
@@ -406,8 +406,15 @@ def _is_memory(e: E) -> bool:
     )
 
 
-def _computed(atom: Atom) -> bool:
-    return not all(map(_is_memory, atom.operands))
+def _fits(region: Region, host: Host, s: Store, e: E, own: Sequence[Axis]) -> bool:
+    """Whether a store is of the value `e` and lies as that shall, in memory that the region does not read."""
+    form = flat_form(s.buf, s.idx)
+    if s.value is not e or s.buf.dtype != e.dtype or _by_step(form) != list(own):
+        return False
+    if own and dict(form.terms)[own[-1]] != 1:
+        return False
+    read = (x.attr[0] for x in region.nodes() if x.op == "load")
+    return host.place_key(s.buf) not in map(host.place_key, read)
 
 
 def _itemsize(buf: Buf) -> int:

@@ -14,7 +14,9 @@ from codegen.native.blocks import Cut
 from codegen.native.resolve import Unprintable, flat_form
 from codegen.native.values import Frame, Span
 
-BLOCK = 65536  # elements of a block: its result and what is computed from it stay in the second cache
+BLOCK = (
+    65536  # elements of a block: its result and what is computed from it stay in the second cache
+)
 LEAST = 32  # rows that a packed panel serves, columns of a block
 UNITS = 8  # blocks of a product that is worth cutting
 GRAIN = 200_000  # multiplications of a block at least: some microseconds
