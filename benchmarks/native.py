@@ -135,7 +135,8 @@ def save(path, found):
 def is_good(cell):
     """Whether a cell has a result, and no other process disturbed it (but where that is the question)."""
     got = cell["result"]
-    return bool(got) and "error" not in got and (cell["what"] == "busy" or not got.get("noisy"))
+    disturbed = cell["what"] in ("step", "predict") and got.get("noisy")
+    return bool(got) and "error" not in got and not disturbed
 
 
 def missing(a, found):
