@@ -43,7 +43,7 @@ def build() -> Any:
 def run(out: str = "demo_out", epochs: int | None = None) -> float:
     """Train, report, dump, export, verify; returns the test accuracy.
 
-    Writes digits.keras, digits.ir, digits_kernels.py and digits.onnx into `out`. Raises KCRuntimeError
+    Writes digits.keras, digits.ir, digits_kernels.py, digits_kernels.html and digits.onnx into `out`. Raises KCRuntimeError
     KC306 below 98% (with the default number of epochs).
     """
     from rich.console import Console
@@ -62,11 +62,14 @@ def run(out: str = "demo_out", epochs: int | None = None) -> float:
     console.print(
         f"\ntrained in {seconds:.1f} s: test accuracy {accuracy:.2%} on {len(x_test)} digits it has not seen\n"
     )
+    in_c = False
     for step in step_function(model, "train").log[:1]:
         if step.program is not None:  # there is none on the reference target
             report.show(step.program, console)
+            in_c = step.program.target == "native"
     _write(out, "digits.ir", dump_ir(model, "simplified"))
     _write(out, "digits_kernels.py", dump_ir(model, "kernels"))
+    _write(out, "digits_kernels.html", dump_ir(model, "kernels", "html", measure=in_c))
     model.save(os.path.join(out, "digits.keras"))
     path = os.path.join(out, "digits.onnx")
     export(model, path)

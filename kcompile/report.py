@@ -64,13 +64,13 @@ def estimate(program: Program, k: Kernel) -> float:
 
 
 def source_of(program: Program, k: Kernel) -> str:
-    """The source of a kernel: its lines, or the C function that begins there."""
+    """The source of a kernel: its lines, in C to the end of the function that begins in the last one."""
     first, last = k.lines
     lines = program.source.splitlines()
     if not 0 < first <= len(lines):
         return ""
     if is_c(lines[first - 1]):
-        last = next(n for n in range(first, len(lines) + 1) if lines[n - 1] == "}")
+        last = next(n for n in range(last, len(lines) + 1) if lines[n - 1] == "}")
     return textwrap.dedent("\n".join(lines[first - 1 : last])) + "\n"
 
 

@@ -179,6 +179,7 @@ def test_the_demo_writes_its_files(
         "digits.ir",
         "digits.keras",
         "digits.onnx",
+        "digits_kernels.html",
         "digits_kernels.py",
     ]
     assert "agrees with the model" in capsys.readouterr().out
