@@ -1,7 +1,7 @@
 """A resolved region as one C function: a loop nest from `codegen.lower`, one axis of it in vector lanes.
 
 Each axis is a loop of single positions but one, which goes W lanes at a time with a masked tail. A sum along the vector
-axis keeps W partial sums. Refuses to hold the text of a value (`values`), the spelling of ops (`table`), C's preamble (`prelude`) and memory.
+axis keeps W partial sums. Refuses to choose that axis and the order of the loops (`order`), to hold the text of a value (`values`), the spelling of ops (`table`), C's preamble (`prelude`) and memory.
 """
 
 from __future__ import annotations
@@ -11,9 +11,10 @@ from collections.abc import Callable, Container, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from codegen.loops import Aff, Axis, Buf, E, Group, Region, Schedule, Store
+from codegen.loops import Axis, Buf, E, Group, Region, Schedule, Store
 from codegen.lower import Acc, Fin, For, Init, Let, Put, Stmt, lower
-from codegen.native.forms import Quotient, form_key, real_axes
+from codegen.native.forms import form_key, real_axes
+from codegen.native.order import lanes_axis, nested
 from codegen.native.resolve import Resolver, Unprintable
 from codegen.native.table import SLOW, spelled
 from codegen.native.values import (
@@ -172,8 +173,8 @@ class _Renderer(Values):
             raise Unprintable("units that depend on each other")
         self.vars = {a: s.low for a, s in self.spans.items() if s.even and s.most == 1}
         axes = [a for a in axes if a not in self.vars]
-        self.vector = self._vector(axes)
-        order = self._order(axes)
+        self.vector = lanes_axis(self.region, axes, self.spans)
+        order = nested(self.region, axes, self.vector, self.rows)
         self.vars |= {a: f"i{k}" for k, a in enumerate(order)}
         groups = tuple(Group((a,), "loop") for a in order)
         try:
@@ -201,80 +202,6 @@ class _Renderer(Values):
         self.put(1, "}")
         notes["block"] = [self.vars[cut.axis], cut.rows]
         return self.lines, notes
-
-    # -- schedule ---------------------------------------------------------------------------------
-
-    def _accesses(self) -> list[tuple[Aff, int]]:
-        found = [
-            (e.attr[1], math.prod(a.size for a in e.axes)) for e in self.nodes if e.op == "load"
-        ]
-        return found + [
-            (s.idx[0], 2 * math.prod(a.size for a in real_axes(s.idx[0])))
-            for s in self.region.stores
-        ]
-
-    def _vector(self, axes: Sequence[Axis]) -> Axis | None:
-        """The axis for the lanes: the one along which most of the memory is contiguous."""
-        best: tuple[float, Axis] | None = None
-        guarded = {a for e in self.nodes if e.op in ("load", "inside")
-                   for g in (e.attr[3] if e.op == "load" else e.attr[0]) for a in real_axes(g.form)}  # fmt: skip
-        divided = {
-            a
-            for e in self.nodes
-            for f in _all_forms(e)
-            for q, _ in f.terms
-            if isinstance(q, Quotient)
-            for a in real_axes(q.form)
-        }
-        for a in axes:
-            if a.size < 2 or (a in self.spans and not self.spans[a].lanes):
-                continue
-            score = 0.0
-            for f, weight in self._accesses():
-                step = abs(dict(f.terms).get(a, 0))
-                score += weight if step == 1 else -weight if step else 0
-            score *= min(1.0, a.size / 16) if score > 0 else 1.0
-            if a in guarded:
-                score *= 0.25 if score > 0 else 4
-            if a in divided:
-                continue
-            if best is None or score > best[0]:
-                best = (score, a)
-        return best[1] if best else None
-
-    def _order(self, axes: Sequence[Axis]) -> list[Axis]:
-        """Outer to inner: results of a sum before what is summed, else as the largest store lies in memory."""
-        rank: dict[Axis, int] = {}
-        for s in sorted(self.region.stores, key=lambda s: -math.prod(s.buf.shape)):
-            for a, _ in sorted(s.idx[0].terms, key=lambda t: -abs(t[1])):
-                rank.setdefault(a, len(rank))
-        for e in self.nodes:
-            for f in _all_forms(e):
-                for a, _ in sorted(f.terms, key=lambda t: -abs(t[1])):
-                    if not isinstance(a, Quotient):
-                        rank.setdefault(a, len(rank))
-        for a in axes:
-            rank.setdefault(a, len(rank))
-        if self.vector is not None:
-            rank[self.vector] = len(rank) + 1
-        if self.rows is not None:
-            rank[self.rows] = -1
-        before: dict[Axis, set[Axis]] = {a: set() for a in axes}
-        for e in self.nodes:
-            if e.op == "red":
-                for a in before.keys() & set(e.attr[1]):
-                    before[a].update(before.keys() & set(e.axes))
-        out: list[Axis] = []
-        left = sorted(axes, key=rank.__getitem__)
-        while left:
-            nxt = next((a for a in left if before[a] <= set(out)), None)
-            if nxt is None:
-                raise Unprintable("sums along axes that need one another")
-            out.append(nxt)
-            left.remove(nxt)
-        if self.rows is not None and out[0] is not self.rows:
-            raise Unprintable("a sum over the units")
-        return out
 
     # -- statements -------------------------------------------------------------------------------
 
@@ -454,14 +381,6 @@ class _Renderer(Values):
 def _scalar(stmt: Stmt) -> bool:
     """Whether a statement is a value without axes: the same for all units."""
     return isinstance(stmt, Let) and not stmt.e.axes
-
-
-def _all_forms(e: E) -> list[Aff]:
-    if e.op == "load":
-        return [e.attr[1], *(g.form for g in e.attr[3])]
-    if e.op == "inside":
-        return [g.form for g in e.attr[0]]
-    return [e.attr[0]] if e.op == "iota" else []
 
 
 def _unit(e: E) -> str:

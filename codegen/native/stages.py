@@ -13,8 +13,9 @@ from dataclasses import replace
 from typing import Any, TypeAlias
 
 from codegen.loops import Aff, Axis, Buf, E, Region, Store
-from codegen.native.forms import Quotient, real_axes
+from codegen.native.forms import real_axes
 from codegen.native.merge import merge_axes
+from codegen.native.order import divided
 from codegen.native.render import Block, Kernel, drawn, words
 from codegen.native.resolve import Resolver
 from codegen.native.table import SLOW
@@ -73,12 +74,12 @@ def _width(dtype: str) -> int:
 def _cut(region: Region, places: Places, price: float) -> tuple[Axis, int] | None:
     """The axis to cut and how many of its positions are a block; None where none serves."""
     nodes = region.nodes()
-    divided = {a for e in nodes for f in _forms(e) for q, _ in f.terms if isinstance(q, Quotient) for a in real_axes(q.form)}  # fmt: skip
+    apart = divided(region)
     axes = dict.fromkeys(a for s in region.stores for a in real_axes(s.idx[0]))
     axes.update(dict.fromkeys(a for e in nodes for a in e.axes))
     best: tuple[float, Axis, int] | None = None
     for a in axes:
-        if a.size < LEAST or a in divided:
+        if a.size < LEAST or a in apart:
             continue
         first, rest, partial = _sides(region, nodes, a)
         if not first and not partial:
@@ -106,14 +107,6 @@ _ANY = Buf("", (), "f32")
 def _long(partial: Sequence[E], a: Axis) -> bool:
     """Whether sums have so many positions that those had better be cut."""
     return max(math.prod(b.size for b in e.axes) for e in partial) >= max(SHORT, a.size)
-
-
-def _forms(e: E) -> list[Aff]:
-    if e.op == "load":
-        return [e.attr[1], *(g.form for g in e.attr[3])]
-    if e.op == "inside":
-        return [g.form for g in e.attr[0]]
-    return [e.attr[0]] if e.op == "iota" else []
 
 
 def _all_forms(region: Region) -> list[Aff]:
