@@ -8,8 +8,9 @@ os.environ.setdefault("KERAS_BACKEND", "torch")
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 # NumPy compiles in no time; the tests that run as C too are named in the Makefile (`make test-native`)
 os.environ.setdefault("KCOMPILE_TARGET", "numpy")
-# Triton's kernels run in its interpreter, which must be asked for before anything imports triton
-os.environ["TRITON_INTERPRET"] = "1"
+# Triton's kernels run in its interpreter, which must be asked for before anything imports triton; on a GPU: see tests/gpu
+if os.environ.get("KCOMPILE_GPU_TESTS") != "1":
+    os.environ["TRITON_INTERPRET"] = "1"
 
 import numpy as np
 import pytest

@@ -1,0 +1,99 @@
+"""Ten models train on the GPU as on the CPU; graphs replay what launches do; memory and tuning leave the numbers alone."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import pytest
+
+import kcompile as keras
+from benchmarks.models import MODELS, keras_model
+from tests.gpu.conftest import ON_GPU
+from tests.models.programs import CASES
+
+pytest.importorskip("triton")
+pytest.importorskip("torch")
+
+
+@pytest.fixture(autouse=True)
+def interpreted(monkeypatch: pytest.MonkeyPatch) -> None:
+    if not ON_GPU:
+        monkeypatch.setattr("kcompile.target.without_cuda", lambda: "")
+
+
+def history(build: Any, backend: str, x: Any, y: Any, loss: Any, **how: Any) -> dict[str, Any]:
+    keras.utils.set_random_seed(1)
+    model = build()
+    model.compile(keras.optimizers.SGD(0.05), loss)
+    model.run_on(backend=backend)
+    found: dict[str, Any] = model.fit(x, y, verbose=0, **how).history
+    return found
+
+
+@pytest.mark.parametrize(
+    "name", [pytest.param(n, marks=pytest.mark.sample) if n == "binary_mlp" else n for n in CASES]
+)
+def test_a_model_has_the_history_of_numpy(name: str) -> None:
+    case = CASES[name]
+    x, y = case.data(np.random.default_rng(0), 26)
+    both = [
+        history(lambda: case.build(keras), b, x, y, case.loss, batch_size=8, epochs=3)
+        for b in ("triton", "numpy")
+    ]
+    for k in both[1]:
+        np.testing.assert_allclose(both[0][k], both[1][k], rtol=1e-3, atol=1e-4, err_msg=k)
+
+
+@pytest.mark.parametrize("name", MODELS)
+def test_a_model_of_users_sizes_learns_as_on_the_cpu(name: str) -> None:
+    entry = MODELS[name]
+    xs, y = entry["data"](np.random.default_rng(0), 128)
+    x = xs if len(xs) > 1 else xs[0]
+    both = [
+        history(lambda: keras_model(name, keras), b, x, y, entry["loss"], batch_size=32, epochs=2)
+        for b in ("triton", "native")
+    ]
+    np.testing.assert_allclose(both[0]["loss"], both[1]["loss"], rtol=5e-3)
+
+
+def test_replayed_steps_equal_launched_ones(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A whole epoch in captured stretches against the same by single launches, bit by bit."""
+    case = CASES["mlp"]
+    x, y = case.data(np.random.default_rng(0), 1024)
+    monkeypatch.setenv("KCOMPILE_TUNE", "0")
+    build = lambda: case.build(keras)
+    captured = history(build, "triton", x, y, case.loss, batch_size=8, epochs=2)
+    monkeypatch.setattr("runtime.device.Cuda.capture", lambda self, work: work)
+    launched = history(build, "triton", x, y, case.loss, batch_size=8, epochs=2)
+    assert captured == launched
+
+
+def test_a_data_set_fed_from_the_host_gives_the_same(monkeypatch: pytest.MonkeyPatch) -> None:
+    case = CASES["cnn"]
+    x, y = case.data(np.random.default_rng(0), 64)
+    monkeypatch.setenv("KCOMPILE_TUNE", "0")
+    build = lambda: case.build(keras)
+    resident = history(build, "triton", x, y, case.loss, batch_size=8, epochs=2)
+    monkeypatch.setattr("runtime.cuda.SHARE", 0.0)
+    assert history(build, "triton", x, y, case.loss, batch_size=8, epochs=2) == resident
+
+
+def test_kernels_compiled_ahead_of_time_are_found_by_launches(
+    tmp_path: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A first step after `build` adds nothing to Triton's cache: its key is the same from both sides."""
+    from codegen.pipeline import generate
+    from runtime.device import here
+    from runtime.triton_build import build
+    from runtime.triton_program import TritonProgram
+    from tests.triton.steps import mlp, train_graph
+
+    monkeypatch.setenv("TRITON_CACHE_DIR", str(tmp_path))
+    graph, states = train_graph(mlp(6, 20), 8)
+    program = generate(graph, "triton")
+    build(program, here().target)
+    before = {p.name for p in tmp_path.iterdir()}
+    TritonProgram(program, states, here()).step()
+    fresh = {p.name for p in tmp_path.iterdir()} - before
+    assert not [p for p in fresh if list((tmp_path / p).glob("*.cubin"))]
