@@ -290,11 +290,12 @@ class _Plan:
         buf = self.host.fresh([*(c.parts for c in mine), *(a.size for a in kept)], e.dtype)
         at = [axis_aff(self.units[c.axis]) for c in mine]
         idx = tuple(map(axis_aff, kept))
+        one = len(mine) == len(over) and all(c.size == 1 for c in mine)
         if fn == "sum" and kept and e.dtype in ("f32", "f64"):
             self.partial.append(Store(buf, (*at, *idx), x))
             self.adding.append(Store(buf, (*at, *idx), E("const", (), (0,), e.dtype, ())))
         else:
-            self.partial.append(Store(buf, (*at, *idx), self.rebuilt(e, [x])))
+            self.partial.append(Store(buf, (*at, *idx), x if one else self.rebuilt(e, [x])))
         again = tuple(Axis("u", c.parts) for c in mine)
         sums = load(buf, (*map(axis_aff, again), *idx))
         out = E("red", (sums,), (fn, again), e.dtype, e.axes)

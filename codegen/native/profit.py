@@ -86,7 +86,7 @@ def _follows(node: Node, product: Node, group: Group) -> str:
     """Why a node should not be computed with each block of a product; empty where it should."""
     if not _worth(product):
         return "the group makes a whole array"
-    if node.op.name in WRITERS or node.op.name.startswith(("arg", "random", "gather", "take")):
+    if node.op.name in WRITERS or node.op.name.startswith(("random", "gather", "take")):
         return "it is not computed block by block"
     reads = [group.env[v] for v in _through(node) if v in group.env]
     pooled = {v for n in group.nodes if n.op.name == "unfold" for v in n.inputs}

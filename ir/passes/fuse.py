@@ -8,7 +8,7 @@ kept with the group. Refuses to choose layouts or loops.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Collection, Iterable, Sequence
 from typing import TypeAlias
 
 from ir.graph import Graph, Node, Value
@@ -66,6 +66,8 @@ class _Fuser:
         for n in graph.nodes:
             if n.op.name == "eq":
                 self.cloned |= _one_hot(n)
+            if n.op.name in ("eq", "select") and _marks(n, self.cloned):
+                self.cloned.add(n)
 
     def run(self) -> Graph:
         wanted = self._standing()
@@ -277,6 +279,16 @@ def _one_hot(n: Node) -> set[Node]:
                 found.add(m)
             todo.extend(v.node for v in m.inputs)
     return found if windows else set()
+
+
+def _marks(n: Node, cloned: Collection[Node]) -> bool:
+    """Whether a node compares positions with what is repeated along them, or chooses between constants so: a one-hot
+    row is cheaper to make again, from its one number, than to read."""
+    values = [v.node for v in n.inputs]
+    if n.op.name == "select":
+        return values[0] in cloned and all(m is not None and m.op.name == "full" for m in values[1:])
+    names = {m.op.name for m in values if m is not None}
+    return names == {"iota", "broadcast"}
 
 
 def _plain(n: Node) -> bool:
