@@ -10,11 +10,22 @@ host may. Refuses to know what a product is: an `Atom` says how it is cut and pr
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, Protocol
+from typing import Any
 
 from codegen.loops import Aff, Axis, Buf, E, Region, Store, axis_aff, load
+from codegen.native.atoms import (
+    Atom,
+    Cut,
+    Host,
+    Maker,
+    atoms_of,
+    fits,
+    is_memory,
+    moved_axes,
+    stored_order,
+)
 from codegen.native.forms import form_key
 from codegen.native.render import Kernel, nest
 from codegen.native.resolve import Unprintable, flat_form
@@ -23,62 +34,6 @@ from codegen.schedule import size_of
 
 BIG = 4_000_000  # operations that are worth several threads
 OWN = 512 * 1024  # bytes of scratch of a block at most
-
-
-@dataclass(frozen=True)
-class Cut:
-    """An axis in parts of `size` positions, the last one maybe smaller."""
-
-    axis: Axis
-    size: int
-
-    @property
-    def parts(self) -> int:
-        return -(-self.axis.size // self.size)
-
-
-class Atom(Protocol):
-    """A product (or convolution): the expression it computes, and the expressions that it reads from memory."""
-
-    e: E
-    operands: tuple[E, ...]
-
-    @property
-    def flops(self) -> int: ...
-
-    def over(self, operands: Sequence[E]) -> E:
-        """The expression over loads in place of `self.operands`."""
-
-    def order(self, stored: Sequence[Axis]) -> list[Axis]:
-        """The axes of the result as they shall lie in memory, outermost first; `stored`: as the region would like them."""
-
-    def cuts(self, order: Sequence[Axis], legal: Callable[[Axis], bool]) -> list[Cut]:
-        """The blocks: axes of the result that are `legal` to cut, outermost first; none where all of it is one block."""
-
-    def lines(
-        self,
-        frame: Frame,
-        operands: Sequence[E],
-        out: str,
-        steps: Mapping[Axis, int],
-        spans: Mapping[Axis, Span],
-    ) -> list[str]:
-        """The C lines that set one block: `spans` says which part of the cut axes. operands: loads in place of `self.operands`;
-        out: the pointer to the element at position 0 of every axis; steps: the elements from one position of an axis to the next.
-        Raises Unprintable."""
-
-
-class Host(Protocol):
-    """What the writer of a program offers: memory for values between kernels, and what memory a buffer is."""
-
-    def place_key(self, buf: Buf) -> Any: ...
-
-    def fresh(self, shape: Sequence[int], dtype: str) -> Buf: ...
-
-    def scratch(self, n: int) -> Buf: ...
-
-
-Maker = Callable[[E], "Atom | None"]
 
 
 class _Illegal(Exception):
@@ -102,16 +57,16 @@ def parts(region: Region, host: Host, makers: Sequence[Maker]) -> list[Kernel | 
 
     Empty where the region has no product. Raises Unprintable.
     """
-    atoms = _atoms(region, makers)
+    atoms = atoms_of(region, makers)
     if not atoms:
         return []
     first = next(iter(atoms.values()))
-    order = first.order(_stored(region, first.e))
-    banned = _moved(region, atoms)
+    order = first.order(stored_order(region, first.e))
+    banned = moved_axes(region, atoms)
     alone = (
         len(region.stores) == 1
-        and all(map(_is_memory, first.operands))
-        and _fits(region, host, region.stores[0], first.e, [a for a in order if a.size > 1])
+        and all(map(is_memory, first.operands))
+        and fits(region, host, region.stores[0], first.e, [a for a in order if a.size > 1])
     )
     big = sum(a.flops for a in atoms.values()) > BIG
     while True:
@@ -204,7 +159,7 @@ class _Plan:
 
     def product(self, atom: Atom) -> E:
         operands = tuple(self.memory(x) for x in atom.operands)
-        order = atom.order(_stored(self.region, atom.e))
+        order = atom.order(stored_order(self.region, atom.e))
         if self.apart or not self.within(atom.e, operands):
             return self.ahead(atom.over(operands), order, atom.e)
         store = self.place(atom.e, order)
@@ -214,13 +169,13 @@ class _Plan:
     def memory(self, x: E) -> E:
         """The operand of a product as a load."""
         e = self.value(x)
-        if _is_memory(e):
+        if is_memory(e):
             return e
         if e.op == "load" and not e.args and all(isinstance(i, Aff) for i in e.attr[1]):
             raise Unprintable("an operand read outside its array")
         order = [*(a for a in x.axes if a in self.cut), *(a for a in x.axes if a not in self.cut)]
         if any(s.value is x for s in self.region.stores):
-            order = _stored(self.region, x)
+            order = stored_order(self.region, x)
         if self.apart or not self.within(e, (e,)):
             return self.ahead(e, order, x)
         store = self.place(x, order, e)
@@ -252,7 +207,7 @@ class _Plan:
     def taken(self, e: E, own: Sequence[Axis]) -> Store | None:
         """The store of a value as it is, if that lies as the value shall; it is made where the value is."""
         for s in self.region.stores:
-            if s not in self.direct and _fits(self.region, self.host, s, e, own):
+            if s not in self.direct and fits(self.region, self.host, s, e, own):
                 self.direct.add(s)
                 return s
         return None
@@ -397,95 +352,5 @@ def _same(a: E, b: E) -> bool:
     return a is b
 
 
-def _is_memory(e: E) -> bool:
-    """Whether a value is an array as it stands."""
-    return (
-        e.op == "load"
-        and not e.args
-        and e.attr[2] is None
-        and all(isinstance(i, Aff) for i in e.attr[1])
-    )
-
-
-def _fits(region: Region, host: Host, s: Store, e: E, own: Sequence[Axis]) -> bool:
-    """Whether a store is of the value `e` and lies as that shall, in memory that the region does not read."""
-    form = flat_form(s.buf, s.idx)
-    if s.value is not e or s.buf.dtype != e.dtype or _by_step(form) != list(own):
-        return False
-    if own and dict(form.terms)[own[-1]] != 1:
-        return False
-    read = (x.attr[0] for x in region.nodes() if x.op == "load")
-    return host.place_key(s.buf) not in map(host.place_key, read)
-
-
 def _itemsize(buf: Buf) -> int:
     return size_of(E("const", (), (), buf.dtype, ()))
-
-
-def _atoms(region: Region, makers: Sequence[Maker]) -> dict[E, Atom]:
-    """The products of a region, those that others read first."""
-    found: dict[E, Atom] = {}
-    seen: set[E] = set()
-
-    def visit(e: E) -> None:
-        if e in seen:
-            return
-        seen.add(e)
-        atom = next((a for a in (make(e) for make in makers) if a is not None), None)
-        for x in e.args if atom is None else atom.operands:
-            visit(x)
-        if atom is not None:
-            found[e] = atom
-
-    for s in region.stores:
-        visit(s.value)
-    return found
-
-
-def _by_step(form: Aff) -> list[Axis]:
-    return [a for a, _ in sorted(form.terms, key=lambda t: -abs(t[1]))]
-
-
-def _stored(region: Region, e: E) -> list[Axis]:
-    """The axes of a value in the order of the store that has most of them, or of an array read beside it."""
-    own = set(e.axes)
-    forms = [(s.value is e, flat_form(s.buf, s.idx), True, math.prod(s.buf.shape)) for s in region.stores]  # fmt: skip
-    forms += [(False, flat_form(x.attr[0], x.attr[1]), False, 0) for x in region.nodes() if _is_memory(x)]  # fmt: skip
-    best = max(forms, key=lambda f: (f[0], len(own & {a for a, _ in f[1].terms}), *f[2:]))[1]
-    return [a for a in _by_step(best) if a in own]
-
-
-def _moved(region: Region, atoms: Mapping[E, Atom]) -> set[Axis]:
-    """The axes along which a value is read at another position than its own, outside of atoms."""
-    found: set[Axis] = set()
-    seen: set[E] = set()
-    todo = [s.value for s in region.stores]
-    while todo:
-        e = todo.pop()
-        if e in seen:
-            continue
-        seen.add(e)
-        atom = atoms.get(e)
-        todo += e.args if atom is None else atom.operands
-        if atom is None:
-            found |= set(_walked(e))
-    return found
-
-
-def _walked(e: E) -> list[Axis]:
-    op, attr = e.op, e.attr
-    if op == "at":
-        return [a for a, _ in attr[0]] + [a for _, f in attr[0] for a, _ in f.terms]
-    if op == "spread":
-        return [a for w in attr[0] for a in w[:2]]
-    if op == "concat":
-        return [attr[0], *(a for a, _ in attr[1])]
-    if op == "fold":
-        return [a for w in attr for a in w[:3]]
-    if op == "cum":
-        return [attr[1]]
-    if op in ("sort", "argsort"):
-        return [attr[0]]
-    if op in ("first", "argred"):
-        return list(attr[1])
-    return [attr[0], *attr[1]] if op == "scatter" else []

@@ -10,7 +10,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
 from codegen.loops import Aff, Axis, E
-from codegen.native.blocks import Cut
+from codegen.native.atoms import Cut
 from codegen.native.resolve import Unprintable, flat_form
 from codegen.native.values import Frame, Span
 

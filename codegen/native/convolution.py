@@ -13,7 +13,7 @@ import math
 from collections.abc import Callable, Mapping, Sequence
 
 from codegen.loops import Aff, Axis, Buf, E, Region, Store, axis_aff, load
-from codegen.native.blocks import Cut, Host
+from codegen.native.atoms import Cut, Host
 from codegen.native.nest import FEW, Nest
 from codegen.native.render import Kernel
 from codegen.native.resolve import Unprintable, flat_form
@@ -85,7 +85,7 @@ class Convolution:
     def lines(
         self, frame: Frame, operands: Sequence[E], out: str, steps: Mapping[Axis, int], spans: Mapping[Axis, Span]
     ) -> list[str]:  # fmt: skip
-        """The C that sets a block (see `blocks.Atom`)."""
+        """The C that sets a block (see `atoms.Atom`)."""
         for x in operands:
             if x.op != "load" or x.args:
                 raise Unprintable("an operand of a convolution that is computed")

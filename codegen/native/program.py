@@ -12,7 +12,17 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from codegen.loops import Axis, Buf, E, Region, Schedule, Store, axis_aff, load
-from codegen.native import blocks, contract, convolution, gemm, lines, scatter, threads, tiles
+from codegen.native import (
+    atoms,
+    blocks,
+    contract,
+    convolution,
+    gemm,
+    lines,
+    scatter,
+    threads,
+    tiles,
+)
 from codegen.native.apart import apart
 from codegen.native.calls import NativeCall, called, place_key
 from codegen.native.panels import PANELS
@@ -30,7 +40,7 @@ from codegen.numpy.views import Call, Loop, Operand, Shaped, Slot, View
 from codegen.program import Program
 from ir.graph import Graph, Node, Value
 
-PRODUCTS: tuple[blocks.Maker, ...] = (
+PRODUCTS: tuple[atoms.Maker, ...] = (
     convolution.product,
     contract.product,
 )  # what makes an atom of an expression
