@@ -20,6 +20,9 @@ from ir.types import NUMPY
 ROOM = 256 * 1024  # bytes of a stretch of the image with zeros around it
 FEW = 4  # images: with fewer, blocks of rows are units
 BLOCKS = 8  # of the rows of one image
+ROW = 16  # positions of a tile that takes a whole row, each tap with the rows it has
+TAPS = 5  # of such a row, which are written out
+DEEP = 8  # numbers that one tap at least sums for such a tile
 SHORT = 4  # rows: a tile's axis so short takes another along
 
 
@@ -38,7 +41,12 @@ class Nest:
         self.image = self._image()
         self.summed = self._summed()
         self.tiles = [self._tile(q) for q in problems]
-        self.zeros = self._zeros()
+        outside = [self._outside(q, t) for q, t in zip(problems, self.tiles, strict=True)]
+        self.taps = [self._taps(q, t) for q, t in zip(problems, self.tiles, strict=True)]
+        self.zeros: tuple[int, ...] = ()
+        if any(found - {t} for found, t in zip(outside, self.taps, strict=True)):
+            self.zeros = tuple(sorted(set().union(*outside)))
+            self.taps = [None for _ in problems]
         self.tall = self._tall()
         self.flops = sum(q.flops for q in problems if not q.empty)
 
@@ -69,16 +77,29 @@ class Nest:
             found.insert(0, rows[len(found)])
         return found
 
-    def _zeros(self) -> tuple[int, ...]:
-        """The dimensions that need a copy with zeros: those where no range of one sum leaves out what is outside."""
-        found = set()
-        for p, tile in zip(self.problems, self.tiles, strict=True):
-            for d, dim in enumerate(() if p.empty else p.dims):
-                deep = [c for a, c in dim.at.terms if a in p.deep and a is not self.image]
-                cut = len(deep) == 1 and deep[0] > 0 and not any(a in tile for a, _ in dim.at.terms)
-                if not dim.inside and not cut:
-                    found.add(d)
-        return tuple(sorted(found))
+    def _outside(self, p: Problem, tile: Sequence[Axis]) -> set[int]:
+        """The dimensions with positions outside that no range of one sum leaves out."""
+        found: set[int] = set()
+        for d, dim in enumerate(() if p.empty else p.dims):
+            deep = [c for a, c in dim.at.terms if a in p.deep and a is not self.image]
+            cut = len(deep) == 1 and deep[0] > 0 and not any(a in tile for a, _ in dim.at.terms)
+            if not dim.inside and not cut:
+                found.add(d)
+        return found
+
+    def _taps(self, p: Problem, tile: Sequence[Axis]) -> int | None:
+        """The dimension along which a tile takes a whole row, and each tap only the positions inside."""
+        if p.empty or len(tile) != 1 or tile[0].size > ROW:
+            return None
+        deep = sorted((a for a in p.deep if a is not self.image), key=lambda a: _step(p, a))
+        for d, dim in enumerate(p.dims):
+            terms = dict(dim.at.terms)
+            taps = [a for a in terms if a is not tile[0]]
+            if dim.inside or len(terms) != 2 or tile[0] not in terms or terms[taps[0]] < 0:
+                continue
+            if taps[0] in deep[1:] and taps[0].size <= TAPS and deep[0].size >= DEEP:
+                return d
+        return None
 
     def _tall(self) -> Axis | None:
         p = self.p
@@ -190,10 +211,15 @@ class Nest:
             out += self._copy(a, "x", tall, first, extent, strides)
             a = "x"
         step = Step(self.image, tall, self.zeros, self.summed, self.lanes)
-        for q, tile in zip(self.problems, self.tiles, strict=True):
-            lines = Sweep(step, q, tile, a, strides, first, b, c).lines()
+        for q, tile, taps in zip(self.problems, self.tiles, self.taps, strict=True):
+            lines = Sweep(step, q, tile, taps, a, strides, first, b, c).lines()
             out += ["{", *(f"  {t}" for t in lines), "}"]
         return out
+
+
+def _step(p: Problem, a: Axis) -> int:
+    """The elements of `a` from one position of an axis to the next."""
+    return abs(sum(d.stride * dict(d.at.terms).get(a, 0) for d in p.dims))
 
 
 def _contiguous(p: Problem, lanes: Axis) -> bool:

@@ -11,8 +11,8 @@ from dataclasses import dataclass
 
 from codegen.loops import Aff, Axis
 from codegen.native.resolve import Unprintable
-from codegen.native.tiles import Level, Shape, constant, shapes, tile
-from codegen.native.windows import Problem
+from codegen.native.tiles import Level, Piece, Shape, constant, shapes, tile
+from codegen.native.windows import Dim, Problem
 
 
 @dataclass(frozen=True)
@@ -34,7 +34,8 @@ class Sweep:
     """The C of one problem in a step; `strides`, `first`: of what `a` is read from, per dimension of it."""
 
     def __init__(
-        self, step: Step, p: Problem, inside: Sequence[Axis], origin: str, strides: Sequence[int], first: Sequence[int], b: str, c: str
+        self, step: Step, p: Problem, inside: Sequence[Axis], taps: int | None, origin: str,
+        strides: Sequence[int], first: Sequence[int], b: str, c: str,
     ):  # fmt: skip
         self.step, self.p, self.inside = step, p, inside
         self.origin, self.b, self.c = origin, b, c
@@ -54,7 +55,7 @@ class Sweep:
         if step.image is not None:
             self.vars[step.image] = "n"
         for d, dim in enumerate(() if p.empty else p.dims):
-            if d not in step.zeros and not dim.inside:
+            if d not in step.zeros and d != taps and not dim.inside:
                 deep, k = next(t for t in dim.at.terms if t[0] in p.deep and t[0] is not step.image)
                 if deep in self.cuts:
                     raise Unprintable("taps that two windows share")
@@ -65,6 +66,24 @@ class Sweep:
         }
         if step.tall is not None:
             self.apart.add(step.tall)
+        self.pieces: list[Piece] = []
+        self.tap: Axis | None = None
+        if taps is not None:
+            self._cut_rows(p.dims[taps], inside[0])
+            self.apart.update(a for a, _ in p.dims[taps].at.terms)
+
+    def _cut_rows(self, dim: Dim, over: Axis) -> None:
+        """For each tap the rows whose positions are inside."""
+        ((tap, far),) = [t for t in dim.at.terms if t[0] is not over]
+        near, self.tap = dict(dim.at.terms)[over], tap
+        for k in range(tap.size):
+            at = dim.at.const + far * k
+            low, high = -(at // near), (dim.extent - 1 - at) // near + 1
+            low, high = max(low, 0), min(high, over.size)
+            if low < high:
+                self.pieces.append(
+                    Piece(str(low), str(high), k * self.a.get(tap, 0), k * self.of_b.get(tap, 0))
+                )
 
     def merged(self, axes: Sequence[Axis]) -> list[Axis]:
         """Axes with those that everything walks as one made one."""
@@ -105,7 +124,7 @@ class Sweep:
                 taken = [a for a in rows if self.in_line(a, inner[0])]
         batch = self.merged([a for a in p.batch if a is not lanes])
         cols = self.merged([a for a in p.cols if a is not lanes])
-        deep = self.merged([a for a in p.deep if a is not step.image])
+        deep = self.merged([a for a in p.deep if a is not step.image and a is not self.tap])
         rows.sort(key=lambda a: -self.of_c[a])
         deep.sort(key=lambda a: -abs(self.a.get(a, 0)))
         out: list[str] = []
@@ -117,7 +136,8 @@ class Sweep:
         extra = inner[1].size if len(inner) > 1 else 1
         wide = lanes is not None and lanes in p.batch
         length = math.prod(a.size for a in deep)
-        picked = shapes(over.size * extra, width, length, p.dtype, extra, wide)
+        whole = self.tap is not None
+        picked = shapes(over.size * extra, width, length, p.dtype, extra, wide, whole)
         m = {w: s[0] for w, s in picked.items()}
         n = {w: s[1] for w, s in picked.items()}
         head = [f"enum {{ M = {constant(m)}, N = {constant(n)} }};"]
@@ -179,6 +199,7 @@ class Sweep:
                         None if p.empty else levels,
                         wide,
                         add,
+                        self.pieces,
                     ),
                 ]
 

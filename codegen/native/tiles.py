@@ -43,6 +43,16 @@ class Level:
 
 
 @dataclass(frozen=True)
+class Piece:
+    """One position of a tap that not all rows have: those from `low` to before `high` (C texts), its elements in a and b."""
+
+    low: str
+    high: str
+    a: int
+    b: int
+
+
+@dataclass(frozen=True)
 class Shape:
     """Rows and vectors of a tile, as C constants."""
 
@@ -51,28 +61,29 @@ class Shape:
 
 
 def shapes(
-    rows: int, cols: int, deep: int, dtype: str, inner: int, wide: bool
+    rows: int, cols: int, deep: int, dtype: str, inner: int, wide: bool, whole: bool = False
 ) -> dict[int, tuple[int, int]]:
     """Positions (of `inner` rows each) and vectors of a tile, by the lanes of the machine.
 
-    rows, cols, deep: of the whole product. wide: a row is a vector of its own, not one number.
+    rows, cols, deep: of the whole product. wide: a row is a vector of its own, not one number. whole: all rows in one tile.
     """
     return {
-        w: _shape(rows, cols, deep, w, (n - 1) // (2 if dtype == "f64" else 1), inner, wide)
+        w: _shape(rows, cols, deep, w, (n - 1) // (2 if dtype == "f64" else 1), inner, wide, whole)
         for w, n in WIDTHS.items()
     }
 
 
 def _shape(
-    rows: int, cols: int, deep: int, lanes: int, registers: int, inner: int, wide: bool
+    rows: int, cols: int, deep: int, lanes: int, registers: int, inner: int, wide: bool, whole: bool
 ) -> tuple[int, int]:
     """The tile with the least time: multiplications (one a cycle, four in flight), loads, the touch of b; begin and end."""
     vectors = -(-cols // lanes)
     best: tuple[float, int, int] | None = None
     for nv in range(1, min(vectors, 4) + 1):
-        for m in range(1, max(rows // inner, 1) + 1):
+        most = max(rows // inner, 1)
+        for m in range(most if whole else 1, most + 1):
             held = m * inner * nv + nv + 1
-            if held > registers and (nv, m) != (1, 1):
+            if held > registers and best is not None:
                 break
             parts = [(m, rows // inner // m), (rows // inner % m, 1)]
             panels = [(nv, vectors // nv), (vectors % nv, 1)]
@@ -99,11 +110,13 @@ def constant(values: dict[int, int]) -> str:
 
 
 def tile(
-    dtype: str, shape: Shape, last: str, row_a: str, row_c: str, levels: Sequence[Level] | None, wide: bool, add: str
+    dtype: str, shape: Shape, last: str, row_a: str, row_c: str, levels: Sequence[Level] | None, wide: bool, add: str,
+    pieces: Sequence[Piece] = (),
 ) -> list[str]:  # fmt: skip
     """The C of one tile at `a`, `b` and `c`.
 
     last: the lanes of the last vector; row_a, row_c: where row r is; add: when c is added to (C, or "").
+    pieces: the taps that some rows alone have, each inside all loops but the last.
     """
     mr, nv = shape.rows, shape.vectors
     lanes = "W" if last == "W" else f"j == {nv} - 1 ? {last} : W"
@@ -116,30 +129,43 @@ def tile(
     else:
         out.append(zero)
     if levels is not None:
-        for k, v in enumerate(levels):
-            out.append("  " * k + f"for (long {v.var} = {v.low}; {v.var} < {v.high}; {v.var}++)")
-        pad = "  " * len(levels)
-        at_a = _sum([f"{v.var} * {v.a}" for v in levels if v.a])
-        at_b = _sum([f"{v.var} * {v.b}" for v in levels if v.b])
-        out += [
-            f"{pad}{{",
-            f"{pad}  const {dtype} *x = a{at_a}, *y = b{at_b};",
-            f"{pad}  v{dtype} w[{nv}];",
-            f"{pad}  UNROLL for (int j = 0; j < {nv}; j++) w[j] = ld_{dtype}(y + j * W, {lanes});",
-        ]
-        if wide:
-            out.append(f"{pad}  {each} s[r][j] += ld_{dtype}(x + {row_a} + j * W, {lanes}) * w[j];")
-        else:
-            out += [
-                f"{pad}  UNROLL for (int r = 0; r < {mr}; r++) {{",
-                f"{pad}    const v{dtype} t = splat_{dtype}(x[{row_a}]);",
-                f"{pad}    UNROLL for (int j = 0; j < {nv}; j++) s[r][j] += t * w[j];",
-                f"{pad}  }}",
+        outer, inner = (levels[:-1], levels[-1:]) if pieces else ((), levels)
+        out += [f"{'  ' * k}{v}" for k, v in enumerate(map(_loop, outer))]
+        pad = "  " * len(outer)
+        out.append(f"{pad}{{")
+        for p in pieces or [Piece("0", mr, 0, 0)]:
+            loops = [f"{'  ' * k}{v}" for k, v in enumerate(map(_loop, inner))]
+            at_a = _sum([f"{v.var} * {v.a}" for v in levels if v.a], p.a)
+            at_b = _sum([f"{v.var} * {v.b}" for v in levels if v.b], p.b)
+            rows = f"UNROLL for (int r = {p.low}; r < {p.high}; r++)"
+            each_v = f"UNROLL for (int j = 0; j < {nv}; j++)"
+            body = [
+                "{",
+                f"  const {dtype} *x = a{at_a}, *y = b{at_b};",
+                f"  v{dtype} w[{nv}];",
+                f"  {each_v} w[j] = ld_{dtype}(y + j * W, {lanes});",
             ]
+            if wide:
+                body.append(
+                    f"  {rows} {each_v} s[r][j] += ld_{dtype}(x + {row_a} + j * W, {lanes}) * w[j];"
+                )
+            else:
+                body += [
+                    f"  {rows} {{",
+                    f"    const v{dtype} t = splat_{dtype}(x[{row_a}]);",
+                    f"    {each_v} s[r][j] += t * w[j];",
+                    "  }",
+                ]
+            body.append("}")
+            out += [f"{pad}  {t}" for t in (*loops, *("  " * len(loops) + t for t in body))]
         out.append(f"{pad}}}")
     out.append(f"{each} st_{dtype}(c + {row_c} + j * W, s[r][j], {lanes});")
     return ["{", *(f"  {line}" for line in out), "}"]
 
 
-def _sum(parts: Sequence[str]) -> str:
-    return "".join(f" + {p}" for p in parts)
+def _loop(v: Level) -> str:
+    return f"for (long {v.var} = {v.low}; {v.var} < {v.high}; {v.var}++)"
+
+
+def _sum(parts: Sequence[str], const: int) -> str:
+    return "".join(f" + {p}" for p in parts) + (f" + {const}" if const else "")
