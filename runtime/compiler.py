@@ -115,6 +115,7 @@ def build(source: str, directory: Path, flags: Sequence[str] = FLAGS) -> Path:
         _run(command, [*flags, SPLIT, "-c", str(file), "-o", made])
         return made
 
+    files.sort(key=lambda f: -f.stat().st_size)  # what takes longest first
     with ThreadPoolExecutor(max(1, min(threads.count(), len(files)))) as pool:
         parts = list(pool.map(part, files))
     _run(command, [*flags, "-shared", *parts, "-o", str(target), "-lm"])
