@@ -25,10 +25,9 @@ LIBRARY = {
 }  # fmt: skip
 LIBRARY_F64 = {"exp": "exp", "log": "log", "log1p": "log1p", "tanh": "tanh", "erf": "erf"}
 
-NUMBERS = """
-INLINE @ sign_one_@(@ x) { return x != x ? x : (@)((x > 0) - (x < 0)); }
-"""
 INTEGERS = """
+INLINE @ sign_one_@(@ x) { return (@)((x > 0) - (x < 0)); }
+INLINE int before_@(@ a, @ b) { return a < b; }
 INLINE @ abs_one_@(@ x) { return x < 0 ? -x : x; }
 INLINE @ mod_one_@(@ x, @ y) {
   if (y == 0 || y == (@)-1) return y == 0 || (@)-1 < 0 ? 0 : x % y;
@@ -46,6 +45,8 @@ INLINE @ power_one_@(@ x, @ y) {
 """
 # % is the suffix of the library's functions
 FLOATS = """
+INLINE @ sign_one_@(@ x) { return x != x ? x : (@)((x > 0) - (x < 0)); }
+INLINE int before_@(@ a, @ b) { return (a < b) | ((b != b) & (a == a)); }  // in the order of sorting: NaN last
 INLINE @ mod_one_@(@ x, @ y) {
   @ m = __builtin_fmod%(x, y);
   if (y == 0) return m;
@@ -199,7 +200,6 @@ def texts() -> Iterator[tuple[str, tuple[str, ...]]]:
     yield EACH.format(name="sigmoid", t="f64", one="sigmoid_one_f64"), ()
     for name in LANES_FIRST:
         yield f"INLINE f32 {name}_f32(f32 x) {{ return {name}_vf32(splat_f32(x))[0]; }}\n", ()
-    yield NUMBERS, (*ints, "f32", "f64")
     yield INTEGERS, ints
     for t in (*ints, "f32", "f64"):
         yield EACH.format(name="sign", t=t, one=f"sign_one_{t}"), ()

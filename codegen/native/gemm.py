@@ -78,7 +78,7 @@ def _rows(wide: int) -> str:
     lines = [
         f"INLINE void rows_@_{wide}(long m, long k, const @ *a, long am, long ak, const @ *b, long bk, @ *c, "
         "long cm, int n, int add) {",
-        f"  if (ROWS == 8) for (; m >= 8; m -= 8) {tile(8)}",
+        f"#if ROWS == 8\n  for (; m >= 8; m -= 8) {tile(8)}\n#endif",
         f"  for (; m >= 4; m -= 4) {tile(4)}",
         *(f"  if (m & {h}) {tile(h)}" for h in HEIGHTS[2:]),
     ]

@@ -60,8 +60,8 @@ INLINE @ whole_min_@(v@ x) { FOLD(x, minimum_v@) return x[0]; }
 FLOAT_EXTREMES = r"""
 INLINE v@ maximum_v@(v@ a, v@ b) { return select_v@(narrow_@((v$)(b != b)), b, larger_@(a, b)); }
 INLINE v@ minimum_v@(v@ a, v@ b) { return select_v@(narrow_@((v$)(b != b)), b, smaller_@(a, b)); }
-INLINE @ maximum_@(@ a, @ b) { return (a > b) | (a != a) ? a : b; }
-INLINE @ minimum_@(@ a, @ b) { return (a < b) | (a != a) ? a : b; }
+INLINE @ maximum_@(@ a, @ b) { return a > b || a != a ? a : b; }
+INLINE @ minimum_@(@ a, @ b) { return a < b || a != a ? a : b; }
 """
 
 # the larger, or a where one is NaN: one instruction, if the compiler is told so

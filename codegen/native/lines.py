@@ -16,7 +16,6 @@ from codegen.native.values import Aliased, element, lane, literal, read, stored,
 
 # ascending, NaN last, equal ones as they came; sorted in runs of twice the length again and again
 TEXT = r"""
-INLINE int before_@(@ a, @ b) { return (a < b) | ((b != b) & (a == a)); }
 APART void sort_@(long n, @ *x, @ *other) {
   @ *from = x, *to = other;
   for (long w = 1; w < n; w *= 2) {

@@ -57,6 +57,8 @@ class Nest:
         terms = self.p.dims[0].at.terms if self.p.dims else ()
         if len(terms) != 1 or terms[0][1] != 1 or not self.p.dims[0].inside:
             return None
+        if any(q.dims[0].at.terms != terms for q in self.problems if not q.empty):
+            return None  # rows of one image, which other residues look at through a window
         a = terms[0][0]
         if a in self.p.deep:
             return a
