@@ -18,6 +18,12 @@ _HEAD = f"""
 #define DEEP {DEEP}
 #define DIRECT {DIRECT}
 #define NARROW {NARROW}
+// a vector that is used more than once stays in its register
+#if defined(__x86_64__)
+#define KEEP(x) __asm__("" : "+v"(x));
+#else
+#define KEEP(x)
+#endif
 #define EVERY _Pragma("GCC unroll 16")
 // rows of the highest tile, and how many vectors it is wide: with 32 registers, or with 16
 #if W == 16 || defined(__aarch64__)
@@ -54,7 +60,8 @@ def _tile(rows: int, wide: int) -> str:
         f"const @ *b, long bk, @ *c, long cm, int n, int add) {{",
         "  r@ " + ", ".join(f"c{r}{v} = {{0}}" for r, v in every) + ";",
         f"  for (; k > 0; k--, a += ak, b += bk) {{ __builtin_prefetch(a + {AHEAD} * ak);",
-        "    const r@ " + ", ".join(f"b{v} = get_@(b + {v} * L_@)" for v in range(wide)) + ";",
+        "    r@ " + ", ".join(f"b{v} = get_@(b + {v} * L_@)" for v in range(wide)) + ";",
+        "    " + " ".join(f"KEEP(b{v})" for v in range(wide)),
         *(f"    {{ const @ x = a[{r} * am]; " + " ".join(f"c{r}{v} += x * b{v};" for v in range(wide)) + " }"
           for r in range(rows)),
         "  }",
