@@ -82,7 +82,8 @@ def command(cell, python, onnx):
 
 def measure(cell, pythons, seconds):
     """Run one cell: what `peers.py` printed, or {"error": ...}."""
-    env = {k: v for k, v in os.environ.items() if not k.startswith(("OMP_", "OPENBLAS_", "MKL_"))}
+    unwanted = ("OMP_", "OPENBLAS_", "MKL_", "PYTHONDONTWRITEBYTECODE")
+    env = {k: v for k, v in os.environ.items() if not k.startswith(unwanted)}
     env["PYTHONPATH"] = str(HERE.parent)
     env.setdefault("KCOMPILE_TARGET", "native")
     with contextlib.ExitStack() as stack:
@@ -90,6 +91,9 @@ def measure(cell, pythons, seconds):
         if cell["what"] == "cold":
             env["KCOMPILE_CACHE"] = scratch
         python = pythons.get(cell["backend"], sys.executable)
+        if cell["backend"] == "kcompile":  # bytecode is there, as it is after an installation
+            floors = [str(HERE.parent / f) for f in ("ir", "codegen", "runtime", "kcompile")]
+            subprocess.run([python, "-m", "compileall", "-q", *floors], env=env, check=True)
         onnx = str(Path(scratch) / "model.onnx")
         if cell["backend"] == "onnxruntime":
             _export(cell["model"], onnx, env)

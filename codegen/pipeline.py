@@ -11,8 +11,6 @@ import importlib
 from collections.abc import Callable
 from typing import Any
 
-from codegen.numpy.profit import profit as numpy_profit
-from codegen.numpy.program import numpy_program
 from codegen.program import VERSION, Program
 from ir.graph import Graph
 from ir.key import key
@@ -23,7 +21,7 @@ from ir.pipeline import collector_paused
 
 
 def _later(module: str, name: str) -> Callable[..., Any]:
-    """A function of a target that few programs ask for: its module is imported when it is called."""
+    """A function of a target: its module is imported when it is called, which a program from the cache never does."""
     found = functools.cache(lambda: getattr(importlib.import_module(module), name))
     return lambda *args: found()(*args)
 
@@ -34,7 +32,11 @@ def _as_it_is(graph: Graph) -> Graph:
 
 # what a target makes of a graph before fusion, what pays to fuse, and its printer
 TARGETS: dict[str, tuple[Callable[[Graph], Graph], Callable[..., str], Callable[..., Program]]] = {
-    "numpy": (_as_it_is, numpy_profit, numpy_program),
+    "numpy": (
+        _as_it_is,
+        _later("codegen.numpy.profit", "profit"),
+        _later("codegen.numpy.program", "numpy_program"),
+    ),
     "native": (
         _as_it_is,
         _later("codegen.native.profit", "profit"),
