@@ -17,6 +17,7 @@ from runtime import native, threads
 POOL = r"""#define _GNU_SOURCE
 #include <limits.h>
 #include <pthread.h>
+#include <sched.h>
 #include <signal.h>
 #include <stdatomic.h>
 #include <string.h>
@@ -42,17 +43,19 @@ static unsigned long mode(void) { return 0; }
 static void set_mode(unsigned long m) { (void)m; }
 #endif
 
-#define SPIN 30000   // nanoseconds that a thread spins for work, and a caller for the last chunk
+#define SPIN 30000   // nanoseconds that a worker spins for the next kernel
+#define LONG 100000  // and while others are still at one, and a caller for the last chunk
 #define CHUNK 4000   // nanoseconds of work that are worth a claim
 #define WAKE 20000   // nanoseconds of work that are worth waking a sleeper
 #define MOST 16      // chunks for each thread: what one is late by, the others take over
 
 typedef void (*part)(void *const *args, long lo, long hi);
 static struct { part run; void *const *args; long units, grain; unsigned long mode; } job;  // mode: the caller's arithmetic
+static atomic_int place = -1;  // the core the caller was on
 // generation << 32 | first chunk left << 16 | end of the chunks left: a claim changes one of the two, if nobody else has
 static _Atomic unsigned long long left;
 static atomic_int done, waiting, bell, asleep, limit = 1;
-static atomic_flag taken = ATOMIC_FLAG_INIT;
+static atomic_int taken;
 static int made;
 
 static long long now(void) {
@@ -66,9 +69,21 @@ static inline void rest(void) {
 #endif
 }
 #ifdef __linux__
+static int core(void) { return sched_getcpu(); }
+static void leave(int taken) {  // schedulers like to put who is woken beside who wakes: off that core, then
+  static __thread cpu_set_t mine;
+  static __thread int known;
+  if (!known) known = sched_getaffinity(0, sizeof mine, &mine) ? -1 : CPU_COUNT(&mine);
+  cpu_set_t others = mine;
+  if (known < 2 || !CPU_ISSET(taken, &mine)) return;
+  CPU_CLR(taken, &others);
+  sched_setaffinity(0, sizeof others, &others);
+}
 static void nap(atomic_int *word, int seen) { syscall(SYS_futex, word, FUTEX_WAIT_PRIVATE, seen, 0, 0, 0); }
 static void ring(atomic_int *word) { syscall(SYS_futex, word, FUTEX_WAKE_PRIVATE, INT_MAX, 0, 0, 0); }
 #else
+static int core(void) { return -1; }
+static void leave(int taken) { (void)taken; }
 static pthread_mutex_t door = PTHREAD_MUTEX_INITIALIZER;
 static pthread_cond_t sound = PTHREAD_COND_INITIALIZER;
 static void nap(atomic_int *word, int seen) {
@@ -95,19 +110,23 @@ static int chunk(int back) {  // claims a chunk and runs it; 0 when there is non
 }
 static void *worker(void *me) {
   for (;;) {
-    long long until = now() + SPIN;
+    long long until = now() + SPIN, last = until + LONG;
     int seen, mine = (long)me < atomic_load(&limit) - 1;
     do {
+      int worked = 0, there = atomic_load(&place);
+      if (mine && there >= 0 && there == core() && some()) leave(there);
       for (int k = 0; k < 16; k++) {
         while (mine && chunk(1)) {
           atomic_fetch_add(&done, 1);
           if (atomic_load(&waiting)) ring(&done);
-          until = 0;
+          worked = 1;
         }
         rest();
       }
-      if (!until) until = now() + SPIN;
-    } while (now() < until);
+      // who slept while others finish would have to be woken for every kernel: it would come late, end early, sleep again
+      if (worked) last = now() + LONG;
+      if (worked || (mine && atomic_load(&taken))) until = now() + SPIN;
+    } while (now() < (until < last ? until : last));
     seen = atomic_load(&bell);
     atomic_fetch_add(&asleep, 1);
     if (!mine || !some()) nap(&bell, seen);
@@ -116,7 +135,7 @@ static void *worker(void *me) {
   return 0;
 }
 static void in_child(void) {  // a forked process has none of the threads
-  made = 0; atomic_store(&left, 0); atomic_store(&asleep, 0); atomic_store(&waiting, 0); atomic_flag_clear(&taken);
+  made = 0; atomic_store(&left, 0); atomic_store(&asleep, 0); atomic_store(&waiting, 0); atomic_store(&taken, 0);
 }
 static void hire(int wanted) {
   static int known;
@@ -137,17 +156,18 @@ void pool_run(part run, void *const *args, long units, long cost) {
   if (chunks > MOST * most) chunks = MOST * most;
   if (chunks > units) chunks = units;
   if (chunks > 0xFFFF) chunks = 0xFFFF;
-  if (most < 2 || chunks < 2 || atomic_flag_test_and_set(&taken)) { run(args, 0, units); return; }
+  if (most < 2 || chunks < 2 || atomic_exchange(&taken, 1)) { run(args, 0, units); return; }
   if (made < most - 1) hire(most - 1);
   job.run = run; job.args = args; job.units = units; job.grain = (units + chunks - 1) / chunks; job.mode = mode();
   chunks = (units + job.grain - 1) / job.grain;
+  atomic_store(&place, core());
   atomic_store(&done, 0);
   atomic_store(&left, ((atomic_load(&left) >> 32) + 1) << 32 | (unsigned long long)chunks);
   if (cost >= WAKE && atomic_load(&asleep)) { atomic_fetch_add(&bell, 1); ring(&bell); }
   long others = chunks;
   while (chunk(0)) others--;
   if (atomic_load(&done) != others) {
-    for (long long until = now() + SPIN; atomic_load(&done) != others && now() < until;)
+    for (long long until = now() + LONG; atomic_load(&done) != others && now() < until;)
       for (int k = 0; k < 16; k++) rest();
     for (int seen; (seen = atomic_load(&done)) != others;) {
       atomic_store(&waiting, 1);
@@ -155,7 +175,7 @@ void pool_run(part run, void *const *args, long units, long cost) {
       atomic_store(&waiting, 0);
     }
   }
-  atomic_flag_clear(&taken);
+  atomic_store(&taken, 0);
 }
 
 // samples of `row` bytes each, from `at` on; `slot`: the buffer of the step for them; move: whether that may lie among them
