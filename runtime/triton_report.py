@@ -18,7 +18,7 @@ from codegen.program import Kernel, Program
 from runtime.triton_program import functions, options
 
 POINTERS = {
-    "f16": "*fp16", "bf16": "*bf16", "f32": "*fp32", "f64": "*fp64", "bool": "*i1",
+    "f16": "*fp16", "bf16": "*bf16", "f32": "*fp32", "f64": "*fp64", "bool": "*u1",
     "i8": "*i8", "i16": "*i16", "i32": "*i32", "i64": "*i64",
     "u8": "*u8", "u16": "*u16", "u32": "*u32", "u64": "*u64",
 }  # fmt: skip
