@@ -45,6 +45,9 @@ static void set_mode(unsigned long m) { (void)m; }
 
 #define SPIN 30000   // nanoseconds that a worker spins for the next kernel
 #define LONG 100000  // and while others are still at one, and a caller for the last chunk
+#define DOUBT 400000 // nanoseconds of work below which sharing may not pay
+#define TRIALS 5     // calls of each kind in a trial
+#define AGAIN 1000   // calls from one trial to the next
 #define CHUNK 4000   // nanoseconds of work that are worth a claim
 #define WAKE 20000   // nanoseconds of work that are worth waking a sleeper
 #define MOST 16      // chunks for each thread: what one is late by, the others take over
@@ -150,14 +153,24 @@ static void hire(int wanted) {
 
 void pool_threads(int n) { atomic_store(&limit, n); }
 
-// all units of a kernel that takes about `cost` nanoseconds on one core
-void pool_run(part run, void *const *args, long units, long cost) {
-  long most = atomic_load(&limit), chunks = cost / CHUNK;
-  if (chunks > MOST * most) chunks = MOST * most;
-  if (chunks > units) chunks = units;
-  if (chunks > 0xFFFF) chunks = 0xFFFF;
-  if (most < 2 || chunks < 2 || atomic_exchange(&taken, 1)) { run(args, 0, units); return; }
-  if (made < most - 1) hire(most - 1);
+// Cores may be far apart, or have other work: whether a small kernel gains by being shared is found out now and then.
+typedef struct { part run; long units; int calls, alone; long took[2][TRIALS]; } site;
+static site *known(part run, long units) {
+  static site sites[256];
+  site *s = sites + (((unsigned long)run >> 4) * 31 + units) % 256;
+  if (s->run != run || s->units != units) { memset(s, 0, sizeof *s); s->run = run; s->units = units; }
+  return s;
+}
+static long middle(const long *x) {
+  for (int k = 0; k < TRIALS; k++) {
+    int less = 0;
+    for (int j = 0; j < TRIALS; j++) less += x[j] < x[k] || (x[j] == x[k] && j < k);
+    if (less == TRIALS / 2) return x[k];
+  }
+  return x[0];
+}
+
+static void shared(part run, void *const *args, long units, long chunks, long cost) {
   job.run = run; job.args = args; job.units = units; job.grain = (units + chunks - 1) / chunks; job.mode = mode();
   chunks = (units + job.grain - 1) / job.grain;
   atomic_store(&place, core());
@@ -175,6 +188,22 @@ void pool_run(part run, void *const *args, long units, long cost) {
       atomic_store(&waiting, 0);
     }
   }
+}
+// all units of a kernel that takes about `cost` nanoseconds on one core
+void pool_run(part run, void *const *args, long units, long cost) {
+  long most = atomic_load(&limit), chunks = cost / CHUNK;
+  if (chunks > MOST * most) chunks = MOST * most;
+  if (chunks > units) chunks = units;
+  if (chunks > 0xFFFF) chunks = 0xFFFF;
+  if (most < 2 || chunks < 2 || atomic_exchange(&taken, 1)) { run(args, 0, units); return; }
+  if (made < most - 1) hire(most - 1);
+  site *s = cost < DOUBT ? known(run, units) : 0;
+  int trial = s && s->calls < 2 * TRIALS, alone = s && (trial ? s->calls >= TRIALS : s->alone);
+  long long start = trial ? now() : 0;
+  if (alone) run(args, 0, units); else shared(run, args, units, chunks, cost);
+  if (trial) s->took[alone][s->calls % TRIALS] = now() - start;
+  if (s && ++s->calls == 2 * TRIALS) s->alone = middle(s->took[1]) < middle(s->took[0]);
+  if (s && s->calls >= AGAIN) s->calls = 0;
   atomic_store(&taken, 0);
 }
 

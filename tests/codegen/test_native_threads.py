@@ -161,7 +161,8 @@ import os
 from tests.codegen.test_native_threads import *
 graph, arrays = many(2000, 64)
 exe = Executable(generate(graph, "native"), StateStore())
-exe.run(*arrays)
+for _ in range(3):
+    exe.run(*arrays)
 print(len(os.listdir("/proc/self/task")))
 """
 
@@ -176,7 +177,7 @@ def test_as_many_threads_as_are_asked_for(wanted: str, more: int) -> None:
         )  # fmt: skip
         return int(done.stdout)
 
-    without = SCRIPT.replace("exe.run(*arrays)\n", "")
+    without = SCRIPT.replace("range(3)", "range(0)")
     assert threads_of(SCRIPT) - threads_of(without) == more
 
 
@@ -190,7 +191,7 @@ def test_the_seconds_of_kernels_leave_states_alone() -> None:
 
 
 def test_the_pool_without_futexes_is_the_same(monkeypatch: pytest.MonkeyPatch) -> None:
-    text = pool.POOL.replace("__linux__", "NOWHERE")
+    text = pool.POOL.replace("__linux__", "NOWHERE").replace("DOUBT 400000", "DOUBT 0")
     graph, arrays = many(2000, 64)
     program = generate(graph, "native")
     want = Executable(program, StateStore()).run(*arrays)
