@@ -126,6 +126,12 @@ class Positions:
                 self.place(k, first)
             elif g.role == "tile":
                 self.place(k, "")
+        for new, x in self.schedule.notes.get("residues", {}).items():
+            q, r = self.index(x.q, self.env), self.index(x.r, self.env)
+            text = self.name(f"{q.text} * {x.step} + {r.text}", "a")
+            at = Index(text, q.dims, 0, x.q.size * x.step - 1)
+            tests = tuple(self.within(at, new.size))
+            self.env[new] = Index(text, q.dims, 0, new.size - 1, tests)
 
     def programs(self, k: int) -> int:
         g = self.groups[k]

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import functools
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import Any
 
 from codegen.loops import Aff, Axis, Buf, E, Group, Region, Schedule, Store, axis_aff, load
@@ -23,7 +24,7 @@ from codegen.triton.merge import joined, with_hosts
 from codegen.triton.ordered import Order
 from codegen.triton.scan import Scan
 from codegen.triton.schedule import programs, schedule, size
-from codegen.triton.spelling import PRELUDE, UNSUPPORTED, Unsupported
+from codegen.triton.spelling import UNSUPPORTED, Unsupported, prelude
 from codegen.triton.split import split
 from codegen.triton.together import together
 from codegen.triton.vectors import plain
@@ -254,11 +255,13 @@ class _Writer:
             if p.role == "result":
                 p.last = len(self.launches)
         arena = plan(used)
-        text = f"import triton\nimport triton.language as tl\n{PRELUDE}"
+        made = [self.kernel(f"k{k}", launch) for k, launch in enumerate(self.launches)]
+        called = prelude("".join(source for _, source in made))
+        text = f"import triton\nimport triton.language as tl\n{called}"
         kernels = []
-        for k, launch in enumerate(self.launches):
-            kernel, source = self.kernel(f"k{k}", launch, text.count("\n") + 3)
-            kernels.append(kernel)
+        for kernel, source in made:
+            first = text.count("\n") + 3
+            kernels.append(replace(kernel, lines=(first, first + source.count("\n"))))
             text += f"\n\n{source}\n"
         buffers = tuple(
             Buffer(p.name, p.dtype, p.shape, p.role, p.path, p.offset, p.nbytes) for p in used
@@ -268,7 +271,7 @@ class _Writer:
             tuple(p.name for p in inputs[n:]), tuple(p.name for p in results), key,
         )  # fmt: skip
 
-    def kernel(self, name: str, launch: Launch, first: int) -> tuple[Kernel, str]:
+    def kernel(self, name: str, launch: Launch) -> tuple[Kernel, str]:
         bufs = [*launch.reads, *launch.writes]
         names = {b: self.place_of[b].name for b in bufs}
         body = launch.nodes
@@ -293,10 +296,9 @@ class _Writer:
         call = library(launch, lambda v: self.place_of[self.buf_of[v]].name)
         if call is not None:
             notes["library"] = call
-        lines = (first, first + source.count("\n"))
         others = tuple(candidates(launch, name, names))
         return Kernel(
-            name, reads, writes, at, ops, launch.flops, moved, launch.why, lines, notes, others
+            name, reads, writes, at, ops, launch.flops, moved, launch.why, (0, 0), notes, others
         ), source
 
 

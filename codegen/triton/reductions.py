@@ -11,6 +11,7 @@ from typing import Any
 
 from codegen.loops import Aff, Axis, E
 from codegen.triton.positions import Env, Index, Val
+from codegen.triton.schedule import Residue
 from codegen.triton.spelling import DTYPES, Unsupported
 from codegen.triton.values import Values
 
@@ -221,10 +222,28 @@ class Reductions(Values):
     def folded(self, e: E) -> dict[Axis, Index]:
         """Positions for a product under a `fold`: o where (new + low - dilation * t) / stride is one."""
         inner = dict(self.env)
+        residues = self.schedule.notes.get("residues", {})
         for new, o, t, stride, dilation, low in e.attr:
+            if new in residues:
+                self.apart(residues[new], o, t, low, inner)
+                continue
             i = self.form(Aff(((new, 1), (t, -dilation)), low), inner)
             inner[o] = self.divided(i, stride, o.size)
         return inner
+
+    def apart(self, x: Residue, o: Axis, t: Axis, low: int, env: dict[Axis, Index]) -> None:
+        """Positions for the taps of one residue of a stride: t = step * u + (r + low) % step, o = q + (r + low) // step - u."""
+        q, r, u = (self.index(a, env) for a in (x.q, x.r, x.u))
+        first = self.name(f"({r.text} + {low}) % {x.step}", "a")
+        high = (x.u.size - 1) * x.step + x.step - 1
+        tap = Index(self.name(f"{u.text} * {x.step} + {first}", "a"), u.dims, 0, high)
+        env[t] = Index(tap.text, u.dims, 0, t.size - 1, tuple(self.within(tap, t.size)))
+        dims = tuple(sorted({*q.dims, *u.dims}))
+        skip = self.name(f"({r.text} + {low}) // {x.step}", "a")
+        text = f"{self.shown(q.text, q.dims, dims)} - {self.shown(u.text, u.dims, dims)} + {skip}"
+        most = x.q.size - 1 + (x.step - 1 + low) // x.step
+        at = Index(self.name(text, "a"), dims, 1 - x.u.size, most)
+        env[o] = Index(at.text, dims, 0, o.size - 1, tuple(self.within(at, o.size)))
 
 
 def neutral(fn: str, dtype: str) -> Any:

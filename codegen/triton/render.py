@@ -133,7 +133,10 @@ class _Printer(Reductions):
         ]
         dims = tuple(sorted({*v.dims, *(d for i, _ in found for d in i.dims)}))
         conditions = self.tails(dims)
+        conditions += [c for i, _ in found for c in i.guards]
         own = {a for i in s.idx for a, _ in i.terms}
+        for new, x in self.schedule.notes.get("residues", {}).items():
+            own |= {x.q, x.r} if new in own else set()
         for k, g in enumerate(self.groups):
             if k in dims or (g.role == "grid" and own & set(g.axes)):
                 for a in g.axes:

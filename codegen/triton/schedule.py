@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable, Sequence
-from typing import Any
+from typing import Any, NamedTuple
 
 from codegen.loops import Aff, Axis, E, Group, Region, Schedule
 from codegen.triton.spelling import Unsupported
@@ -179,8 +179,10 @@ def _product(region: Region, nodes: Sequence[E], dot: E) -> Schedule:
     x, y = dot.args
     over = [a for a in dot.attr[1] if a.size > 1]
     folded = [w for e in nodes if e.op == "fold" and e.args[0] is dot for w in e.attr]
+    residues = _residues(folded, nodes, dot)
     moved: dict[Axis, list[Axis]] = {w[1]: [w[0]] for w in folded}  # o -> the axis it comes from
-    over += [w[2] for w in folded if w[2].size > 1]
+    over += [residues[w[0]].u if w[0] in residues else w[2] for w in folded]
+    over = sorted((a for a in over if a.size > 1), key=lambda a: _contiguous(a, dot))
     side = []
     for e in (x, y):
         side.append({b for a in e.axes for b in moved.get(a, [a]) if b not in over and b.size > 1})
@@ -195,6 +197,8 @@ def _product(region: Region, nodes: Sequence[E], dot: E) -> Schedule:
     both = [a for a in needed if a in side[0] and a in side[1]]
     m = [a for a in needed if a in side[0] and a not in side[1]]
     n = [a for a in needed if a in side[1] and a not in side[0]]
+    m, n = ([residues[a].q if a in residues else a for a in part] for part in (m, n))
+    m, n = ([a for a in part if a.size > 1] for part in (m, n))
     whole = {"b": False, "m": False, "n": False}
     under = _below(dot)
     for e in nodes:
@@ -225,6 +229,8 @@ def _product(region: Region, nodes: Sequence[E], dot: E) -> Schedule:
         if whole[name]:
             block[name] = max(16, power_of_two(sizes[name]))
 
+    batch *= size(x.r for x in residues.values())
+
     def count() -> int:
         return batch * math.prod(-(-sizes[k] // block[k]) for k in "mn")
 
@@ -236,6 +242,7 @@ def _product(region: Region, nodes: Sequence[E], dot: E) -> Schedule:
     k_block = min(max(16, power_of_two(depth)), 64 if block["m"] * block["n"] <= 1024 else 32)
     held = block["m"] * block["n"]
     made = [Group(tuple(both), "grid", 1)] if both else []
+    made += [Group((x.r,), "grid", 1) for x in residues.values()]
     made += [
         Group(tuple(m), "tile" if whole["m"] else "grid", block["m"]),
         Group(tuple(over), "loop" if depth > k_block else "tile", k_block),
@@ -243,7 +250,43 @@ def _product(region: Region, nodes: Sequence[E], dot: E) -> Schedule:
     ]
     notes: dict[str, Any] = {"kind": "product", "warps": 8 if held > 4096 else 4, "stages": 3,
                              "flops": 2 * sizes["m"] * sizes["n"] * depth * batch}  # fmt: skip
+    if residues:
+        notes["residues"] = residues
     return Schedule(tuple(made), notes)
+
+
+class Residue(NamedTuple):
+    """An axis walked by a stride: its position is step * q + r, the tap step * u + (r + low) % step."""
+
+    q: Axis
+    r: Axis
+    u: Axis
+    step: int
+
+
+def _residues(folded: Sequence[Any], nodes: Sequence[E], dot: E) -> dict[Axis, Residue]:
+    """Of the gradient of a strided window: its axes apart by their residue, so that no tap meets a zero."""
+    out = {}
+    for new, _, t, step, dilation, low in folded:
+        if step > 1 and dilation == 1 and low >= 0 and new.size > 1:
+            out[new] = Residue(
+                Axis(f"{new.name}q", -(-new.size // step)),
+                Axis(f"{new.name}r", step),
+                Axis(f"{t.name}u", -(-t.size // step)),
+                step,
+            )
+    if any(set(out) & set(reduced_over(e)) for e in nodes if e is not dot):
+        return {}
+    return out
+
+
+def _contiguous(a: Axis, dot: E) -> bool:
+    """Whether neighbours along an axis are neighbours in memory, in an operand of a product."""
+    for e in (*dot.args, *_below(dot)):
+        last = e.attr[1][-1:] if e.op == "load" else ()
+        if any(isinstance(i, Aff) and (a, 1) in i.terms for i in last):
+            return True
+    return False
 
 
 def _below(e: E) -> set[E]:

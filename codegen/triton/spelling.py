@@ -116,6 +116,23 @@ def _floordiv(x, y):
 """
 
 
+def prelude(text: str) -> str:
+    """The functions that a program calls, and those that they call."""
+    parts = {
+        p.split("(")[0]: f"@triton.jit\ndef {p}"
+        for p in PRELUDE.strip().split("@triton.jit\ndef ")[1:]
+    }
+    wanted: dict[str, None] = {}
+    todo = [text]
+    while todo:
+        seen = todo.pop()
+        for name, part in parts.items():
+            if name not in wanted and (f"{name}(" in seen or f", {name})" in seen):
+                wanted[name] = None
+                todo.append(part)
+    return "".join(f"\n\n{part.rstrip()}\n" for name, part in parts.items() if name in wanted)
+
+
 def _extreme(name: str) -> Spelling:
     def spell(a: Sequence[str], dtype: str, attrs: tuple[Any, ...]) -> str:
         if dtype == "bool":

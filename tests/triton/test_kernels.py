@@ -175,6 +175,20 @@ def test_convolution_and_both_gradients(stride: int, dilation: int, low: int) ->
     )
 
 
+def test_the_gradient_of_a_strided_convolution_multiplies_by_no_zero() -> None:
+    """Each residue of the stride has its own taps: of three, two for the one and one for the other."""
+    windows = (("i", "h", "a", 2, 1, 1), ("j", "w", "b", 2, 1, 1))
+    p = check(
+        lambda y, w: ops.contract(y, w, spec="nhwf,abcf->nijc", windows=windows, out=(9, 9)),
+        normal(2, 5, 5, 7),
+        normal(3, 3, 4, 7),
+    )
+    groups = p.kernels[0].schedule["groups"]
+    assert [g[:2] for g in groups] == [
+        ["grid", 2], ["grid", 2], ["grid", 2 * 5 * 5], ["tile", 2 * 2 * 7], ["grid", 4]
+    ]  # fmt: skip
+
+
 def test_convolutions_in_one_and_three_dimensions_and_by_channel() -> None:
     one = (("i", "h", "a", 1, 1, 1),)
     check(

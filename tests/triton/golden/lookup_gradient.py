@@ -1,0 +1,46 @@
+import triton
+import triton.language as tl
+
+
+@triton.jit
+def k0(b0, b3, b4, b5, b6):
+    p = tl.program_id(0) * 32 + tl.arange(0, 32)
+    own = tl.load(b0 + p, mask=p < 40, other=0)
+    own = tl.minimum(tl.maximum(own.to(tl.int64), 0), 49).to(tl.int32)
+    below = tl.zeros((32,), tl.int32)
+    before = tl.zeros((32,), tl.int32)
+    alike = tl.zeros((32,), tl.int32)
+    for k in range(0, 40, 64):
+        q = k + tl.arange(0, 64)
+        other = tl.load(b0 + q, mask=q < 40, other=0)
+        other = tl.minimum(tl.maximum(other.to(tl.int64), 0), 49).to(tl.int32)
+        real = (q < 40)[None, :]
+        same = (other[None, :] == own[:, None]) & real
+        below += tl.sum(((other[None, :] < own[:, None]) & real).to(tl.int32), 1)
+        before += tl.sum((same & (q[None, :] < p[:, None])).to(tl.int32), 1)
+        alike += tl.sum(same.to(tl.int32), 1)
+    at = below + before
+    tl.store(b3 + at, p, mask=p < 40)
+    tl.store(b4 + at, own, mask=p < 40)
+    tl.store(b5 + own, below, mask=(p < 40) & (before == 0))
+    tl.store(b6 + own, below + alike, mask=(p < 40) & (before == 0))
+
+
+@triton.jit
+def k1(b0, b1, b3, b4, b5, b6, b2):
+    pid = tl.program_id(0)
+    i0 = pid
+    i1 = tl.arange(0, 16)
+    s2 = tl.minimum(tl.maximum(tl.load(b5 + pid), 0), 39)
+    m3 = tl.load(b4 + s2) == pid
+    s4 = tl.where(m3, tl.load(b6 + pid), s2)
+    acc8 = tl.full((128, 16), 0.0, tl.float32)
+    for k in range(s2, s4, 128):
+        i5 = k + tl.arange(0, 128)
+        m6 = i5 < s4
+        p7 = tl.load(b3 + i5, mask=i5 < s4, other=0)
+        v9 = tl.load(b1 + p7[:, None] * 16 + i1[None, :], mask=m6[:, None], other=0.0)
+        v10 = tl.where(m6[:, None], v9, tl.full((), 0.0, tl.float32))
+        acc8 = acc8 + v10
+    v11 = tl.sum(acc8, 0)
+    tl.store(b2 + i0 * 16 + i1, v11)

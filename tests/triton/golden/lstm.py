@@ -1,0 +1,297 @@
+import triton
+import triton.language as tl
+
+
+@triton.jit
+def _tanh(x):
+    s = x * x
+    near = x * (1 + s * (-1 / 3 + s * (2 / 15 + s * (-17 / 315 + s * (62 / 2835)))))
+    e = tl.exp(-2 * tl.abs(x))
+    far = (1 - e) / (1 + e)
+    return tl.where(s < 0.04, near, tl.where(x < 0, -far, far))
+
+
+@triton.jit
+def k0(b0, b1, b3, b14):
+    pid = tl.program_id(0)
+    p0 = pid % 5
+    p1 = pid // 5
+    i2 = p1 * 16 + tl.arange(0, 16)
+    a3 = i2 // 32
+    a4 = i2 % 32
+    i5 = tl.arange(0, 16)
+    m6 = i5 < 8
+    i7 = p0 * 16 + tl.arange(0, 16)
+    v8 = tl.load(b0 + a4[:, None] * 80 + a3[:, None] * 8 + i5[None, :], mask=m6[None, :], other=0.0)
+    v9 = tl.load(b1 + i5[:, None] * 80 + i7[None, :], mask=m6[:, None], other=0.0)
+    v10 = tl.dot(v8, v9, input_precision="ieee", out_dtype=tl.float32)
+    v11 = tl.load(b3 + i7)
+    v12 = (v10 + v11[None, :])
+    tl.store(b14 + a3[:, None] * 2560 + a4[:, None] * 80 + i7[None, :], v12)
+
+
+@triton.jit
+def k1(b4, b5, b14, b2, b7, b15, b16, b17, b18, b19, b20, b21, b22):
+    rows = tl.program_id(0)
+    cols_32 = tl.arange(0, 32)
+    m0 = cols_32 < 20
+    v1 = tl.load(b4 + rows * 20 + cols_32, mask=(m0), other=0)
+    v2 = tl.load(b5 + rows * 20 + cols_32, mask=(m0), other=0)
+    v3 = tl.load(b14 + 0 * 2560 + rows * 80 + 20 + cols_32, mask=(m0), other=0)
+    v4 = tl.load(b14 + 0 * 2560 + rows * 80 + cols_32, mask=(m0), other=0)
+    v5 = tl.load(b14 + 0 * 2560 + rows * 80 + 40 + cols_32, mask=(m0), other=0)
+    v6 = tl.load(b14 + 0 * 2560 + rows * 80 + 60 + cols_32, mask=(m0), other=0)
+    w12 = tl.load(b2 + 20 + cols_32[:, None] * 80 + cols_32[None, :] * 1, mask=(m0[:, None] & m0[None, :]), other=0)
+    w17 = tl.load(b2 + cols_32[:, None] * 80 + cols_32[None, :] * 1, mask=(m0[:, None] & m0[None, :]), other=0)
+    w22 = tl.load(b2 + 40 + cols_32[:, None] * 80 + cols_32[None, :] * 1, mask=(m0[:, None] & m0[None, :]), other=0)
+    w27 = tl.load(b2 + 60 + cols_32[:, None] * 80 + cols_32[None, :] * 1, mask=(m0[:, None] & m0[None, :]), other=0)
+    for i in range(0, 10):
+        t = i
+        ahead = tl.minimum(t + 1, 9)
+        v7 = tl.load(b14 + ahead * 2560 + rows * 80 + 20 + cols_32, mask=(m0), other=0)
+        v8 = tl.load(b14 + ahead * 2560 + rows * 80 + cols_32, mask=(m0), other=0)
+        v9 = tl.load(b14 + ahead * 2560 + rows * 80 + 40 + cols_32, mask=(m0), other=0)
+        v10 = tl.load(b14 + ahead * 2560 + rows * 80 + 60 + cols_32, mask=(m0), other=0)
+        tl.store(b15 + t * 640 + rows * 20 + cols_32, v2, mask=(m0))
+        tl.store(b16 + t * 640 + rows * 20 + cols_32, v1, mask=(m0))
+        v11 = tl.where(m0, v1, tl.full((), 0.0, tl.float32))
+        v13 = tl.sum(v11[:, None] * w12, 0)
+        v14 = (v3 + v13)
+        v15 = (1 / (1 + tl.exp(-v14)))
+        tl.store(b17 + t * 640 + rows * 20 + cols_32, v15, mask=(m0))
+        v16 = tl.where(m0, v1, tl.full((), 0.0, tl.float32))
+        v18 = tl.sum(v16[:, None] * w17, 0)
+        v19 = (v4 + v18)
+        v20 = (1 / (1 + tl.exp(-v19)))
+        tl.store(b18 + t * 640 + rows * 20 + cols_32, v20, mask=(m0))
+        v21 = tl.where(m0, v1, tl.full((), 0.0, tl.float32))
+        v23 = tl.sum(v21[:, None] * w22, 0)
+        v24 = (v5 + v23)
+        v25 = _tanh(v24)
+        tl.store(b19 + t * 640 + rows * 20 + cols_32, v25, mask=(m0))
+        v26 = tl.where(m0, v1, tl.full((), 0.0, tl.float32))
+        v28 = tl.sum(v26[:, None] * w27, 0)
+        v29 = (v6 + v28)
+        v30 = (1 / (1 + tl.exp(-v29)))
+        tl.store(b20 + t * 640 + rows * 20 + cols_32, v30, mask=(m0))
+        v31 = (v15 * v2)
+        v32 = (v20 * v25)
+        v33 = (v31 + v32)
+        v34 = _tanh(v33)
+        tl.store(b21 + t * 640 + rows * 20 + cols_32, v34, mask=(m0))
+        v35 = (v30 * v34)
+        tl.store(b22 + t * 640 + rows * 20 + cols_32, v35, mask=(m0))
+        v1 = v35
+        v2 = v33
+        v3 = v7
+        v4 = v8
+        v5 = v9
+        v6 = v10
+    tl.store(b7 + rows * 20 + cols_32, v1, mask=(m0))
+
+
+@triton.jit
+def k2_0(part, b22, b6):
+    pid = part
+    i0 = pid * 256 + tl.arange(0, 256)
+    a1 = i0 // 200
+    a2 = i0 // 20 % 10
+    a3 = i0 % 20
+    v4 = tl.load(b22 + a2 * 640 + a1 * 20 + a3)
+    tl.store(b6 + a1 * 200 + a2 * 20 + a3, v4)
+
+
+@triton.jit
+def k2_1(part, b22, b23):
+    pid = part
+    i0 = pid * 256 + tl.arange(0, 256)
+    a1 = i0 // 640
+    a2 = i0 // 20 % 32
+    a3 = i0 % 20
+    v4 = tl.load(b22 + a1 * 640 + a2 * 20 + a3)
+    v5 = (v4 * 0.1)
+    tl.store(b23 + a1 * 640 + a2 * 20 + a3, v5)
+
+
+@triton.jit
+def k2_2(part, b7, b24):
+    pid = part
+    i0 = pid * 256 + tl.arange(0, 256)
+    m1 = i0 < 640
+    a2 = i0 // 20
+    a3 = i0 % 20
+    v4 = tl.load(b7 + a2 * 20 + a3, mask=m1, other=0.0)
+    v5 = (v4 * 0.1)
+    tl.store(b24 + a2 * 20 + a3, v5, mask=(m1))
+
+
+@triton.jit
+def k2(b22, b7, b6, b23, b24):
+    pid = tl.program_id(0)
+    if pid < 25:
+        k2_0(pid, b22, b6)
+    elif pid < 50:
+        k2_1(pid - 25, b22, b23)
+    else:
+        k2_2(pid - 50, b7, b24)
+
+
+@triton.jit
+def k3(b24, b15, b17, b18, b19, b20, b21, b23, b2, b12, b13, b25):
+    rows = tl.program_id(0)
+    cols_32 = tl.arange(0, 32)
+    m0 = cols_32 < 20
+    v1 = tl.load(b24 + rows * 20 + cols_32, mask=(m0), other=0)
+    v2 = tl.broadcast_to(tl.full((), 0.0, tl.float32), (32,))
+    v3 = tl.load(b23 + 9 * 640 + rows * 20 + cols_32, mask=(m0), other=0)
+    v4 = tl.load(b20 + 9 * 640 + rows * 20 + cols_32, mask=(m0), other=0)
+    v5 = tl.load(b21 + 9 * 640 + rows * 20 + cols_32, mask=(m0), other=0)
+    v6 = tl.load(b19 + 9 * 640 + rows * 20 + cols_32, mask=(m0), other=0)
+    v7 = tl.load(b18 + 9 * 640 + rows * 20 + cols_32, mask=(m0), other=0)
+    v8 = tl.load(b15 + 9 * 640 + rows * 20 + cols_32, mask=(m0), other=0)
+    v9 = tl.load(b17 + 9 * 640 + rows * 20 + cols_32, mask=(m0), other=0)
+    w40 = tl.load(b2 + cols_32[:, None] * 1 + cols_32[None, :] * 80, mask=(m0[:, None] & m0[None, :]), other=0)
+    w43 = tl.load(b2 + 20 + cols_32[:, None] * 1 + cols_32[None, :] * 80, mask=(m0[:, None] & m0[None, :]), other=0)
+    w47 = tl.load(b2 + 40 + cols_32[:, None] * 1 + cols_32[None, :] * 80, mask=(m0[:, None] & m0[None, :]), other=0)
+    w51 = tl.load(b2 + 60 + cols_32[:, None] * 1 + cols_32[None, :] * 80, mask=(m0[:, None] & m0[None, :]), other=0)
+    for i in range(0, 10):
+        t = 9 - i
+        ahead = tl.maximum(t - 1, 0)
+        v10 = tl.load(b23 + ahead * 640 + rows * 20 + cols_32, mask=(m0), other=0)
+        v11 = tl.load(b20 + ahead * 640 + rows * 20 + cols_32, mask=(m0), other=0)
+        v12 = tl.load(b21 + ahead * 640 + rows * 20 + cols_32, mask=(m0), other=0)
+        v13 = tl.load(b19 + ahead * 640 + rows * 20 + cols_32, mask=(m0), other=0)
+        v14 = tl.load(b18 + ahead * 640 + rows * 20 + cols_32, mask=(m0), other=0)
+        v15 = tl.load(b15 + ahead * 640 + rows * 20 + cols_32, mask=(m0), other=0)
+        v16 = tl.load(b17 + ahead * 640 + rows * 20 + cols_32, mask=(m0), other=0)
+        v17 = (v1 + v3)
+        v18 = (v17 * v4)
+        v19 = (v5 * v5)
+        v20 = (1.0 - v19)
+        v21 = (v18 * v20)
+        v22 = (v2 + v21)
+        v23 = (v22 * v6)
+        v24 = (1.0 - v7)
+        v25 = (v7 * v24)
+        v26 = (v23 * v25)
+        tl.store(b25 + t * 2560 + rows * 80 + cols_32, v26, mask=(m0))
+        v27 = (v22 * v8)
+        v28 = (1.0 - v9)
+        v29 = (v9 * v28)
+        v30 = (v27 * v29)
+        tl.store(b25 + t * 2560 + rows * 80 + 20 + cols_32, v30, mask=(m0))
+        v31 = (v22 * v7)
+        v32 = (v6 * v6)
+        v33 = (1.0 - v32)
+        v34 = (v31 * v33)
+        tl.store(b25 + t * 2560 + rows * 80 + 40 + cols_32, v34, mask=(m0))
+        v35 = (v17 * v5)
+        v36 = (1.0 - v4)
+        v37 = (v4 * v36)
+        v38 = (v35 * v37)
+        tl.store(b25 + t * 2560 + rows * 80 + 60 + cols_32, v38, mask=(m0))
+        v39 = tl.where(m0, v26, tl.full((), 0.0, tl.float32))
+        v41 = tl.sum(v39[:, None] * w40, 0)
+        v42 = tl.where(m0, v30, tl.full((), 0.0, tl.float32))
+        v44 = tl.sum(v42[:, None] * w43, 0)
+        v45 = v41 + v44
+        v46 = tl.where(m0, v34, tl.full((), 0.0, tl.float32))
+        v48 = tl.sum(v46[:, None] * w47, 0)
+        v49 = v45 + v48
+        v50 = tl.where(m0, v38, tl.full((), 0.0, tl.float32))
+        v52 = tl.sum(v50[:, None] * w51, 0)
+        v53 = v49 + v52
+        v54 = (v22 * v9)
+        v1 = v53
+        v2 = v54
+        v3 = v10
+        v4 = v11
+        v5 = v12
+        v6 = v13
+        v7 = v14
+        v8 = v15
+        v9 = v16
+    tl.store(b12 + rows * 20 + cols_32, v1, mask=(m0))
+    tl.store(b13 + rows * 20 + cols_32, v2, mask=(m0))
+
+
+@triton.jit
+def k4_0(part, b16, b25, b10):
+    pid = part
+    p0 = pid % 5
+    p1 = pid // 5
+    i2 = p1 * 16 + tl.arange(0, 16)
+    m3 = i2 < 20
+    i4 = p0 * 16 + tl.arange(0, 16)
+    acc8 = tl.full((16, 16), 0.0, tl.float32)
+    for k in range(0, 320, 64):
+        i5 = k + tl.arange(0, 64)
+        a6 = i5 // 32
+        a7 = i5 % 32
+        v9 = tl.load(b16 + a6[None, :] * 640 + a7[None, :] * 20 + i2[:, None], mask=m3[:, None], other=0.0)
+        v10 = tl.load(b25 + a6[:, None] * 2560 + a7[:, None] * 80 + i4[None, :])
+        acc8 = tl.dot(v9, v10, acc8, input_precision="ieee", out_dtype=tl.float32)
+    tl.store(b10 + i2[:, None] * 80 + i4[None, :], acc8, mask=(m3)[:, None])
+
+
+@triton.jit
+def k4_1(part, b25, b11):
+    pid = part
+    i0 = pid * 32 + tl.arange(0, 32)
+    m1 = i0 < 80
+    i2 = tl.arange(0, 512)
+    m3 = i2 < 320
+    a4 = i2 // 32
+    a5 = i2 % 32
+    v6 = tl.load(b25 + a4[None, :] * 2560 + a5[None, :] * 80 + i0[:, None], mask=(m1[:, None] & m3[None, :]), other=0.0)
+    v7 = tl.where(m3[None, :], v6, tl.full((), 0.0, tl.float32))
+    v8 = tl.sum(v7, 1)
+    tl.store(b11 + i0, v8, mask=(m1))
+
+
+@triton.jit
+def k4_2(part, b25, b1, b8):
+    pid = part
+    i0 = pid * 16 + tl.arange(0, 16)
+    a1 = i0 // 10
+    a2 = i0 % 10
+    i3 = tl.arange(0, 16)
+    m4 = i3 < 8
+    acc7 = tl.full((16, 16), 0.0, tl.float32)
+    for k in range(0, 80, 64):
+        i5 = k + tl.arange(0, 64)
+        m6 = i5 < 80
+        v8 = tl.load(b25 + a2[:, None] * 2560 + a1[:, None] * 80 + i5[None, :], mask=m6[None, :], other=0.0)
+        v9 = tl.load(b1 + i3[None, :] * 80 + i5[:, None], mask=(m6[:, None] & m4[None, :]), other=0.0)
+        acc7 = tl.dot(v8, v9, acc7, input_precision="ieee", out_dtype=tl.float32)
+    tl.store(b8 + a1[:, None] * 80 + a2[:, None] * 8 + i3[None, :], acc7, mask=(m4)[None, :])
+
+
+@triton.jit
+def k4_3(part, b0, b25, b9):
+    pid = part
+    i0 = tl.arange(0, 16)
+    m1 = i0 < 8
+    i2 = pid * 16 + tl.arange(0, 16)
+    acc6 = tl.full((16, 16), 0.0, tl.float32)
+    for k in range(0, 320, 64):
+        i3 = k + tl.arange(0, 64)
+        a4 = i3 // 10
+        a5 = i3 % 10
+        v7 = tl.load(b0 + a4[None, :] * 80 + a5[None, :] * 8 + i0[:, None], mask=m1[:, None], other=0.0)
+        v8 = tl.load(b25 + a5[:, None] * 2560 + a4[:, None] * 80 + i2[None, :])
+        acc6 = tl.dot(v7, v8, acc6, input_precision="ieee", out_dtype=tl.float32)
+    tl.store(b9 + i0[:, None] * 80 + i2[None, :], acc6, mask=(m1)[:, None])
+
+
+@triton.jit
+def k4(b16, b25, b1, b0, b10, b11, b8, b9):
+    pid = tl.program_id(0)
+    if pid < 10:
+        k4_0(pid, b16, b25, b10)
+    elif pid < 13:
+        k4_1(pid - 10, b25, b11)
+    elif pid < 33:
+        k4_2(pid - 13, b25, b1, b8)
+    else:
+        k4_3(pid - 33, b0, b25, b9)
