@@ -1,6 +1,6 @@
 """Rules of `simplify` for `scan`: what does not move leaves the loop.
 
-A carry that keeps its value becomes a constant, equal operands and equal results become one, constant
+A carry that keeps its value becomes a constant, carries that are always equal become one, equal operands and equal results become one, constant
 operands move into the body, and work on constants alone moves out of it.
 """
 
@@ -71,7 +71,7 @@ def _body(old: Graph, inputs: Sequence[Value], outputs: Sequence[Value]) -> Grap
 
 
 def _scan(n: Node) -> Replacement:
-    for rule in (_still_carries, _settled_operands, _equal_results, _hoist):
+    for rule in (_still_carries, _one_carry, _settled_operands, _equal_results, _hoist):
         found = rule(_Loop(n))
         if found is not None:
             return found
@@ -90,6 +90,27 @@ def _still_carries(s: _Loop) -> Replacement:
     outs = iter(s.build(moving, s.xs, consts, s.ys, {}))
     finals = [c[1] if c[0] is c[2] else next(outs) for c in s.carries]
     return (*finals, *outs)
+
+
+def one_carry(n: Node) -> Replacement:
+    """A scan with two carries that are always equal as one with one; None for any other node."""
+    return _one_carry(_Loop(n)) if n.op is scan else None
+
+
+def _one_carry(s: _Loop) -> Replacement:
+    """Of two carries with one next value, one goes where both begin alike, or where it is never read."""
+    read = {v for n in s.body.nodes for v in n.inputs} | set(s.body.outputs)
+    steps = isinstance(s.length, int) and s.length > 0
+    for j, (inner, start, after) in enumerate(s.carries):
+        for i, other in enumerate(s.carries):
+            alike = other[1] is start and i < j
+            if i != j and other[2] is after and (alike or (steps and inner not in read)):
+                kept = [c for k, c in enumerate(s.carries) if k != j]
+                outs = s.build(kept, s.xs, s.consts, s.ys, {inner: other[0]})
+                n = len(kept)
+                same = outs[i - (i > j)]
+                return (*outs[:j], same, *outs[j:n], *outs[n:])
+    return None
 
 
 def _settled_operands(s: _Loop) -> Replacement:

@@ -10,8 +10,9 @@ from typing import Any, NamedTuple
 
 from ir.graph import Graph, Node, Value
 from ir.key import attrs_key
+from ir.passes.algebra_scan import one_carry
 from ir.passes.cse import cse
-from ir.rewrite import map_bodies, with_inputs
+from ir.rewrite import map_bodies, rewrite, with_inputs
 
 
 class _Merged(NamedTuple):
@@ -23,7 +24,7 @@ class _Merged(NamedTuple):
 
 def merge_scans(graph: Graph) -> Graph:
     """`graph` with each family of scans from the same first carries made one, at the first's place."""
-    graph = map_bodies(graph, merge_scans)
+    graph = rewrite(map_bodies(graph, merge_scans), one_carry)
     while True:
         groups: dict[Any, list[Node]] = {}
         for n in graph.nodes:
