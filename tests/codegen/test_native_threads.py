@@ -19,6 +19,7 @@ from codegen.pipeline import generate
 from ir.interpret import interpret
 from ir.text import parse
 from runtime import native, pool
+from runtime.compiler import compiler
 from runtime.executable import Executable
 from runtime.native_profile import kernel_seconds
 from runtime.store import StateStore
@@ -206,3 +207,39 @@ def test_the_pool_without_futexes_is_the_same(monkeypatch: pytest.MonkeyPatch) -
     finally:
         pool.limit(1)
         pool.library.cache_clear()
+
+
+RACES = r"""
+static void add(void *const *a, long lo, long hi) { int *x = a[0]; for (long k = lo; k < hi; k++) x[k]++; }
+static void *caller(void *x) {
+  for (int k = 0; k < 5000; k++) {
+    pool_run(add, (void *[]){x}, 100, k % 3 ? 500000 : 12000);
+    if (k % 500 == 0) { struct timespec t = {0, 200000}; nanosleep(&t, 0); }
+  }
+  return 0;
+}
+int main(void) {
+  static int x[200];
+  pthread_t other;
+  pool_threads(3);
+  pthread_create(&other, 0, caller, x + 100);
+  caller(x);
+  pthread_join(other, 0);
+  for (int k = 0; k < 200; k++) if (x[k] != 5000) return 1;
+  return 0;
+}
+"""
+
+
+@pytest.mark.parametrize("futexes", [True, False])
+def test_no_races_in_the_pool(futexes: bool, tmp_path: Path) -> None:
+    source = tmp_path / "pool.c"
+    source.write_text((pool.POOL if futexes else pool.POOL.replace("__linux__", "NOWHERE")) + RACES)
+    command = [*compiler(), "-O1", "-g", "-std=gnu11", "-fsanitize=thread", str(source)]
+    done = subprocess.run(
+        [*command, "-o", str(tmp_path / "pool"), "-lpthread"], capture_output=True, text=True
+    )
+    if done.returncode:
+        pytest.skip(f"no thread sanitizer: {done.stderr[:200]}")
+    done = subprocess.run([str(tmp_path / "pool")], capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr[:2000]
