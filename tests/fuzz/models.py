@@ -70,10 +70,18 @@ class Model:
             )
         else:
             tensors = [k.Input(i.shape, dtype=i.dtype) for i in self.inputs]
-            starts, layers = list(tensors), []
-            for s in self.steps:
-                layers.append(made(s.layer, k, layers, tensors, s.inputs))
-                tensors.append(applied(layers[-1], s, tensors))
+            starts, layers = list(tensors), {}
+            needed = self.needed()
+            for n, s in enumerate(self.steps):
+                if (
+                    n not in needed
+                ):  # Keras's symbols are kinder than its arithmetic: nobody computes it
+                    tensors.append(None)
+                    continue
+                first = self.first(n)
+                if first not in layers:
+                    layers[first] = made(self.steps[first].layer, k, layers, tensors, s.inputs)
+                tensors.append(applied(layers[first], s, tensors))
             outputs = [tensors[h.tensor] for h in self.heads]
             model = k.Model(
                 starts if len(starts) > 1 else starts[0],
@@ -81,6 +89,22 @@ class Model:
             )
         self.compile(k, model)
         return model
+
+    def needed(self) -> set[int]:
+        """The steps that an output depends on."""
+        found: set[int] = set()
+        todo = [h.tensor for h in self.heads]
+        while todo:
+            n = todo.pop() - len(self.inputs)
+            if n >= 0 and n not in found:
+                found.add(n)
+                todo += self.steps[n].inputs
+        return found
+
+    def first(self, n: int) -> int:
+        """The step that made the layer of step `n`."""
+        layer = self.steps[n].layer
+        return self.first(layer) if isinstance(layer, int) else n
 
     def compile(self, k: Any, model: Any) -> None:
         name, kw = self.optimizer
@@ -99,7 +123,7 @@ class Model:
         )
 
 
-def made(layer: Any, k: Any, layers: list[Any], tensors: list[Any], inputs: list[int]) -> Any:
+def made(layer: Any, k: Any, layers: Any, tensors: list[Any], inputs: list[int]) -> Any:
     if isinstance(layer, int):
         return layers[layer]
     if isinstance(layer, list):
@@ -215,6 +239,8 @@ class Drawer:
         specs: list[Spec] = []
         tensor = self.tensors[i]
         for _ in range(self.c.between(1, 3)):
+            if None in tensor.shape[1:]:
+                break  # a symbol whose extent Keras does not know
             spec = unary(self.c, tuple(tensor.shape))
             try:
                 tensor = spec.build(self.keras)(tensor)

@@ -28,8 +28,10 @@ from tests.fuzz.steps import arrays
 TOLERANCE = {"float64": 1e-8, "float32": 3e-4, "float16": 0.1}
 
 
-def close(got: np.ndarray[Any, Any], want: np.ndarray[Any, Any], what: str) -> None:
-    """Raises AssertionError."""
+def close(
+    got: np.ndarray[Any, Any], want: np.ndarray[Any, Any], what: str, least: float = 0.0
+) -> None:
+    """Raises AssertionError. `least`: the tolerance is that at least."""
     assert got.dtype == want.dtype and got.shape == want.shape, (
         f"{what}: {got.dtype}{got.shape}, not {want.dtype}{want.shape}"
     )
@@ -37,8 +39,19 @@ def close(got: np.ndarray[Any, Any], want: np.ndarray[Any, Any], what: str) -> N
         np.testing.assert_array_equal(got, want, err_msg=what)
         return
     size = max(1.0, float(np.nanmax(np.abs(want), initial=0.0))) if np.isfinite(want).any() else 1.0
-    tolerance = TOLERANCE[str(want.dtype)]
+    tolerance = max(TOLERANCE[str(want.dtype)], least)
     np.testing.assert_allclose(got, want, rtol=tolerance, atol=tolerance * size, err_msg=what)
+
+
+def check_native(graph: Graph, seed: int, steps: int = 3) -> None:
+    """Raises AssertionError where the program in C gives another number."""
+    start = arrays(graph, seed)
+    noisy = any(
+        v.dtype == "u32" for v in graph.inputs
+    )  # noise is made of f32, in graphs of f64 too
+    with np.errstate(all="ignore"):
+        build = lambda g: generate(optimise(g), "native")
+        run(graph, build, start, seed, steps, "program in C", TOLERANCE["float32"] * noisy)
 
 
 def check(graph: Graph, seed: int, steps: int = 3) -> None:
@@ -62,7 +75,13 @@ def check(graph: Graph, seed: int, steps: int = 3) -> None:
 
 
 def run(
-    graph: Graph, build: Callable[[Graph], Program], start: Any, seed: int, steps: int, what: str
+    graph: Graph,
+    build: Callable[[Graph], Program],
+    start: Any,
+    seed: int,
+    steps: int,
+    what: str,
+    least: float = 0.0,
 ) -> None:
     n = graph.n_states
     program = build(graph)
@@ -80,9 +99,9 @@ def run(
         expected = interpret(graph, [*now[:n], *given])
         got = exe.run(*given)
         for k in range(n):
-            close(store[graph.roles[k].path], expected[k], f"{what}, step {step}, state {k}")
+            close(store[graph.roles[k].path], expected[k], f"{what}, step {step}, state {k}", least)
         for k, (a, b) in enumerate(zip(got, expected[n:], strict=True)):
-            close(a, b, f"{what}, step {step}, result {k}")
+            close(a, b, f"{what}, step {step}, result {k}", least)
         for k, (a, b) in enumerate(zip(exe.data, given, strict=True)):
             np.testing.assert_array_equal(
                 a, b, err_msg=f"{what}, step {step}: data {k} was written"
