@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import numpy as np
 import pytest
 
@@ -9,6 +11,7 @@ from codegen.native import contract, profit
 from ir.grad import gradients
 from ir.graph import Value
 from ir.ops import attention, attention_nomask, transpose
+from tests.codegen.test_native import run_with_sanitizers
 from tests.codegen.test_native_scan import check, drawn, program, same_bits, value
 
 # batch, heads, queries, keys, and the width of a head
@@ -76,3 +79,8 @@ def test_what_reads_a_product_twice_computes_it_once(small: None, rng: np.random
 def test_threads_change_no_bit(small: None, rng: np.random.Generator) -> None:
     given, made = attended(5, 2, 33, 31, 8, True)
     same_bits(program(given, made)[0], drawn(given, rng))
+
+
+def test_no_byte_outside_is_touched(small: None, tmp_path: Path) -> None:
+    given, made = attended(3, 2, 17, 15, 5, True)
+    run_with_sanitizers(program(given, made)[0], tmp_path)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -35,6 +36,7 @@ from ir.types import NUMPY, Type
 from runtime import pool
 from runtime.executable import Executable
 from runtime.store import StateStore
+from tests.codegen.test_native import run_with_sanitizers
 
 # rows, steps, units: every awkward size once in every place
 SHAPES = ((1, 3, 5), (2, 1, 16), (3, 7, 1), (7, 2, 33), (16, 2, 17), (17, 3, 7), (31, 15, 2), (65, 3, 15))  # fmt: skip
@@ -210,3 +212,13 @@ def test_rows_in_the_second_place(rng: np.random.Generator) -> None:
 def test_threads_change_no_bit(rng: np.random.Generator) -> None:
     given, made = recurrent("lstm", 37, 9, 18, "f32", reverse=True)
     same_bits(program(given, made)[0], drawn(given, rng))
+
+
+def test_no_byte_outside_is_touched(tmp_path: Path) -> None:
+    inputs: list[Value] = []
+    outputs: list[Value] = []
+    for kind, n, t, u in (("lstm", 9, 3, 17), ("gru", 3, 2, 5), ("gru_before", 17, 1, 16)):
+        given, made = recurrent(kind, n, t, u, "f32", reverse=n == 9)
+        inputs += given
+        outputs += made
+    run_with_sanitizers(program(inputs, outputs)[0], tmp_path)
