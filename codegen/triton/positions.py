@@ -50,6 +50,7 @@ class Positions:
         self.masks: dict[int, Val | None] = {}
         self.pids: dict[int, str] = {}
         self.barrier = barrier
+        self.starts: dict[int, str] = {}  # of a group: what a fourth of its positions begins with
 
     # -- writing ----------------------------------------------------------------------------------
 
@@ -124,8 +125,10 @@ class Positions:
                 p = self.pids[k]
                 first = "" if p == "0" else f"{p} * {g.tile} + " if g.tile > 1 else p
                 self.place(k, first)
+                self.starts[k] = "" if p == "0" else f"{p} * {g.tile // 4} + "
             elif g.role == "tile":
                 self.place(k, "")
+                self.starts[k] = ""
         for new, x in self.schedule.notes.get("residues", {}).items():
             q, r = self.index(x.q, self.env), self.index(x.r, self.env)
             text = self.name(f"{q.text} * {x.step} + {r.text}", "a")

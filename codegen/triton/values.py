@@ -269,7 +269,6 @@ class Values(Positions):
     def _random(self, e: E, env: Env) -> Val:
         stream, flat = e.attr
         seed, step = (self.value(a, env) for a in e.args)
-        i = self.form(flat, env)
         key = ("philox", seed.text, step.text, stream)
         joint = self.recall(key)
         if joint is None:
@@ -279,6 +278,14 @@ class Values(Positions):
             joint = self.keep(
                 key, self.name(f"({step.text}.to(tl.uint64) << 32) | {lo}.to(tl.uint64)", "key")
             )
+        four = self.counters(flat, env)
+        if four is not None:  # each counter once, its four words side by side
+            w = [f"w{self.count}_{k}" for k in range(4)]
+            self.line(f"{', '.join(w)} = tl.randint4x({joint}, {four.text})")
+            pairs = f"tl.join(tl.join({w[0]}, {w[2]}), tl.join({w[1]}, {w[3]}))"
+            text = f"tl.reshape({pairs}, {self.block(four.dims)}).to(tl.uint32, bitcast=True)"
+            return Val(self.name(text), four.dims, "u32")
+        i = self.form(flat, env)
         at = self.tensor(i)
         words = ", ".join(f"w{self.count}_{k}" for k in range(4))
         w = words.split(", ")
@@ -286,6 +293,35 @@ class Values(Positions):
         q = self.name(f"{at} % 4")
         text = f"tl.where({q} < 2, tl.where({q} == 0, {w[0]}, {w[1]}), tl.where({q} == 2, {w[2]}, {w[3]})).to(tl.uint32, bitcast=True)"
         return Val(self.name(text), i.dims, "u32")
+
+    def counters(self, flat: Aff, env: Env) -> Val | None:
+        """The counters of a tile of random words, a fourth of it along its last dimension; None where words do not
+        lie in fours there."""
+        if not flat.terms or any(
+            env.get(a) != self.env.get(a) or a not in env for a, _ in flat.terms
+        ):
+            return None
+        factor = dict(flat.terms)
+        dims = tuple(sorted({d for a in factor for d in env[a].dims}))
+        if not dims or flat.const % 4:
+            return None
+        last = self.groups[dims[-1]]
+        step = 1
+        for a in reversed(last.axes):
+            if a.size > 1 and factor.pop(a, 0) != step:
+                return None
+            step *= a.size
+        first = self.starts.get(dims[-1])
+        if last.tile % 4 or first is None or any(c % 4 for c in factor.values()):
+            return None
+        own = self.name(f"{first}tl.arange(0, {last.tile // 4})", "q")
+        parts = [self.shown(own, dims[-1:], dims)]
+        for a, c in factor.items():
+            text = self.shown(env[a].text, env[a].dims, dims)
+            parts.append(text if c == 4 else f"{text} * {c // 4}")
+        if flat.const:
+            parts.append(str(flat.const // 4))
+        return Val(self.name(" + ".join(parts), "q"), dims, "i32")
 
 
 def _elements(buf: Buf) -> int:

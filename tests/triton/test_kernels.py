@@ -208,12 +208,24 @@ def test_convolutions_in_one_and_three_dimensions_and_by_channel() -> None:
     check(lambda p, q: ops.contract(p, q, spec="nijc,nhwc->abc", windows=two, out=(3, 3)), x, y)
 
 
-def test_random_numbers_are_those_of_the_numpy_target() -> None:
+@pytest.mark.parametrize("shape", [(1,), (3,), (33, 7), (5, 16), (40, 20), (300,)])
+def test_random_numbers_are_those_of_the_numpy_target(shape: tuple[int, ...]) -> None:
     seed, step = np.array(7, "u4"), np.array(9, "u4")
-    build = lambda s, t: ops.random_uniform(s, t, stream=3, shape=(33, 7))
+    build = lambda s, t: ops.random_uniform(s, t, stream=3, shape=shape)
     graph, program = made(build, seed, step)
     found = TritonProgram(program, {}).run(seed, step)[0]
     assert found.tobytes() == interpret(graph, [seed, step])[0].tobytes()
+
+
+def test_a_counter_of_random_numbers_gives_its_four_words_to_a_tile() -> None:
+    def build(a: Value, b: Value, s: Value, t: Value) -> Value:
+        z = ops.contract(a, b, spec="mk,kn->mn")
+        return ops.mul(z, ops.random_uniform(s, t, stream=3, shape=z.shape))
+
+    seed, step = np.array(7, "u4"), np.array(9, "u4")
+    for n, fours in ((20, True), (18, False)):
+        p = check(build, normal(17, 5), normal(5, n), seed, step)
+        assert ("tl.join" in p.source) == fours
 
 
 def test_an_embedding_and_its_gradient() -> None:

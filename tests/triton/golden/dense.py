@@ -16,11 +16,11 @@ def k0(b3, b4, b0, b1, b2, b5, b6):
         acc4 = tl.dot(v5, v6, acc4, input_precision="ieee", out_dtype=tl.float32)
     v7 = tl.load(b3)
     v8 = tl.load(b4)
-    a9 = i1[None, :] + i0[:, None] * 64
-    key10 = (v8.to(tl.uint64) << 32) | (v7.to(tl.uint32) + tl.full((), 2654435769, tl.uint32)).to(tl.uint64)
-    w11_0, w11_1, w11_2, w11_3 = tl.randint4x(key10, a9 // 4)
-    v11 = a9 % 4
-    v12 = tl.where(v11 < 2, tl.where(v11 == 0, w11_0, w11_1), tl.where(v11 == 2, w11_2, w11_3)).to(tl.uint32, bitcast=True)
+    key9 = (v8.to(tl.uint64) << 32) | (v7.to(tl.uint32) + tl.full((), 2654435769, tl.uint32)).to(tl.uint64)
+    q10 = pid * 4 + tl.arange(0, 4)
+    q11 = q10[None, :] + i0[:, None] * 16
+    w12_0, w12_1, w12_2, w12_3 = tl.randint4x(key9, q11)
+    v12 = tl.reshape(tl.join(tl.join(w12_0, w12_2), tl.join(w12_1, w12_3)), (32, 16)).to(tl.uint32, bitcast=True)
     v13 = tl.uint_to_uniform_float(v12)
     v14 = (v13 > 0.2)
     v15 = tl.load(b2 + i1)
