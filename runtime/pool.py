@@ -46,8 +46,9 @@ static void set_mode(unsigned long m) { (void)m; }
 #define SPIN 30000   // nanoseconds that a worker spins for the next kernel
 #define LONG 100000  // and while others are still at one, and a caller for the last chunk
 #define DOUBT 400000 // nanoseconds of work below which sharing may not pay
-#define TRIALS 5     // calls of each kind in a trial
-#define AGAIN 1000   // calls from one trial to the next
+#define TRIALS 7     // steps of each kind in a trial
+#define AGAIN 1000   // steps from one trial to the next
+#define NEAR 500000  // bytes of a batch that are rather gathered where the step begins
 #define CHUNK 4000   // nanoseconds of work that are worth a claim
 #define WAKE 20000   // nanoseconds of work that are worth waking a sleeper
 #define MOST 16      // chunks for each thread: what one is late by, the others take over
@@ -58,7 +59,7 @@ static atomic_int place = -1;  // the core the caller was on
 // generation << 32 | first chunk left << 16 | end of the chunks left: a claim changes one of the two, if nobody else has
 static _Atomic unsigned long long left;
 static atomic_int done, waiting, bell, asleep, limit = 1;
-static atomic_int taken;
+static atomic_int taken;  // 1: somebody works; 2: and shares it
 static int made;
 
 static long long now(void) {
@@ -128,7 +129,7 @@ static void *worker(void *me) {
       }
       // who slept while others finish would have to be woken for every kernel: it would come late, end early, sleep again
       if (worked) last = now() + LONG;
-      if (worked || (mine && atomic_load(&taken))) until = now() + SPIN;
+      if (worked || (mine && atomic_load(&taken) == 2)) until = now() + SPIN;
     } while (now() < (until < last ? until : last));
     seen = atomic_load(&bell);
     atomic_fetch_add(&asleep, 1);
@@ -153,14 +154,8 @@ static void hire(int wanted) {
 
 void pool_threads(int n) { atomic_store(&limit, n); }
 
-// Cores may be far apart, or have other work: whether a small kernel gains by being shared is found out now and then.
-typedef struct { part run; long units; int calls, alone; long took[2][TRIALS]; } site;
-static site *known(part run, long units) {
-  static site sites[256];
-  site *s = sites + (((unsigned long)run >> 4) * 31 + units) % 256;
-  if (s->run != run || s->units != units) { memset(s, 0, sizeof *s); s->run = run; s->units = units; }
-  return s;
-}
+// Cores may be far apart, or have other work: whether small kernels gain by being shared is found out now and then, from one call
+// of one of them, the anchor, to its next: that is the time of a step, with all that sharing one kernel costs the others.
 static long middle(const long *x) {
   for (int k = 0; k < TRIALS; k++) {
     int less = 0;
@@ -170,9 +165,25 @@ static long middle(const long *x) {
   return x[0];
 }
 
+static int alone(part run, long units) {  // whether a small kernel is not to be shared
+  static part anchor;
+  static long its_units, foreign, took[2][TRIALS];
+  static long long last;
+  static int calls, decided;
+  if (run == anchor && units == its_units) {
+    long long here = now();
+    if (calls > 0 && calls <= 2 * TRIALS) took[calls > TRIALS][(calls - 1) % TRIALS] = here - last;
+    if (calls == 2 * TRIALS) decided = middle(took[1]) < middle(took[0]);
+    calls = calls < AGAIN ? calls + 1 : 0;
+    last = here; foreign = 0;
+  } else if (!anchor || ++foreign > AGAIN) { anchor = run; its_units = units; calls = foreign = decided = 0; }
+  return calls <= TRIALS ? 0 : calls <= 2 * TRIALS ? 1 : decided;
+}
+
 static void shared(part run, void *const *args, long units, long chunks, long cost) {
   job.run = run; job.args = args; job.units = units; job.grain = (units + chunks - 1) / chunks; job.mode = mode();
   chunks = (units + job.grain - 1) / job.grain;
+  atomic_store(&taken, 2);
   atomic_store(&place, core());
   atomic_store(&done, 0);
   atomic_store(&left, ((atomic_load(&left) >> 32) + 1) << 32 | (unsigned long long)chunks);
@@ -197,13 +208,7 @@ void pool_run(part run, void *const *args, long units, long cost) {
   if (chunks > 0xFFFF) chunks = 0xFFFF;
   if (most < 2 || chunks < 2 || atomic_exchange(&taken, 1)) { run(args, 0, units); return; }
   if (made < most - 1) hire(most - 1);
-  site *s = cost < DOUBT ? known(run, units) : 0;
-  int trial = s && s->calls < 2 * TRIALS, alone = s && (trial ? s->calls >= TRIALS : s->alone);
-  long long start = trial ? now() : 0;
-  if (alone) run(args, 0, units); else shared(run, args, units, chunks, cost);
-  if (trial) s->took[alone][s->calls % TRIALS] = now() - start;
-  if (s && ++s->calls == 2 * TRIALS) s->alone = middle(s->took[1]) < middle(s->took[0]);
-  if (s && s->calls >= AGAIN) s->calls = 0;
+  if (cost < DOUBT && alone(run, units)) run(args, 0, units); else shared(run, args, units, chunks, cost);
   atomic_store(&taken, 0);
 }
 
@@ -227,7 +232,8 @@ void pool_drive(void (*step)(char **), char **b, long first, long stop, long row
       const stream *s = feeds + k;
       if (order) {
         batch one = {s, order + i * rows, own[k]};
-        pool_run(gather, (void *[]){&one}, rows, rows * s->row / 10);
+        void *args[] = {&one};
+        if (rows * s->row < NEAR) gather(args, 0, rows); else pool_run(gather, args, rows, rows * s->row / 10);
       } else b[s->slot] = s->at + i * rows * s->row;
     }
     for (long k = 0; k < n_into; k++) if (into[k].move) b[into[k].slot] = into[k].at + i * rows * into[k].row;
