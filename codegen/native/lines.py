@@ -12,7 +12,7 @@ from codegen.loops import Aff, Axis, Buf, Region
 from codegen.native.apart import in_memory
 from codegen.native.render import Kernel
 from codegen.native.resolve import Unprintable, flat_form
-from codegen.native.values import Aliased, element, lane, literal, read, stored, written
+from codegen.native.values import Aliased, counter, element, lane, literal, read, stored, written
 
 # ascending, NaN last, equal ones as they came; sorted in runs of twice the length again and again
 TEXT = r"""
@@ -66,12 +66,12 @@ def lined(
     if e.op == "cum":
         lanes = next((a for a in kept if sx.get(a) == 1 and so.get(a) == 1), None)
     loops = [a for a in kept if a is not lanes]
-    names = {a: f"i{k}" for k, a in enumerate(loops)}
+    names = {a: counter(k) for k, a in enumerate(loops)}
 
     def form(f: Aff) -> str:
         return " + ".join([*(f"{c}L * {names[a]}" for a, c in f.terms if a in names), str(f.const)])
 
-    body = ["  " * (k + 1) + f"for (long i{k} = 0; i{k} < {a.size}; i{k}++) {{" for k, a in enumerate(loops)]  # fmt: skip
+    body = ["  " * (k + 1) + f"for (long {counter(k)} = 0; {counter(k)} < {a.size}; {counter(k)}++) {{" for k, a in enumerate(loops)]  # fmt: skip
     inner = [f"const {element(x.dtype)} *from = p0 + {form(fx)};", f"{element(e.dtype)} *to = p1 + {form(fo)};"]  # fmt: skip
     n, step, step_out = axis.size, sx.get(axis, 0), so.get(axis, 0)
     if e.op == "cum":

@@ -23,6 +23,7 @@ from codegen.native.values import (
     Frame,
     Span,
     Values,
+    counter,
     lane,
     literal,
     rounded,
@@ -175,7 +176,7 @@ class _Renderer(Values):
         axes = [a for a in axes if a not in self.vars]
         self.vector = lanes_axis(self.region, axes, self.spans)
         order = nested(self.region, axes, self.vector, self.rows)
-        self.vars |= {a: f"i{k}" for k, a in enumerate(order)}
+        self.vars |= {a: counter(k) for k, a in enumerate(order)}
         groups = tuple(Group((a,), "loop") for a in order)
         try:
             tree = lower(self.region, Schedule(groups))

@@ -13,7 +13,7 @@ from codegen.loops import Axis, Buf, Region
 from codegen.native.apart import in_memory
 from codegen.native.render import Kernel
 from codegen.native.resolve import Unprintable, flat_form
-from codegen.native.values import HALVES, Aliased
+from codegen.native.values import HALVES, Aliased, counter
 
 
 def scattered(region: Region, places: Callable[[Buf], Any]) -> Kernel | None:
@@ -37,7 +37,7 @@ def scattered(region: Region, places: Callable[[Buf], Any]) -> Kernel | None:
         (a for a in kept if inner.get(a) == 1 and out.get(a) == 1 and a not in idx.axes), None
     )
     loops = [*order, *(a for a in kept if a is not last)]
-    names: dict[Axis, str] = {a: f"i{k}" for k, a in enumerate(loops)}
+    names: dict[Axis, str] = {a: counter(k) for k, a in enumerate(loops)}
     bufs = [idx.attr[0], x.attr[0], store.buf]
     if places(store.buf) in (places(idx.attr[0]), places(x.attr[0])):
         raise Aliased
@@ -49,7 +49,10 @@ def scattered(region: Region, places: Callable[[Buf], Any]) -> Kernel | None:
     t = e.dtype
     body = [f"  memset(p2, 0, {math.prod(store.buf.shape)}L * sizeof(*p2));"]
     for k, a in enumerate(loops):
-        body.append("  " * (k + 1) + f"for (long i{k} = 0; i{k} < {a.size}; i{k}++) {{")
+        body.append(
+            "  " * (k + 1)
+            + f"for (long {counter(k)} = 0; {counter(k)} < {a.size}; {counter(k)}++) {{"
+        )
     pad = "  " * (len(loops) + 1)
     body.append(f"{pad}const {t} *from = p1 + {form(fx, None)};")
     body.append(

@@ -15,7 +15,7 @@ from codegen.loops import Aff, Axis, Buf, E
 from codegen.native.forms import Guard, Quotient, form_key, real_axes
 from codegen.native.resolve import Unprintable
 from codegen.native.table import COMPARE, FUNCTIONS, INFIX, LOGIC
-from ir.types import FLOATS
+from ir.types import FLOATS, INTS
 
 HALVES = (
     "f16",
@@ -24,6 +24,11 @@ HALVES = (
 EXACT = frozenset({  # operations on halves whose result is one
     "neg", "absolute", "sign", "floor", "ceil", "round_even", "maximum", "minimum", "select", "stop_gradient", "load", "const",
 })  # fmt: skip
+
+
+def counter(k: int) -> str:
+    """The name of the variable of loop `k`: none that a type has."""
+    return f"i{k}_" if f"i{k}" in INTS else f"i{k}"
 
 
 def element(dtype: str) -> str:
