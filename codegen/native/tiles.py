@@ -78,6 +78,8 @@ def _shape(
 ) -> tuple[int, int]:
     """The tile with the least time: multiplications (one a cycle, four in flight), loads, the touch of b; begin and end."""
     vectors = -(-cols // lanes)
+    if wide:  # each row's numbers pass through a register of their own
+        registers = registers // 2 + 1
     best: tuple[float, int, int] | None = None
     for nv in range(1, min(vectors, 4) + 1):
         most = max(rows // inner, 1)
