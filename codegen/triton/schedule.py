@@ -135,7 +135,8 @@ def _rows(region: Region, nodes: Sequence[E]) -> Schedule:
     whole = {a for e in nodes if e.op in ("argred", "first", "cum") for a in reduced_over(e)}
     if rest * wide > 2048 or whole & set(dims[large]):
         raise Unsupported("rows too long to be held whole, by an op that needs them so")
-    block = min(blocks[large], max(32, (2048 if wide == 1 else 4096) // (rest * wide)))
+    least = 32 if wide == 1 else 4  # where neighbours lie along other axes, a pass may be short
+    block = min(blocks[large], max(least, (2048 if wide == 1 else 4096) // (rest * wide)))
     made = [Group(tuple(free), "grid", wide)] if free else []
     made += [
         Group(tuple(d), "loop" if k == large else "tile", block if k == large else blocks[k])

@@ -15,6 +15,8 @@ from tests.triton.usage import REPORT, TARGETS, compiled, program, read
 
 SHARED = {"sm_90": 227 * 1024, "sm_80": 163 * 1024, "gfx942": 64 * 1024}
 REGISTERS = {"sm_90": 255, "sm_80": 255, "gfx942": 512}
+ADDRESSES = 32  # bytes of stack in which the assembler may keep addresses, though registers are left; spills are more
+FEW = 0.04  # of the kernels, at most, where it does
 SAMPLE = ("mlp", "cnn_mnist")  # models of which a few kernels are compiled again each time
 NEW = 16  # kernels that a test compiles; with more the report is to be written anew
 
@@ -25,7 +27,7 @@ def judge(target: str, row: str) -> list[str]:
     if "refused" in row.split():
         return ["it does not compile"]
     wrong = []
-    if int(fields["stack"]) > 0:
+    if int(fields["stack"]) > ADDRESSES:
         wrong.append("it spills")
     if int(fields["shared"]) > SHARED[target]:
         wrong.append("it takes more shared memory than there is")
@@ -40,6 +42,9 @@ def test_no_kernel_of_the_report_spills_or_takes_more_than_there_is() -> None:
     rows = read(REPORT.read_text()).rows
     assert {t for t, _ in rows} <= {*TARGETS}
     assert not {k: w for k, row in rows.items() if (w := judge(k[0], row))}
+    for target in {t for t, _ in rows}:
+        own = [row for (t, _), row in rows.items() if t == target]
+        assert sum("stack=0" not in row.split() for row in own) <= FEW * len(own) + 1, target
 
 
 @pytest.mark.parametrize("name", read(REPORT.read_text()).models)
