@@ -231,11 +231,12 @@ def tables(found):
     ]
     out.append(markdown(head, rows))
     rows = []
+    shown = [b for b in BACKENDS["busy"] if any(b in by for by in busy.values())]
     for job, by in busy.items():
-        beside = [_beside(by.get(b), step.get(job, {}).get(b)) for b in BACKENDS["busy"]]
+        beside = [_beside(by.get(b), step.get(job, {}).get(b)) for b in shown]
         rows.append([f"{job[0]} {job[1]}", *beside])
     head = ["ms a step, two busy processes beside (times alone)"]
-    out.append(markdown(head + [SHORT.get(b, b) for b in BACKENDS["busy"]], rows))
+    out.append(markdown(head + [SHORT.get(b, b) for b in shown], rows))
     rows = []
     for job, by in medians(found, "predict", "samples_s").items():
         rows.append(
