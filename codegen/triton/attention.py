@@ -8,26 +8,13 @@ scores that something else reads, large heads) stays as it was. Refuses to write
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
-from typing import Any
 
+from codegen.triton.masks import Axes, Mask, parts
 from ir.graph import Graph, Node, Value, reachable
 from ir.ops.contract import letters
 from ir.ops.fused import fused
 
 LARGEST = 128  # positions of a head
-
-Axes = tuple[
-    Any, ...
-]  # for each dimension of a value: an axis of the scores, "d", "v" or None (one position)
-
-
-@dataclass(frozen=True)
-class Mask:
-    """A part of the mask: allowed where `value` is, or (value None) where the row's number is at least the column's."""
-
-    value: Value | None
-    axes: Axes
 
 
 class Attention(Graph):
@@ -127,7 +114,7 @@ class _Match:
         if made is not None and made.op.name == "select":
             self.cond, scores, fill = made.inputs
             self.fill = float(_made(fill, "full").attrs[0])
-            self._mask(self.cond, tuple(range(rank)))
+            self.masks = list(parts(self.cond, tuple(range(rank))))
         self.first = _made(scores, "contract")
         if self.first.attr("windows"):
             raise _No
@@ -289,31 +276,6 @@ class _Match:
             if tuple(of.get(c, "v") for c in part) != self.axes[name]:
                 raise _No
 
-    # -- masks ------------------------------------------------------------------------------------
-
-    def _mask(self, v: Value, axes: Axes) -> None:
-        """The parts of a mask, each at the smallest value that has it."""
-        n = v.node
-        if n is not None and n.op.name == "logical_and":
-            for x in n.inputs:
-                self._mask(x, axes)
-            return
-        if n is not None and n.op.name == "broadcast":
-            self._mask(n.inputs[0], tuple(axes[a] for a in n.attr("axes")))
-            return
-        if n is not None and n.op.name == "reshape":
-            inner = _squeezed(n, axes)
-            if inner is not None:
-                self._mask(n.inputs[0], inner)
-                return
-        if n is not None and n.op.name in ("ge", "le"):
-            pair = n.inputs if n.op.name == "ge" else n.inputs[::-1]
-            sides = [_counts(x, axes) for x in pair]
-            if None not in sides:
-                self.masks.append(Mask(None, tuple(sides)))
-                return
-        self.masks.append(Mask(v, axes))
-
     # -- the nodes --------------------------------------------------------------------------------
 
     def made(
@@ -379,28 +341,3 @@ def _made(v: Value, name: str) -> Node:
 def _spread(v: Value) -> Value:
     """What a value repeats along other axes."""
     return _made(v, "broadcast").inputs[0]
-
-
-def _squeezed(n: Node, axes: Axes) -> Axes | None:
-    """The dimensions of a reshape's operand, where it only adds or drops dimensions of one position."""
-    wide = [a for a, d in zip(axes, n.outs[0].shape, strict=True) if d != 1]
-    shape = n.inputs[0].shape
-    if [d for d in shape if d != 1] != [d for d in n.outs[0].shape if d != 1]:
-        return None
-    left = iter(wide)
-    return tuple(next(left) if d != 1 else None for d in shape)
-
-
-def _counts(v: Value, axes: Axes) -> Any:
-    """The axis of the scores that a value counts; None where it does not."""
-    n = v.node
-    while n is not None and n.op.name in ("broadcast", "reshape"):
-        inner = (
-            tuple(axes[a] for a in n.attr("axes"))
-            if n.op.name == "broadcast"
-            else _squeezed(n, axes)
-        )
-        if inner is None:
-            return None
-        axes, n = inner, n.inputs[0].node
-    return axes[n.attr("axis")] if n is not None and n.op.name == "iota" else None
