@@ -13,6 +13,7 @@ from typing import TypeAlias
 
 from ir.graph import Graph, Node, Value
 from ir.ops.fused import fused
+from ir.passes.fold import POINTWISE
 from ir.rewrite import map_bodies
 from ir.spaces import Extent, Mismatch, Spaces, free_of_axes
 
@@ -66,6 +67,8 @@ class _Fuser:
         for n in graph.nodes:
             if n.op.name == "eq":
                 self.cloned |= _one_hot(n)
+            elif self._beside(n):
+                self.cloned.add(n)
             if n.op.name in ("eq", "select") and _marks(n, self.cloned):
                 self.cloned.add(n)
 
@@ -79,6 +82,20 @@ class _Fuser:
             else:
                 self._place(node)
         return self._build()
+
+    def _beside(self, n: Node) -> bool:
+        """Whether a node only changes what is given, for one other that goes over the same elements: it is where that is.
+
+        Else it would be in a group of its own before the one that reads it, and draw that away from what else it reads.
+        """
+        users = self.users.get(n.outs[0], ())
+        return (
+            n.op.name in POINTWISE
+            and len(users) == 1
+            and users[0].op.name in POINTWISE
+            and n.outs[0] not in self.outputs
+            and all(v.node is None or v.node in self.cloned for v in n.inputs)
+        )
 
     def _standing(self) -> set[Node]:
         """Nodes to be cloned that must also stand for themselves: outputs, and what a scan reads."""
