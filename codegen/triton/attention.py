@@ -2,7 +2,8 @@
 
 The nodes that would write all scores to memory go into `fused` nodes whose body is an `Attention`: a graph with the meaning they
 had, and what each operand is. The way back starts from the rows' maxima and sums. Whatever is not exactly this (dropout between,
-scores that something else reads, large heads) stays as it was. Refuses to write kernels (`codegen.triton.flash`).
+scores that something else reads, large heads) stays as it was. Long, because one match finds the way forward and the way back
+together. Refuses to write kernels (`codegen.triton.flash`).
 """
 
 from __future__ import annotations
