@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import re
 
-SIZE = 9000  # characters of functions that are worth a compiler of their own
+SIZE = 16000  # characters of functions that are worth a compiler of their own
 MOST = 12
 _START = re.compile(r"^APART ", re.M)
 

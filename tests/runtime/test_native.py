@@ -284,7 +284,7 @@ def test_two_processes_may_compile_the_same_program() -> None:
 
 def test_a_large_source_is_cut_into_parts_that_know_each_other() -> None:
     functions = [
-        f"APART int k{i}(int x) {{\n" + "  x += 1;\n" * 100 + f"  return x + {i};\n}}\n"
+        f"APART int k{i}(int x) {{\n" + "  x += 1;\n" * 150 + f"  return x + {i};\n}}\n"
         for i in range(40)
     ]
     head, tail = "typedef int i;\n", "int all(void) { return k0(1) + k39(1); }\n"
