@@ -94,8 +94,12 @@ class _Fuser:
             and len(users) == 1
             and users[0].op.name in POINTWISE
             and n.outs[0] not in self.outputs
-            and all(v.node is None or v.node in self.cloned for v in n.inputs)
+            and all(map(self._given, n.inputs))
         )
+
+    def _given(self, v: Value) -> bool:
+        """Whether a value is an input of the graph, or cloned from such."""
+        return v.node is None or (v.node in self.cloned and all(map(self._given, v.node.inputs)))
 
     def _standing(self) -> set[Node]:
         """Nodes to be cloned that must also stand for themselves: outputs, and what a scan reads."""
@@ -303,7 +307,9 @@ def _marks(n: Node, cloned: Collection[Node]) -> bool:
     row is cheaper to make again, from its one number, than to read."""
     values = [v.node for v in n.inputs]
     if n.op.name == "select":
-        return values[0] in cloned and all(m is not None and m.op.name == "full" for m in values[1:])
+        return values[0] in cloned and all(
+            m is not None and m.op.name == "full" for m in values[1:]
+        )
     names = {m.op.name for m in values if m is not None}
     return names == {"iota", "broadcast"}
 
