@@ -67,28 +67,24 @@ def axpy(x: Array, a: Array, y: Array) -> Callable[[], Any]:
     x, y: vectors side by side in memory, f32 or f64; a: a number of their type, of no axes, that is read at each call.
     With another library, two of NumPy's passes.
     """
-    routine = _function("axpy", y.dtype.char)
-    if routine is not None:
-        return _bound(routine, a, x, None, y)
-    scaled = np.empty_like(y)
-
-    def run() -> None:
-        np.multiply(x, a, scaled)
-        np.add(y, scaled, y)
-
-    return run
+    return _scaled_sum(x, a, None, y)
 
 
 def axpby(x: Array, a: Array, b: Array, y: Array) -> Callable[[], Any]:
     """A function that sets y = b * y + a * x; the rest as in `axpy`."""
-    routine = _function("axpby", y.dtype.char)
+    return _scaled_sum(x, a, b, y)
+
+
+def _scaled_sum(x: Array, a: Array, b: Array | None, y: Array) -> Callable[[], Any]:
+    routine = _function("axpy" if b is None else "axpby", y.dtype.char)
     if routine is not None:
         return _bound(routine, a, x, b, y)
     scaled = np.empty_like(y)
 
     def run() -> None:
         np.multiply(x, a, scaled)
-        np.multiply(y, b, y)
+        if b is not None:
+            np.multiply(y, b, y)
         np.add(y, scaled, y)
 
     return run

@@ -7,7 +7,8 @@ products stand alone. Refuses to hold legality (`ir.passes.fuse`).
 
 from __future__ import annotations
 
-from ir.graph import Node, Value
+from codegen.reads import largest, nbytes, through
+from ir.graph import Node
 from ir.ops.contract import letters
 from ir.passes.fuse import CLONED, Group
 
@@ -37,11 +38,11 @@ def profit(node: Node, group: Group) -> str:
                 return "sums over rows and sums within rows want other loops"
     reads_sum = any(
         v in group.env and group.env[v].node is not None and _lead(group.env[v].node)
-        for v in _through(node)
+        for v in through(node)
     )
     size, theirs_size = (
-        _work(node),
-        max((_bytes(v) for n in group.nodes if n.op.name not in CLONED for v in n.outs), default=0),
+        largest(node),
+        max((nbytes(v) for n in group.nodes if n.op.name not in CLONED for v in n.outs), default=0),
     )
     if max(size, theirs_size) <= SMALL:
         return ""
@@ -88,7 +89,7 @@ def _follows(node: Node, product: Node, group: Group) -> str:
         return "the group makes a whole array"
     if node.op.name in WRITERS or node.op.name.startswith(("random", "gather", "take")):
         return "it is not computed block by block"
-    reads = [group.env[v] for v in _through(node) if v in group.env]
+    reads = [group.env[v] for v in through(node) if v in group.env]
     pooled = {v for n in group.nodes if n.op.name == "unfold" for v in n.inputs}
     if node.outs[0].dtype == "bool" and any(v in pooled for v in reads):
         return "the gradient of what is pooled reads it again"
@@ -102,15 +103,6 @@ def _follows(node: Node, product: Node, group: Group) -> str:
     return ""
 
 
-def _work(node: Node) -> int:
-    return max([_bytes(v) for v in (*node.inputs, *node.outs)], default=0)
-
-
-def _bytes(v: Value) -> int:
-    size = v.type.nbytes
-    return size if isinstance(size, int) else 1 << 30
-
-
 def _lead(n: Node | None) -> bool | None:
     """Whether a reduction sums over the leading axis and keeps another; None where `n` is none."""
     if n is None or not n.op.name.startswith(("reduce", "arg")):
@@ -122,14 +114,3 @@ def _lead(n: Node | None) -> bool | None:
         return None  # a sum of everything goes with any order
     first = next((k for k, d in enumerate(shape) if d != 1), 0)
     return first in axes
-
-
-def _through(node: Node) -> list[Value]:
-    """The operands of a node, and those of the views among them."""
-    found, todo = [], list(node.inputs)
-    while todo:
-        v = todo.pop()
-        found.append(v)
-        if v.node is not None and v.node.op.name in CLONED:
-            todo.extend(v.node.inputs)
-    return found

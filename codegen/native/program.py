@@ -310,10 +310,8 @@ class NativeSource(Source):
                 lines.append(f"{pad}{self._called(at, call, open_)};  // k{call.kernel}")
                 at += 1
                 continue
-            inner = call.loop
-            while inner is not None and inner.parent is not loop:
-                inner = inner.parent
-            assert inner is not None
+            assert call.loop is not None
+            inner = call.loop.child_of(loop)
             t = f"t{len(open_)}"
             lines.append(f"{pad}for (long {t} = 0; {t} < {inner.count}; {t}++) {{")
             self._statements(at, inner.last + 1, inner, [*open_, inner], lines, depth + 1)

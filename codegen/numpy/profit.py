@@ -5,7 +5,8 @@ Refuses to hold legality (`ir.passes.fuse`).
 
 from __future__ import annotations
 
-from ir.graph import Node, Value
+from codegen.reads import largest, nbytes, through
+from ir.graph import Node
 from ir.passes.fuse import CLONED, Group
 
 ALONE = frozenset({"contract", "unfold", "fold", "concat", "scatter_add", "scatter_along", "sort", "argsort",
@@ -18,7 +19,7 @@ def profit(node: Node, group: Group) -> str:
     """Why `node` should not join `group`; empty where it should."""
     if (
         node.op.name == "fold"
-        and any(v in group.env for v in _through(node))
+        and any(v in group.env for v in through(node))
         and group.nodes[-1].op.name != "contract"
     ):
         return ""
@@ -28,9 +29,9 @@ def profit(node: Node, group: Group) -> str:
         n.op.name in ("concat", "pad", "scatter_add", "scatter_along") for n in group.nodes
     ):
         return "the group writes a whole array at a time"
-    mine = _work(node)
+    mine = largest(node)
     theirs = max(
-        (_bytes(v) for n in group.nodes if n.op.name not in CLONED for v in n.outs), default=0
+        (nbytes(v) for n in group.nodes if n.op.name not in CLONED for v in n.outs), default=0
     )
     if max(mine, theirs) <= SMALL:
         return ""
@@ -47,7 +48,7 @@ def profit(node: Node, group: Group) -> str:
             and node.op.name not in CLONED
             and mine > SMALL
         ):
-            if any(v in group.env and group.env[v] in n.outs for v in _through(node)):
+            if any(v in group.env and group.env[v] in n.outs for v in through(node)):
                 return "the sum over rows is complete only after the rows"
     return ""
 
@@ -55,30 +56,10 @@ def profit(node: Node, group: Group) -> str:
 def _follows(node: Node, group: Group) -> bool:
     """Whether a node reads a value made in the group."""
     made = {v for n in group.nodes for v in n.outs}
-    return any(group.env.get(v) in made for v in _through(node))
-
-
-def _work(node: Node) -> int:
-    return max([_bytes(v) for v in (*node.inputs, *node.outs)], default=0)
-
-
-def _bytes(v: Value) -> int:
-    size = v.type.nbytes
-    return size if isinstance(size, int) else 1 << 30
+    return any(group.env.get(v) in made for v in through(node))
 
 
 def _lead(n: Node) -> bool:
     """Whether a reduction sums over the leading axis."""
     axes = n.attrs[0]
     return 0 in axes if isinstance(axes, tuple) else axes == 0
-
-
-def _through(node: Node) -> list[Value]:
-    """The operands of a node, and those of the views among them."""
-    found, todo = [], list(node.inputs)
-    while todo:
-        v = todo.pop()
-        found.append(v)
-        if v.node is not None and v.node.op.name in CLONED:
-            todo.extend(v.node.inputs)
-    return found

@@ -158,10 +158,8 @@ class Source:
                 self.body.append((pad + text, at))
                 at += 1
                 continue
-            inner = call.loop
-            while inner is not None and inner.parent is not loop:
-                inner = inner.parent
-            assert inner is not None
+            assert call.loop is not None
+            inner = call.loop.child_of(loop)
             end = inner.last + 1
             moving = dict.fromkeys(
                 a

@@ -69,6 +69,14 @@ class Loop:
         self.first = self.last = -1
         self.apart = False
 
+    def child_of(self, outer: Loop | None) -> Loop:
+        """This loop, or the one around it, that stands directly in `outer`."""
+        found = self
+        while found.parent is not outer:
+            assert found.parent is not None
+            found = found.parent
+        return found
+
 
 class Section:
     """A stretch of a program whose parts may run at the same time."""

@@ -194,14 +194,11 @@ class Flash:
         self.line(1, f"for k in range({start}, {self.t}, {self.bt}):")
         self.line(2, f"t = k + tl.arange(0, {self.bt})")
 
-    def _scores(self, rows: str) -> None:
-        """Write `p`, the scores with what is outside at -inf, rows along t or s."""
-        columns = "s" if rows == "t" else "t"
-        x, y = ("q", "k") if rows == "t" else ("k", "q")
-        self.line(2, f"p = {self.dot(x, f'tl.trans({y})')}")
-        p = self.masked(rows + columns, "p", repr(self.body.fill)) if self.body.masks else "p"
-        if p != "p":
-            self.line(2, f"p = {p}")
+    def _scores(self, dims: str, rows: str, columns: str) -> None:
+        """Write `p`, the scores of rows and columns along `dims`, with what a mask leaves out at its fill."""
+        self.line(2, f"p = {self.dot(rows, f'tl.trans({columns})')}")
+        if self.body.masks:
+            self.line(2, f"p = {self.masked(dims, 'p', repr(self.body.fill))}")
 
     def _forward(self) -> None:
         inf = "float('-inf')"
@@ -212,13 +209,9 @@ class Flash:
             1, f"acc = tl.zeros(({self.bt}, {max(16, power_of_two(self.width['v']))}), tl.float32)"
         )
         self._loop("s")
-        self.line(2, f"k_ = {self.load('k', 'sd')}")
-        self.lines[-1] = self.lines[-1].replace("k_ =", "keys =")
-        self.line(2, f"v_ = {self.load('v', 'sv')}")
-        self.lines[-1] = self.lines[-1].replace("v_ =", "values =")
-        self.line(2, f"p = {self.dot('q', 'tl.trans(keys)')}")
-        if self.body.masks:
-            self.line(2, f"p = {self.masked('ts', 'p', repr(self.body.fill))}")
+        self.line(2, f"keys = {self.load('k', 'sd')}")
+        self.line(2, f"values = {self.load('v', 'sv')}")
+        self._scores("ts", "q", "keys")
         if self.s % self.bs:
             self.line(2, f"p = tl.where(s[None, :] < {self.s}, p, {inf})")
         self.line(2, "higher = tl.maximum(top, tl.max(p, 1))")
@@ -245,9 +238,7 @@ class Flash:
         self._loop("s")
         self.line(2, f"keys = {self.load('k', 'sd')}")
         self.line(2, f"values = {self.load('v', 'sv')}")
-        self.line(2, f"p = {self.dot('q', 'tl.trans(keys)')}")
-        if self.body.masks:
-            self.line(2, f"p = {self.masked('ts', 'p', repr(self.body.fill))}")
+        self._scores("ts", "q", "keys")
         self.line(2, "p = tl.exp(p - top[:, None]) / total[:, None]")
         self.line(2, f"ds = p * ({self.dot('g', 'tl.trans(values)')} - delta[:, None])")
         self._inside("ts")
@@ -266,9 +257,7 @@ class Flash:
         self.line(2, f"g = {self.load('g', 'tv')}")
         for name, value in (("top", "m"), ("total", "l"), ("delta", "delta")):
             self.line(2, f"{name} = {self.load(value, 't')}")
-        self.line(2, f"p = {self.dot('keys', 'tl.trans(q)')}")
-        if self.body.masks:
-            self.line(2, f"p = {self.masked('st', 'p', repr(self.body.fill))}")
+        self._scores("st", "keys", "q")
         self.line(2, "p = tl.exp(p - top[None, :]) / total[None, :]")
         self._outside("st", "p")
         self.line(2, f"dv = {self.dot(self.narrow('p'), 'g', 'dv')}")

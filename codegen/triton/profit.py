@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from codegen.loops import Buf, Region
+from codegen.reads import through
 from codegen.regions import region_of
 from codegen.triton.schedule import MANY, programs, schedule
 from codegen.triton.spelling import UNSUPPORTED, Unsupported
@@ -81,18 +82,6 @@ def flops_of(n: Node) -> int:
     """Floating point operations of a node."""
     found = n.op.flops(*n.op.args(tuple(v.type for v in n.inputs)), *n.attrs) if n.op.flops else 0
     return int(found)
-
-
-def through(node: Node) -> list[Value]:
-    """The operands of a node, and those of the views among them."""
-    found: list[Value] = []
-    todo = list(node.inputs)
-    while todo:
-        v = todo.pop()
-        found.append(v)
-        if v.node is not None and v.node.op.name in CLONED:
-            todo.extend(v.node.inputs)
-    return found
 
 
 def region_for(body: Graph) -> Region:

@@ -46,7 +46,7 @@ def schedule(region: Region) -> Schedule:
             raise Unsupported(f"op {e.op!r} on the Triton target")
         moves = e.op in ("at", "spread", "concat", "fold")
         if moves and not (e.op == "fold" and e.args[0].op == "dot"):
-            if any(a.op in ("dot", "red", "argred", "random") for a in _below(e)):
+            if any(a.op in ("dot", "red", "argred", "random") for a in below(e)):
                 raise Unsupported("what is reduced is read at another place")
     dots = [e for e in nodes if e.op == "dot"]
     if len(dots) > 1:
@@ -201,7 +201,7 @@ def _product(region: Region, nodes: Sequence[E], dot: E) -> Schedule:
     m, n = ([residues[a].q if a in residues else a for a in part] for part in (m, n))
     m, n = ([a for a in part if a.size > 1] for part in (m, n))
     whole = {"b": False, "m": False, "n": False}
-    under = _below(dot)
+    under = below(dot)
     for e in nodes:
         own = {a for a in reduced_over(e) if a.size > 1}
         if not own or e is dot:
@@ -283,14 +283,15 @@ def _residues(folded: Sequence[Any], nodes: Sequence[E], dot: E) -> dict[Axis, R
 
 def _contiguous(a: Axis, dot: E) -> bool:
     """Whether neighbours along an axis are neighbours in memory, in an operand of a product."""
-    for e in (*dot.args, *_below(dot)):
+    for e in (*dot.args, *below(dot)):
         last = e.attr[1][-1:] if e.op == "load" else ()
         if any(isinstance(i, Aff) and (a, 1) in i.terms for i in last):
             return True
     return False
 
 
-def _below(e: E) -> set[E]:
+def below(e: E) -> set[E]:
+    """Every expression that a value is made of, itself left out."""
     seen: set[E] = set()
     todo = list(e.args)
     while todo:

@@ -20,7 +20,7 @@ from codegen.loops import (
     load,
     union_axes,
 )
-from codegen.triton.schedule import MANY, programs, reduced_over, schedule, size
+from codegen.triton.schedule import MANY, below, programs, reduced_over, schedule, size
 from codegen.triton.vectors import rebuilt
 
 
@@ -47,7 +47,7 @@ def split(region: Region, made: Schedule) -> list[tuple[Region, Schedule]]:
         return [(region, made)]
     if any(axes & {a for i in s.idx for a, _ in i.terms} for s in region.stores):
         return [(region, made)]
-    if any(b in whole for e in whole for b in _below(e)):
+    if any(b in whole for e in whole for b in below(e)):
         return [(region, made)]
     stretch = -(-n // (parts * group.tile)) * group.tile
     parts = -(-n // stretch)
@@ -72,14 +72,3 @@ def split(region: Region, made: Schedule) -> list[tuple[Region, Schedule]]:
 def _plain(e: E, axes: set[Axis]) -> bool:
     """Whether a sum can be taken in parts along the looped axes alone."""
     return e.op in ("red", "dot") and axes >= {a for a in reduced_over(e) if a.size > 1}
-
-
-def _below(e: E) -> set[E]:
-    seen: set[E] = set()
-    todo = list(e.args)
-    while todo:
-        a = todo.pop()
-        if a not in seen:
-            seen.add(a)
-            todo.extend(a.args)
-    return seen

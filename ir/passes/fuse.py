@@ -21,6 +21,7 @@ CLONED = frozenset({"full", "size", "iota", "broadcast", "reshape", "transpose",
                     "stop_gradient", "unfold"})  # fmt: skip
 FREE = frozenset({"reshape", "stop_gradient"})  # the same memory: no kernel, where they stand alone
 LIMIT = 96  # nodes in a group
+DEEP = 8  # nodes in a row that may be cloned because they only change what is given
 
 Profit: TypeAlias = "Callable[[Node, Group], str]"  # "" to join, else the reason why not
 
@@ -64,6 +65,9 @@ class _Fuser:
         self.rank: dict[Node, int] = {}
         self.touching: dict[Value, list[Group]] = {}  # groups that read a value
         self.cloned = {n for n in graph.nodes if n.op.name in CLONED}
+        self.given: dict[
+            Node, int
+        ] = {}  # cloned, of inputs of the graph alone: how many nodes deep
         for n in graph.nodes:
             if n.op.name == "eq":
                 self.cloned |= _one_hot(n)
@@ -71,6 +75,8 @@ class _Fuser:
                 self.cloned.add(n)
             if n.op.name in ("eq", "select") and _marks(n, self.cloned):
                 self.cloned.add(n)
+            if n in self.cloned and (depth := self._depth(n)) <= DEEP:
+                self.given[n] = depth
 
     def run(self) -> Graph:
         wanted = self._standing()
@@ -94,12 +100,13 @@ class _Fuser:
             and len(users) == 1
             and users[0].op.name in POINTWISE
             and n.outs[0] not in self.outputs
-            and all(map(self._given, n.inputs))
+            and self._depth(n) <= DEEP
         )
 
-    def _given(self, v: Value) -> bool:
-        """Whether a value is an input of the graph, or cloned from such."""
-        return v.node is None or (v.node in self.cloned and all(map(self._given, v.node.inputs)))
+    def _depth(self, n: Node) -> int:
+        """How many nodes lie between a node and the inputs of the graph, itself counted; more than DEEP: too many, or a node not cloned."""
+        above = (self.given.get(v.node, DEEP) for v in n.inputs if v.node is not None)
+        return 1 + max(above, default=0)
 
     def _standing(self) -> set[Node]:
         """Nodes to be cloned that must also stand for themselves: outputs, and what a scan reads."""

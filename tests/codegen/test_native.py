@@ -89,8 +89,8 @@ def kind_graph(kind: str, dtype: str) -> Graph:
     )
 
 
-def arrays_for(graph: Graph) -> list[Any]:
-    rng = np.random.default_rng(3)
+def arrays_for(graph: Graph, seed: int = 3) -> list[Any]:
+    rng = np.random.default_rng(seed)
     out = []
     for v in graph.inputs:
         shape = tuple(int(d) for d in v.shape)

@@ -15,11 +15,10 @@ from ir.interpret import interpret
 from ir.passes.decompose import decompose
 from ir.passes.fuse import fuse
 from ir.text import parse
-from ir.types import NUMPY
 from runtime import pool
 from runtime.executable import Executable
 from runtime.store import StateStore
-from tests.codegen.test_native import run_with_sanitizers
+from tests.codegen.test_native import arrays_for, run_with_sanitizers
 
 SIZES = (1, 2, 3, 7, 15, 16, 17, 31, 33, 63, 65, 127, 129)
 LAYOUTS = ("mk,kn->mn", "km,kn->mn", "mk,nk->mn", "km,nk->mn")
@@ -47,18 +46,6 @@ def products(dtype: str, cases: list[tuple[str, dict[str, int]]]) -> Graph:
         + "\n".join(lines)
         + f"\n    return {names},\n"
     )
-
-
-def arrays_for(graph: Graph, seed: int = 3) -> list[Any]:
-    rng = np.random.default_rng(seed)
-    out = []
-    for v in graph.inputs:
-        shape = tuple(int(d) for d in v.shape)
-        if v.dtype.startswith("f"):
-            out.append(rng.normal(size=shape).astype(NUMPY[v.dtype]))
-        else:
-            out.append(rng.integers(0, 7, shape).astype(NUMPY[v.dtype]))
-    return out
 
 
 def native(graph: Graph) -> Program:

@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
-from ir.graph import Node
+import pytest
+
+from ir.graph import Node, Role, Value, graph_of
+from ir.ops import tanh
 from ir.passes.decompose import decompose
 from ir.passes.fuse import Group, fuse
 from ir.text import parse
+from ir.types import Type
 
 SOFTMAX = """
 def f(x: f32[3, 200] = data("x")) -> (f32[3, 200],):
@@ -40,3 +44,14 @@ def test_softmax_of_what_is_given_is_one_kernel() -> None:
 
 def test_what_only_changes_given_values_waits_for_its_reader() -> None:
     assert kernels(MOMENTUM, product_first) == [["contract", "mul", "add"]]
+
+
+@pytest.mark.parametrize("length", [20, 3000])
+def test_long_chains_are_cut_and_not_walked_again_and_again(length: int) -> None:
+    x = Value(Type("f32", (4,)))
+    y = x
+    for _ in range(length):
+        y = tanh(y)
+    graph = graph_of("chain", [x], [y], [Role("data", "x")])
+    nodes = fuse(graph, lambda node, group: "").nodes
+    assert sum(len(n.attrs[0].nodes) for n in nodes) == length

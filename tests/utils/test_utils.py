@@ -11,6 +11,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+import kcompile.random as kr
+import kcompile.utils.seeds as seeds
 from kcompile.errors import KCError
 from kcompile.utils.files import get_file
 from kcompile.utils.labels import normalize, to_categorical
@@ -130,9 +132,6 @@ def test_an_archive_cannot_write_elsewhere(source, tmp_path):
 
 
 def test_set_random_seed():
-    seeds = pytest.importorskip("kcompile.utils.seeds", exc_type=ImportError)
-    kr = pytest.importorskip("kcompile.random", exc_type=ImportError)
-
     def draw():
         seeds.set_random_seed(7)
         return random.random(), np.random.rand(), np.asarray(kr.uniform((2,))).tolist()
