@@ -11,7 +11,9 @@ from kcompile.datasets import digits
 from kcompile.utils import set_random_seed
 
 SHORT = bool(os.environ.get("KCOMPILE_EXAMPLES_SHORT"))  # the tests run the examples on less data
-if SHORT:  # a short run stops amid training, where one seed in twenty of an LSTM stands at a loss spike
+if (
+    SHORT
+):  # a short run stops amid training, where one seed in twenty of an LSTM stands at a loss spike
     set_random_seed(4)
 
 

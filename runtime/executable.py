@@ -36,6 +36,7 @@ class Executable:
         self.program, self.store = program, store
         self._arena = arena(program.arena_bytes)
         self.buffers = [self._bind(b) for b in program.buffers]
+        self._states = [store.state(b.path) for b in program.buffers if b.role == "state"]
         at = {b.name: a for b, a in zip(program.buffers, self.buffers, strict=True)}
         self.states: list[Array] = [at[n] for n in program.states]
         self.data: list[Array] = [at[n] for n in program.data]
@@ -61,10 +62,10 @@ class Executable:
         return array
 
     def take(self) -> None:
-        """Bring the states home from a device that has them: before the first step after programs of another target."""
-        for b in self.program.buffers:
-            if b.role == "state":
-                _ = self.store[b.path]
+        """Bring the states home from where they are: before a step, if programs of another target may have made one since."""
+        for state in self._states:
+            if state.away is not None:
+                _ = state.array
 
     def run(self, *data: Any) -> list[Array]:
         """Fill the data, make one step, return copies of the results.

@@ -112,6 +112,7 @@ class Runner:
             for exe in filled:
                 if on_begin is not None:
                     on_begin(count, {})
+                exe.take()  # callbacks may have run another model, elsewhere, that shares states
                 exe.step()
                 extra = each(exe) if each is not None else {}
                 if on_end is not None:
@@ -141,6 +142,7 @@ class Runner:
             drive.begin(order, into)
         while at < whole:
             stop, start = min(at + many, whole), time.perf_counter()
+            exe.take()
             drive.run(at, stop)
             many = many // 2 if time.perf_counter() - start > _SECONDS else many * 2
             many = min(max(many, 1), _MOST)

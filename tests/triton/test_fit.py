@@ -104,3 +104,29 @@ def test_a_model_changes_places_and_keeps_its_weights() -> None:
     model.run_on(backend="numpy")
     equal(third, model.evaluate(x, y, verbose=0, return_dict=True))
     assert first != second != third
+
+
+@pytest.mark.parametrize("listens", [True, False], ids=["to each batch", "to many"])
+@pytest.mark.parametrize("first", ["triton", "native"])
+def test_models_on_two_devices_share_a_layer_inside_an_epoch(first: str, listens: bool) -> None:
+    """Each sees what the other's steps did to the shared weights, whoever began the epoch, however many steps run in one call."""
+    x = data(6, 48)[0][:, 0]  # 24 batches: 16 in one call, then 8, whatever they take
+    second = "native" if first == "triton" else "triton"
+    found: list[list[Array]] = []
+    for backends in ((first, second), ("numpy", "numpy")):
+        keras.utils.set_random_seed(5)
+        shared = keras.layers.Dense(6)
+        outer, inner = (keras.Sequential([keras.Input((6,)), shared]) for _ in range(2))
+        for model, backend in zip((outer, inner), backends, strict=True):
+            model.compile(keras.optimizers.SGD(0.1), "mse", backend=backend)
+
+        class Meddle(keras.callbacks.Callback):  # type: ignore[misc, name-defined]
+            hears_each_batch = listens
+
+            def on_train_batch_end(self, batch: int, logs: Any = None, inner: Any = inner) -> None:
+                inner.train_on_batch(x[:4], -x[:4])
+
+        outer.fit(x, x, batch_size=2, verbose=0, shuffle=False, callbacks=[Meddle()])
+        found.append([*outer.get_weights(), *inner.get_weights()])
+    for a, b in zip(*found, strict=True):
+        np.testing.assert_allclose(a, b, rtol=2e-4, atol=2e-5)
