@@ -104,11 +104,10 @@ def region_in(nodes: list[Node]) -> Region:
     outs = [
         v
         for n in nodes
-        if n.op.name not in CLONED
         for v in n.outs
-        if v not in read or n is nodes[-1]
+        if n is nodes[-1] or (n.op.name not in CLONED and v not in read)
     ]
-    body = Graph("k", inputs, nodes, outs or list(nodes[-1].outs))
+    body = Graph("k", inputs, nodes, outs)
     return region_for(body)
 
 

@@ -136,6 +136,19 @@ def test_an_epilogue_of_bias_activation_and_column_sums() -> None:
     assert len(check(build, normal(31, 40), normal(40, 50), normal(50)).kernels) == 1
 
 
+def test_a_stretch_of_what_follows_a_product_is_a_kernel_of_its_own() -> None:
+    def build(x: Value, w: Value, v: Value) -> tuple[Value, ...]:
+        z = ops.tanh(ops.contract(x, w, spec="mk,kn->mn"))
+        y, shape = ops.reshape(z, shape=(5,)), (5, 6)
+        both = ops.mul(
+            ops.broadcast(y, shape=shape, axes=(0,)), ops.broadcast(v, shape=shape, axes=(1,))
+        )
+        parts = [((0, 0), (5, 3)), ((0, 3), (5, 6))]
+        return ops.exp(z), *(ops.slice_(both, start=a, stop=b, step=(1, 1)) for a, b in parts)
+
+    check(build, normal(5, 6), normal(6, 1), normal(6))
+
+
 def test_softmax_cross_entropy_and_its_gradient_are_one_kernel() -> None:
     labels = np.random.default_rng(0).integers(0, 10, 31).astype("i4")
 
