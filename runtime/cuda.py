@@ -1,14 +1,15 @@
 """`CudaExecutable`: a Triton program on a device, with the interface of `runtime.executable.Executable`.
 
 States live on the device and are shared by all programs of a model (`runtime.seat`); kernels of a step are captured once and
-replayed; a data set in memory is uploaded once where it fits. The first step of each kind runs by plain launches, as a step
+replayed; a data set in memory is uploaded once where it fits, else streamed. The first step of each kind runs by plain launches, as a step
 like any other: a capture executes nothing, so no warm-up ever trains. Refuses to know models, and how a device does it.
 """
 
 from __future__ import annotations
 
+import contextlib
 import logging
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
 import numpy as np
@@ -17,11 +18,11 @@ import runtime.tune as tuning
 from codegen.program import Buffer, Program
 from ir.types import NUMPY
 from runtime.device import Device, Work, here
-from runtime.feed import Drive, feeder
 from runtime.memory import Array
-from runtime.resident import Resident, room
+from runtime.resident import Resident, room, uploaded
 from runtime.seat import Seat, host, is_seated
 from runtime.store import StateStore
+from runtime.streamed import Streamed
 from runtime.triton_build import build
 from runtime.triton_program import TritonProgram
 
@@ -62,19 +63,16 @@ class CudaExecutable:
                     f"program {program.name!r} expects the state {b.path!r} as {b.dtype}{list(b.shape)}; "
                     f"the store has {found.dtype}{list(found.shape)}"
                 )
+        self._inputs = [buffers[n] for n in program.data]
         self._admit(store, states)
-        try:
+        with self._memory():
             self._seats = [Seat(store.state(b.path), self.device, b.dtype) for b in states]
             tensors = {b.path: s.tensor for b, s in zip(states, self._seats, strict=True)}
             self._on_device = TritonProgram(program, tensors, self.device)
-        except Exception as e:
-            if type(e).__name__ == "OutOfMemoryError":
-                raise too_large(program, self.device) from e
-            raise
-        self._dtypes = [buffers[n].dtype for n in program.data]
-        kept = [self.device.pinned(buffers[n].shape, buffers[n].dtype) for n in program.data]
+            self._staging = [self.device.empty(b.shape, b.dtype) for b in self._inputs]
+        kept = [self.device.pinned(b.shape, b.dtype) for b in self._inputs]
         self.data: list[Array] = [t.numpy() for t in kept]
-        self._send = self.device.transfer(kept, self._on_device.data)
+        self._lane = self.device.lane(kept, self._staging)
         self._keep = keep
         self._replay: Work | None = None
         self._warm = False
@@ -83,11 +81,14 @@ class CudaExecutable:
         """Say what the program needs, and refuse it where that is not there."""
         p = self.program
         there = [b for b in states if is_seated(store.state(b.path), self.device, b.dtype)]
-        need = p.peak_bytes - sum(b.nbytes for b in there)
+        most = p.peak_bytes + sum(
+            b.nbytes for b in self._inputs
+        )  # a batch on its way, beside the one in work
+        need = most - sum(b.nbytes for b in there)
         free = self.device.free()
         log.info(
             "%s takes %s of memory on %s at most, %s of it anew; %s are free",
-            p.name, shown(p.peak_bytes), self.device, shown(need), shown(free),
+            p.name, shown(most), self.device, shown(need), shown(free),
         )  # fmt: skip
         if need > free:
             raise too_large(p, self.device)
@@ -100,7 +101,10 @@ class CudaExecutable:
     def step(self) -> None:
         """One step on what `data` holds, which may be filled anew at once."""
         self.take()
-        self._send()
+        self._lane.send()
+        for staged, target in zip(self._staging, self._on_device.data, strict=True):
+            target.copy_(staged)
+        self._lane.used()
         if self._replay is not None:
             self._replay()
         elif self._warm:
@@ -109,6 +113,7 @@ class CudaExecutable:
         else:
             self._launch()
             self._warm = True
+        self._lane.settle()
 
     def _launch(self) -> None:
         """The kernels of a step; the first time of a new program, each by the candidate that the device takes least time for."""
@@ -116,7 +121,8 @@ class CudaExecutable:
         if keep is None or not self.device.target:
             self._on_device.step()
         elif tuning.wanted():
-            self.program = tuning.tune(self._on_device, self.device)
+            with self._memory():
+                self.program = tuning.tune(self._on_device, self.device)
             keep(self.program)
         else:
             build(self.program, self.device.target)
@@ -133,26 +139,43 @@ class CudaExecutable:
         self.step()
         return self.results
 
-    def drive(self, sources: Sequence[Array]) -> Drive | Resident:
-        """The steps over a data set: on the device where it fits into half of what is free, else fed batch by batch.
+    def drive(self, sources: Sequence[Array]) -> Resident | Streamed:
+        """The steps over a data set: on the device where it fits into half of what is free, else through it, stretch by stretch.
 
         A data set on the device is taken as it is now; what is written to the arrays later is not seen.
+        Raises DeviceMemoryError.
         """
-        need, free = room(sources, self._dtypes), self.device.free()
-        rows = self.data[0].shape[0]
-        if need > SHARE * free:
-            log.info("a data set of %s is fed from the host: %s are free", shown(need), shown(free))
-            return Drive(
-                lambda order: feeder(sources, self.data, order),
-                self.step,
-                rows,
-                lambda: self.results,
+        kinds = [b.dtype for b in self._inputs]
+        need, free = room(sources, kinds), self.device.free()
+        if need <= SHARE * free:
+            try:
+                with self._memory():
+                    pairs = zip(sources, kinds, strict=True)
+                    return self._over([uploaded(self.device, s, d) for s, d in pairs])
+            except DeviceMemoryError:
+                free = self.device.free()  # another has taken it meanwhile
+        log.info("a data set of %s stays on the host: %s are free", shown(need), shown(free))
+        with self._memory():
+            return Streamed(
+                self.device, sources, [b.shape for b in self._inputs], kinds, self._over
             )
+
+    def _over(self, samples: Sequence[Any]) -> Resident:
         unroll = max(1, min(UNROLL, NODES // (len(self.program.kernels) + 1)))
+        made = self._on_device
         return Resident(
-            self.device, sources, self._on_device.data, self._dtypes, self._launch,
-            self.take, unroll, self._on_device.results,
-        )  # fmt: skip
+            self.device, samples, made.data, self._launch, self.take, unroll, made.results
+        )
+
+    @contextlib.contextmanager
+    def _memory(self) -> Iterator[None]:
+        """What runs out of memory inside says so as a DeviceMemoryError."""
+        try:
+            yield
+        except Exception as e:
+            if type(e).__name__ == "OutOfMemoryError":
+                raise too_large(self.program, self.device) from e
+            raise
 
     def take(self) -> None:
         """Bring the states here from where they are; `step` and `drive` do it themselves."""

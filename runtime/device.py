@@ -47,11 +47,8 @@ class Device(Protocol):
     def capture(self, work: Work) -> Work:
         """A function that does at each call what `work` asks for through `run`; nothing is done now."""
 
-    def transfer(self, sources: Sequence[Any], targets: Sequence[Any]) -> Work:
-        """A function that copies pinned tensors to tensors of the device, in the order of the device's work, casting.
-
-        When it returns the sources may be written again, though the device may not have come so far.
-        """
+    def lane(self, sources: Sequence[Any], targets: Sequence[Any]) -> Lane:
+        """A way for pinned tensors to tensors of the device of the same shapes, beside the device's work."""
 
     def seconds(self, work: Work) -> float:
         """How long the device takes for `work`, once."""
@@ -61,6 +58,19 @@ class Device(Protocol):
 
     def wait(self) -> None:
         """Until all work is done."""
+
+
+class Lane(Protocol):
+    """Copies from pinned tensors to tensors of a device, casting, while the device works on something else."""
+
+    def send(self) -> None:
+        """Begin to copy, once the device has done what `used` speaks of; what it is asked for from now on waits for the copy."""
+
+    def used(self) -> None:
+        """What the device was asked for so far is the last that reads the targets as they are."""
+
+    def settle(self) -> None:
+        """Until the sources may be written again."""
 
 
 class Interpreted:
@@ -110,12 +120,8 @@ class Interpreted:
 
         return replay
 
-    def transfer(self, sources: Sequence[Any], targets: Sequence[Any]) -> Work:
-        def send() -> None:
-            for s, t in zip(sources, targets, strict=True):
-                t.copy_(s)
-
-        return send
+    def lane(self, sources: Sequence[Any], targets: Sequence[Any]) -> Lane:
+        return _Copies(sources, targets)
 
     def seconds(self, work: Work) -> float:
         start = time.perf_counter()
@@ -130,6 +136,45 @@ class Interpreted:
 
     def __repr__(self) -> str:
         return "Triton's interpreter"
+
+
+class _Copies:
+    """A lane where nothing happens beside anything."""
+
+    def __init__(self, sources: Sequence[Any], targets: Sequence[Any]):
+        self._pairs = list(zip(sources, targets, strict=True))
+
+    def send(self) -> None:
+        for source, target in self._pairs:
+            target.copy_(source)
+
+    def used(self) -> None:
+        return None
+
+    def settle(self) -> None:
+        return None
+
+
+class _Stream:
+    """A lane that is a CUDA stream; events keep its copies and what reads them apart."""
+
+    def __init__(self, cuda: Any, index: int, stream: Any, pairs: Sequence[tuple[Any, Any]]):
+        self._cuda, self._index, self._beside, self._pairs = cuda, index, stream, pairs
+        self._sent, self._used = cuda.Event(), cuda.Event()
+
+    def send(self) -> None:
+        with self._cuda.stream(self._beside):
+            self._beside.wait_event(self._used)
+            for source, target in self._pairs:
+                target.copy_(source, non_blocking=True)
+            self._sent.record(self._beside)
+        self._cuda.current_stream(self._index).wait_event(self._sent)
+
+    def used(self) -> None:
+        self._used.record(self._cuda.current_stream(self._index))
+
+    def settle(self) -> None:
+        self._sent.synchronize()
 
 
 class Cuda:
@@ -170,28 +215,10 @@ class Cuda:
         replay: Work = graph.replay
         return replay
 
-    def transfer(self, sources: Sequence[Any], targets: Sequence[Any]) -> Work:
-        import torch
-
-        cuda, side = self._cuda, self._beside
-        staging = [torch.empty_like(s, device=self.name) for s in sources]
-        sent, taken = cuda.Event(), cuda.Event()
-
-        def send() -> None:
-            """Copy beside the running work; what computes waits for the copy, and the next copy for what reads it."""
-            main = cuda.current_stream(self.index)
-            with cuda.stream(side):
-                side.wait_event(taken)
-                for s, d in zip(sources, staging, strict=True):
-                    d.copy_(s, non_blocking=True)
-                sent.record(side)
-            main.wait_event(sent)
-            for d, t in zip(staging, targets, strict=True):
-                t.copy_(d)
-            taken.record(main)
-            sent.synchronize()
-
-        return send
+    def lane(self, sources: Sequence[Any], targets: Sequence[Any]) -> Lane:
+        return _Stream(
+            self._cuda, self.index, self._beside, list(zip(sources, targets, strict=True))
+        )
 
     def seconds(self, work: Work) -> float:
         start, end = (self._cuda.Event(enable_timing=True) for _ in range(2))

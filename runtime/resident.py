@@ -29,24 +29,22 @@ _WORDS = {4: "int32", 2: "int16", 1: "int8"}
 class Resident:
     """A `runtime.feed.Drive` for a device.
 
-    sources: arrays with the samples along the first axis. targets: the data tensors of a program, of so many rows each.
-    dtypes: their IR dtypes. step: one step of the program, through `device.run`. before: called before a run.
-    unroll: steps in the largest captured stretch. results: tensors that hold the results of a step.
+    samples: tensors of the device with the samples along the first axis (`uploaded`). targets: the data tensors of a program, of so
+    many rows each. step: one step of the program, through `device.run`. before: called before a run. unroll: steps in the
+    largest captured stretch. results: tensors that hold the results of a step. Raises torch.OutOfMemoryError.
     """
 
     def __init__(
-        self, device: Device, sources: Sequence[Array], targets: Sequence[Any], dtypes: Sequence[str],
-        step: Work, before: Work, unroll: int,
-        results: Sequence[Any] = (),
+        self, device: Device, samples: Sequence[Any], targets: Sequence[Any], step: Work, before: Work,
+        unroll: int, results: Sequence[Any] = (),
     ):  # fmt: skip
         self._device, self._step, self._before = device, step, before
         self._results = results
-        self._rows, samples = int(targets[0].shape[0]), len(sources[0])
+        self._rows = int(targets[0].shape[0])
         self._sizes = tuple(sorted({n for n in (unroll, unroll // 8, 1) if n}, reverse=True))
-        pairs = list(zip(sources, targets, dtypes, strict=True))
-        flat = [_words(_uploaded(device, s, d), t) for s, t, d in pairs]
+        flat = [_words(s, t) for s, t in zip(samples, targets, strict=True)]
         self._held = [w for w in flat if w is not None]
-        self._order = device.empty((samples,), "i64")
+        self._order = device.empty((len(samples[0]),), "i64")
         self._counter = device.empty((1,), "i64")
         self._plain: bool | None = None  # whether the order on the device is 0, 1, 2, ...
         self._gather = _gather(tuple(w[2] for w in self._held), self._rows)
@@ -115,8 +113,8 @@ def room(sources: Sequence[Array], dtypes: Sequence[str]) -> int:
     return sum(sizes) + 8 * len(sources[0])
 
 
-def _uploaded(device: Device, source: Array, dtype: str) -> Any:
-    """A tensor of the source's shape on the device, cast a stretch of rows at a time."""
+def uploaded(device: Device, source: Array, dtype: str) -> Any:
+    """A tensor of the source's shape on the device, cast a stretch of rows at a time. Raises torch.OutOfMemoryError."""
     import torch
 
     out = device.empty(source.shape, dtype)

@@ -62,9 +62,8 @@ def test_what_is_compiled_ahead_is_what_a_launch_looks_for(
     found = build(p, "sm_90")
     assert all(isinstance(u, Usage) and u.stack == 0 for u in found.values())
     entries = {e.name for e in tmp_path.iterdir()}
-    env = {k: v for k, v in os.environ.items() if k != "TRITON_INTERPRET"} | {
-        "PYTHONPATH": str(ROOT)
-    }
+    env = {k: v for k, v in os.environ.items() if k != "TRITON_INTERPRET"}
+    env["PYTHONPATH"] = os.pathsep.join([str(ROOT), *filter(None, [env.get("PYTHONPATH")])])
     done = subprocess.run(
         [sys.executable, "-c", LAUNCHED], input=p.to_json(), capture_output=True, text=True, env=env
     )

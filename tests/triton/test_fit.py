@@ -78,13 +78,14 @@ def test_a_rate_set_between_batches_counts_and_weights_are_read_while_training()
         np.testing.assert_allclose(a, b, rtol=2e-4, atol=2e-5)
 
 
-def test_a_data_set_that_does_not_fit_is_fed_batch_by_batch(
+def test_a_data_set_that_does_not_fit_is_streamed(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     x, y = data(6, 24)
     histories = [trained("triton", lambda: mlp(6, 20), x, y, batch_size=8)[1]]
     monkeypatch.setattr("runtime.cuda.SHARE", 0.0)
-    monkeypatch.setattr("runtime.cuda.Resident", None)
+    monkeypatch.setattr("runtime.streamed.STRETCH", 1)
+    monkeypatch.setattr("runtime.cuda.uploaded", None)
     histories.append(trained("triton", lambda: mlp(6, 20), x, y, batch_size=8)[1])
     equal(*histories)
 

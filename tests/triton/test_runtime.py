@@ -16,7 +16,8 @@ pytest.importorskip("torch")
 
 from runtime.cuda import CudaExecutable, DeviceMemoryError
 from runtime.device import Interpreted
-from runtime.resident import Resident
+from runtime.resident import Resident, uploaded
+from runtime.streamed import Streamed
 
 Array = np.ndarray[Any, Any]
 
@@ -48,9 +49,9 @@ def test_captured_steps_are_the_steps_and_a_capture_trains_nothing() -> None:
     for low in range(0, 30, 5):
         one.data[0][...], one.data[1][...] = x[low : low + 5], y[low : low + 5]
         one.step()
-    drive = Resident(
-        many.device, [x, y], many._on_device.data, many._dtypes, many._on_device.step, many.take, 4
-    )
+    held = [uploaded(many.device, x, "f32"), uploaded(many.device, y, "i32")]
+    inner = many._on_device
+    drive = Resident(many.device, held, inner.data, inner.step, many.take, 4)
     drive.begin(None)
     drive.run(0, 1)
     before = values(many)
@@ -73,7 +74,8 @@ def test_samples_are_gathered_in_order(shapes: tuple[tuple[int, ...], ...], dtyp
     targets = [device.empty((3, *s), names[dtype]) for s in shapes]
     seen: list[list[Array]] = []
     step = lambda: device.run(lambda: seen.append([t.numpy().copy() for t in targets]))
-    drive = Resident(device, sources, targets, [names[dtype]] * len(shapes), step, lambda: None, 2)
+    held = [uploaded(device, s, names[dtype]) for s in sources]
+    drive = Resident(device, held, targets, step, lambda: None, 2)
     for order in (rng.permutation(11), None, rng.permutation(11)):
         seen.clear()
         drive.begin(order)
@@ -84,6 +86,58 @@ def test_samples_are_gathered_in_order(shapes: tuple[tuple[int, ...], ...], dtyp
             for found, source in zip(batch, sources, strict=True):
                 np.testing.assert_array_equal(found, source[at[3 * k : 3 * k + 3]])
         assert len(seen) == 3
+
+
+@pytest.mark.parametrize("stretch", [1, 100, 1 << 20], ids=["a batch", "a few", "all"])
+@pytest.mark.parametrize("kind", ["f4", "f8", "transposed"])
+def test_a_data_set_that_stays_on_the_host_goes_through_two_stretches(
+    stretch: int, kind: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Every batch once, in order, its results to their rows, whatever the runs of an epoch; each sample crosses once an epoch."""
+    monkeypatch.setattr("runtime.streamed.STRETCH", stretch)
+    rng = np.random.default_rng(2)
+    x = rng.random((23, 5)).astype("f8" if kind == "f8" else "f4")
+    x = np.asfortranarray(x) if kind == "transposed" else x
+    y = rng.integers(0, 99, 23).astype("i4")
+    device = Interpreted()
+    targets = [device.empty((2, 5), "f32"), device.empty((2,), "i32")]
+    result = device.empty((2, 5), "f32")
+    work = lambda: result.copy_(targets[0] * targets[1][:, None])
+    over = lambda held: Resident(
+        device, held, targets, lambda: device.run(work), lambda: None, 2, [result]
+    )
+    crossed: list[int] = []
+    lane = device.lane
+    device.lane = lambda sources, held: Counted(lane(sources, held), crossed)  # type: ignore[method-assign]
+    drive = Streamed(device, [x, y], [(2, 5), (2,)], ["f32", "i32"], over)
+    for order in (rng.permutation(23), None, rng.permutation(23)):
+        whole = np.full((23, 5), -1, "f4")
+        drive.begin(order, [whole])
+        for first, stop in ((0, 1), (1, 6), (6, 6), (6, 11)):
+            drive.run(first, stop)
+        at = np.arange(22) if order is None else order[:22]
+        np.testing.assert_array_equal(whole[:22], x[at].astype("f4") * y[at, None].astype("f4"))
+        assert (whole[22:] == -1).all()
+    assert len(crossed) == 3 * {1: 11, 100: 6, 1 << 20: 1}[stretch]
+
+
+class Counted:
+    """A lane that counts what it sends, and sends nothing while the sources may not be written."""
+
+    def __init__(self, lane: Any, sent: list[int]):
+        self.lane, self.sent, self.open = lane, sent, False
+
+    def send(self) -> None:
+        assert self.open
+        self.open = False
+        self.sent.append(1)
+        self.lane.send()
+
+    def used(self) -> None:
+        self.lane.used()
+
+    def settle(self) -> None:
+        self.open = True
 
 
 def test_what_does_not_fit_is_refused_with_the_largest_buffers() -> None:
