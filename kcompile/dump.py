@@ -77,12 +77,12 @@ def dump_ir(
 def program_of(
     model: Any, kind: str | None = None, batch_size: int = 32, target: str | None = None
 ) -> Program:
-    """The program of a step of the model, made anew. kind, errors: as for `dump_ir`.
+    """The program of a step of the model: what ran, with its choices, where that did, else made anew. kind, errors: as for `dump_ir`.
 
     Raises KCValueError KC305 besides for a model with an axis of unknown extent.
     """
-    target = _target(model, target)
-    graph = _graph(model, "simplified", kind_of(model, kind), batch_size, target)
+    target, kind = _target(model, target), kind_of(model, kind)
+    graph = _graph(model, "simplified", kind, batch_size, target)
     free = [
         f"{v.name}: {v.type}" for v in graph.inputs if any(isinstance(d, Dim) for d in v.type.shape)
     ]
@@ -91,7 +91,9 @@ def program_of(
             "KC305", f"stage='kernels' for inputs {', '.join(free)}", "kernels are made for known extents",
             "name the extents in Input(shape=...), or look at stage='fused'",
         )  # fmt: skip
-    return generate(graph, target)
+    made = generate(graph, target)
+    ran = (c.executable.program for c in reversed(step_function(model, kind).log) if c.program)
+    return next((p for p in ran if p.key == made.key), made)
 
 
 def _target(model: Any, target: str | None) -> str:

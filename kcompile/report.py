@@ -80,8 +80,28 @@ def is_c(text: str) -> bool:
 
 
 def plain(schedule: Mapping[str, Any]) -> str:
-    """A schedule in one line; what it leaves open is left out."""
-    return ", ".join(f"{k}={v}" for k, v in schedule.items() if v not in (None, [], (), {}, ""))
+    """A schedule in one line; what it leaves open is left out, and how it was chosen comes last."""
+    laid = [
+        f"{k}={v}"
+        for k, v in schedule.items()
+        if v not in (None, [], (), {}, "") and k not in ("tuned", "library")
+    ]
+    chosen = choice(schedule.get("tuned"))
+    return ", ".join([*laid, chosen] if chosen else laid)
+
+
+def choice(tuned: Mapping[str, Any] | None) -> str:
+    """How a schedule was chosen among others (`runtime.tune`), and what that gained; empty where there was no choice."""
+    if not tuned:
+        return ""
+    if tuned.get("table"):
+        return "chosen by the table of this device"
+    what = "the library's call" if tuned.get("library") else "this schedule"
+    took, rule = tuned["seconds"], tuned["heuristic"]
+    gain = (
+        f", {rule / took:.2f} times as quick as by rule ({duration(rule)})" if took < rule else ""
+    )
+    return f"chosen of {tuned['of']}: {what}, {duration(took)}{gain}"
 
 
 def _buffer(b: Buffer) -> dict[str, Any]:

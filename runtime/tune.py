@@ -3,7 +3,8 @@
 The tuned program is a program like any other, with its choices in the kernels' schedules, and is kept on disk as such. Choices
 that were measured elsewhere come from a table (`TABLE`). Refuses to know clocks (`Device`), and what candidates are made of.
 
-The table, `tuned.json`: {"<a device's kind>": {"<digest of a kernel>": [groups, warps, stages]}}, as `choices` gives them.
+The table, `tuned.json`: {"<a device's kind>": {"<digest of a kernel>": [groups, warps, stages] or "library"}}, as `choices` gives
+them. A kernel that stands there is not timed.
 """
 
 from __future__ import annotations
@@ -56,7 +57,10 @@ def tune(on_device: TritonProgram, device: Device, timer: Timer | None = None) -
     found = functions(wide)
     chosen = {}
     for place, k in enumerate(program.kernels):
-        scratch = {n: on_device.tensors[n].clone() for n in k.writes}
+        scratch = None if "tuned" in k.schedule else _copies(on_device, k)
+        if scratch is None:
+            device.run(on_device.launches[place])
+            continue
         times = {}
         for way in ways[k.name]:
             if way is ways[k.name][0] or fits(usage.get(way.name)):
@@ -82,6 +86,17 @@ def tune(on_device: TritonProgram, device: Device, timer: Timer | None = None) -
         log.info("%s: %s of %d, %.3g us; the heuristic's %.3g us", first, best, len(times),
                  times[best] * 1e6, times[first] * 1e6)  # fmt: skip
     return rewritten(program, chosen)
+
+
+def _copies(on_device: TritonProgram, k: Kernel) -> dict[str, Any] | None:
+    """Copies of what a kernel writes, for trials; None where there is no room for them."""
+    import torch
+
+    try:
+        return {n: on_device.tensors[n].clone() for n in k.writes}
+    except torch.OutOfMemoryError:
+        log.warning("%s is not tuned: no memory for a copy of what it writes", k.name)
+        return None
 
 
 def clocked(device: Device, launch: Work) -> float:
@@ -125,7 +140,7 @@ def widened(program: Program) -> tuple[Program, dict[str, list[Kernel]]]:
 
 
 def rewritten(program: Program, chosen: Mapping[str, Kernel]) -> Program:
-    """The program with other ways for its kernels; where a way is a candidate of the kernel's own, its source too."""
+    """The program with other ways for some kernels, which then have no candidates; with the source too of one of the kernel's own."""
     lines, kernels = program.source.splitlines(), []
     text = "\n".join(lines[: min((k.lines[0] for k in program.kernels), default=1) - 1]).rstrip()
     for k in program.kernels:
@@ -137,7 +152,8 @@ def rewritten(program: Program, chosen: Mapping[str, Kernel]) -> Program:
         first = text.count("\n") + 4
         text += f"\n\n\n{body.rstrip()}"
         span = (first, first + body.rstrip().count("\n"))
-        kernels.append(replace(way, name=k.name, lines=span, candidates=()))
+        left = () if k.name in chosen else k.candidates
+        kernels.append(replace(way, name=k.name, lines=span, candidates=left))
     return replace(program, source=text + "\n", kernels=tuple(kernels))
 
 
@@ -156,13 +172,15 @@ def digest(program: Program, k: Kernel) -> str:
     return hashlib.sha256(f"{text}{how}".encode()).hexdigest()[:12]
 
 
-def choices(before: Program, after: Program) -> dict[str, list[Any]]:
+def choices(before: Program, after: Program) -> dict[str, list[Any] | str]:
     """What tuning chose otherwise than the heuristic, as rows of the table."""
-    return {
-        digest(before, k): _laid(t.schedule)
-        for k, t in zip(before.kernels, after.kernels, strict=True)
-        if _laid(k.schedule) != _laid(t.schedule)
-    }
+    rows: dict[str, list[Any] | str] = {}
+    for k, t in zip(before.kernels, after.kernels, strict=True):
+        if "library" in t.schedule.get("tuned", ()):
+            rows[digest(before, k)] = "library"
+        elif _laid(k.schedule) != _laid(t.schedule):
+            rows[digest(before, k)] = _laid(t.schedule)
+    return rows
 
 
 def from_table(program: Program, kind: str, table: Path = TABLE) -> Program:
@@ -170,9 +188,13 @@ def from_table(program: Program, kind: str, table: Path = TABLE) -> Program:
     rows = json.loads(table.read_text()).get(kind, {})
     chosen = {}
     for k in program.kernels if rows else ():
-        laid = rows.get(digest(program, k))
-        for c in k.candidates:
-            if laid == _laid(c):
-                own = {key: v for key, v in c.items() if key != "source"}
-                chosen[k.name] = replace(k, schedule={**k.schedule, **own, "tuned": {"table": True}})  # fmt: skip
+        row = rows.get(digest(program, k))
+        if row == "library" and "library" in k.schedule:
+            own, verdict = {}, {"table": True, "library": True}
+        else:
+            own = next((dict(c) for c in k.candidates if row == _laid(c)), {})
+            own.pop("source", None)
+            verdict = {"table": True} if own else {}
+        if verdict:
+            chosen[k.name] = replace(k, schedule={**k.schedule, **own, "tuned": verdict})
     return rewritten(program, chosen) if chosen else program

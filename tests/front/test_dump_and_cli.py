@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import sys
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +13,7 @@ import numpy as np
 import pytest
 
 import kcompile.layers as layers
+import kcompile.report as report
 from ir.text import dump, parse
 from kcompile.cli import main
 from kcompile.dump import FORMATS, STAGES
@@ -19,7 +21,6 @@ from kcompile.errors import KCValueError
 from kcompile.fit.runner import step_function
 from kcompile.input_layer import Input
 from kcompile.model import Model
-from kcompile.report import facts
 from kcompile.sequential import Sequential
 
 
@@ -114,7 +115,7 @@ def test_the_report_comes_before_anything_runs(capsys: pytest.CaptureFixture[str
     m.fit(*_data(16), batch_size=16, verbose=0)
     (made,) = step_function(m, "train").log
     assert made.program is not None
-    assert found == facts(made.program)  # foretold to the byte
+    assert found == report.facts(made.program)  # foretold to the byte
     assert m.compile_report("test", verbose=False)["name"] == "test_step"
     assert capsys.readouterr().out == ""
     with pytest.raises(KCValueError, match="KC305"):
@@ -183,3 +184,23 @@ def test_the_demo_writes_its_files(
         "digits_kernels.py",
     ]
     assert "agrees with the model" in capsys.readouterr().out
+
+
+def test_a_dump_says_which_schedule_was_chosen_and_by_how_much() -> None:
+    """The program that ran is shown, where one did, with what tuning found."""
+    m = small()
+    m.predict(np.zeros((4, 8, 8, 1), "f4"), batch_size=4, verbose=0)
+    compiled = step_function(m, "predict").log[0]
+    exe = compiled.executable
+    verdict = {"of": 5, "seconds": 2e-6, "heuristic": 3e-6}
+    first = exe.program.kernels[0]
+    tuned = replace(first, schedule={**first.schedule, "tuned": verdict})
+    exe.program = replace(exe.program, kernels=(tuned, *exe.program.kernels[1:]))
+    said = "chosen of 5: this schedule, 2 us, 1.50 times as quick as by rule (3 us)"
+    shown = {"kind": "predict", "target": exe.program.target}
+    assert said in m.dump_ir("kernels", batch_size=4, **shown)
+    assert said in m.dump_ir("kernels", "html", batch_size=4, **shown)
+    assert "chosen" not in m.dump_ir("kernels", batch_size=5, **shown)
+    assert report.choice(verdict | {"library": True}).startswith("chosen of 5: the library's call")
+    assert report.choice({"of": 2, "seconds": 1e-6, "heuristic": 1e-6}).endswith("1 us")
+    assert report.choice({"table": True}) == "chosen by the table of this device"

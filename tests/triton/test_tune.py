@@ -13,7 +13,7 @@ import ir.ops as ops
 from codegen.pipeline import generate
 from codegen.program import Program
 from ir.graph import Value, graph_of
-from ir.types import type_of
+from ir.types import Type, type_of
 from tests.triton.steps import cnn, mlp, train_graph
 
 pytest.importorskip("triton")
@@ -101,8 +101,66 @@ def test_a_table_has_the_choices_of_a_device(tmp_path: Path) -> None:
     assert list(rows) == [digest(p, p.kernels[0])]
     table = tmp_path / "table.json"
     table.write_text(json.dumps({"a GPU": rows}))
-    assert from_table(p, "a GPU", table).source == other.source
+    known = from_table(p, "a GPU", table)
+    assert known.source == other.source
     assert from_table(p, "another GPU", table) is p
+    assert known.kernels[0].schedule["tuned"] == {"table": True} and not known.kernels[0].candidates
+    assert [k.candidates for k in known.kernels[1:]] == [k.candidates for k in p.kernels[1:]]
+
+
+def test_what_the_table_knows_is_not_timed_and_the_rest_is(tmp_path: Path) -> None:
+    graph, states = train_graph(mlp(6, 20), 5)
+    p = generate(graph, "triton")
+    table = tmp_path / "table.json"
+    _, ways = widened(p)
+    table.write_text(json.dumps({"a GPU": choices(p, rewritten(p, {"k0": ways["k0"][1]}))}))
+    known, data = from_table(p, "a GPU", table), batch(p)
+    made = TritonProgram(known, states)
+    made.fill(data)
+    calls: list[Any] = []
+    tuned = tune(made, Interpreted(), lambda launch: float(calls.append(launch) or len(calls)))
+    assert len(calls) == sum(
+        len(found) for name, found in widened(known)[1].items() if name != "k0"
+    )
+    assert tuned.kernels[0].schedule == known.kernels[0].schedule
+    assert all("seconds" in k.schedule["tuned"] for k in tuned.kernels[1:])
+    expected = stepped(p, states, data)
+    for path, t in made.states.items():
+        np.testing.assert_allclose(host(t), expected[path], rtol=2e-5, atol=2e-5, err_msg=path)
+
+
+def test_the_table_knows_where_the_library_was_quicker(tmp_path: Path) -> None:
+    ins = [Value(Type("f32", s), name="x") for s in ((3, 5), (5, 4))]
+    p = generate(graph_of("case", ins, [ops.contract(*ins, spec="mk,kn->mn")]), "triton")
+    made = TritonProgram(p, {})
+    ticks = iter([*range(len(p.kernels[0].candidates) + 1, 0, -1), 0.5])
+    tuned = tune(made, Interpreted(), lambda launch: float(next(ticks)))
+    assert tuned.kernels[0].schedule["tuned"]["library"]
+    table = tmp_path / "table.json"
+    table.write_text(json.dumps({"a GPU": choices(p, tuned)}))
+    known = from_table(p, "a GPU", table)
+    assert known.kernels[0].schedule["tuned"] == {"table": True, "library": True}
+    rng = np.random.default_rng(0)
+    a, b = rng.random((3, 5), np.float32), rng.random((5, 4), np.float32)
+    np.testing.assert_allclose(TritonProgram(known, {}).run(a, b)[0], a @ b, rtol=1e-5)
+
+
+def test_a_kernel_is_left_as_it_is_where_trials_find_no_memory(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    graph, states = train_graph(mlp(6, 20), 5)
+    p = generate(graph, "triton")
+    made, data = TritonProgram(p, states), batch(p)
+    made.fill(data)
+    import torch
+
+    full = torch.OutOfMemoryError("no memory")
+    monkeypatch.setattr(torch.Tensor, "clone", lambda t: (_ for _ in ()).throw(full))
+    tuned = tune(made, Interpreted(), lambda launch: 1.0)
+    assert tuned.source.split() == p.source.split() and not is_tuned(tuned)
+    expected = stepped(p, states, data)
+    for path, t in made.states.items():
+        np.testing.assert_array_equal(host(t), expected[path], err_msg=path)
 
 
 def test_a_digest_does_not_depend_on_names() -> None:
