@@ -248,11 +248,11 @@ class _Renderer(Values):
                     or not self.is_wide(e)
                 ):
                     continue
-                size = (n_lanes + 16) * int(e.dtype[1:]) // 8
+                size = (n_lanes + 16) * int(lane(e.dtype)[1:]) // 8
                 if seen.setdefault(e, n) < n and e not in self.row and size <= left:
                     left -= size
                     self.row[e] = (f"r{self.number(e)}", seen[e])
-                    self.put(depth, f"{e.dtype} r{self.number(e)}[{n_lanes} + W];")
+                    self.put(depth, f"{lane(e.dtype)} r{self.number(e)}[{n_lanes} + W];")
 
     def statements(self, tree: Sequence[Stmt], depth: int) -> None:
         if sum(isinstance(s, For) and s.group.axes[0] is self.vector for s in tree) > 1:

@@ -315,7 +315,7 @@ class Resolver:
         memo: dict[E, E] = {}
 
         def go(e: E) -> E:
-            if not any(a in env for a in e.axes) and e.op != "red":
+            if not any(a in env for a in e.axes):  # what a sum is over is its own
                 return e
             found = memo.get(e)
             if found is None:
@@ -325,7 +325,7 @@ class Resolver:
         def change(e: E) -> E:
             if e.op == "red":
                 fn, over = e.attr
-                if free & set(over):
+                if set(over) & {*free, *env}:
                     fresh = {a: Axis("f", a.size) for a in over}
                     inner = self.moved(e.args[0], {a: axis_aff(b) for a, b in fresh.items()}, {})
                     return self.red(fn, go(inner), tuple(fresh.values()))

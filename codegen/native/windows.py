@@ -95,10 +95,12 @@ class Windows:
         if any(a.size == 0 for x in (*dot.args, e) for a in x.axes):
             raise Unprintable("nothing to add")
         x, y = dot.args
-        if any(w[1] in y.axes or w[2] in x.axes for w in self.folds) or _windowed(y):
+        if _second(x, y, self.folds):
             x, y = y, x
-        if _windowed(y):
+        if _second(x, y, self.folds):
             raise Unprintable("windows over both operands")
+        if self.folds and _windowed(x):  # zeros begin where its axes end, not where the array does
+            x = E("stop_gradient", (x,), (), x.dtype, x.axes)
         self.dot, self.x = dot, x
         first, self.at = _opened(x)
         own = {a for _, _, f in self.at for a, _ in f.terms}
@@ -179,6 +181,13 @@ def windows(e: E) -> Windows | None:
     return Windows(e)
 
 
+def _second(x: E, y: E, folds: Sequence[Fold]) -> bool:
+    """Whether windows go over the second operand: of an input gradient the one along the result of the convolution."""
+    if folds:
+        return any(o in y.axes or t in x.axes for _, o, t, *_ in folds)
+    return _windowed(y)
+
+
 def _windowed(e: E) -> bool:
     """Whether an operand is read at windows: somewhere not one position after another."""
     if e.op == "at":
@@ -209,6 +218,8 @@ def _opened(x: E) -> tuple[E, list[tuple[Axis | None, int, Aff]]]:
         at: list[tuple[Axis | None, int, Aff]] = [
             (a, a.size, env.get(a, axis_aff(a))) for a in inner.axes
         ]
+        if any(a.size > 1 for a in env if a not in inner.axes):
+            raise Unprintable("windows over what is the same everywhere")
         at += [(None, 1, f) for a, f in env.items() if a not in inner.axes]
         return inner, at
     if not _windowed(x):
@@ -227,9 +238,10 @@ def _moved(dim: Dim, at: Aff, empty: bool) -> Dim:
 
 
 def _ordered(dims: Sequence[Dim]) -> tuple[Dim, ...]:
-    """Dimensions as they lie in memory, those of extent 1 after the first."""
+    """Dimensions as they lie in memory, those of extent 1 after the first, but for one of neighbours (lanes): that is last."""
     real = sorted((d for d in dims if d.extent > 1), key=lambda d: -d.stride)
-    return (*real[:1], *(d for d in dims if d.extent == 1), *real[1:])
+    first = 0 if len(real) == 1 and real[0].stride == 1 else 1
+    return (*real[:first], *(d for d in dims if d.extent == 1), *real[first:])
 
 
 def steps_form(steps: Mapping[Axis, int]) -> Aff:

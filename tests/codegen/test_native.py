@@ -16,8 +16,9 @@ from codegen.pipeline import generate
 from codegen.program import Program
 from ir.graph import Graph
 from ir.interpret import interpret
+from ir.pipeline import optimise
 from ir.text import parse
-from ir.types import NUMPY
+from ir.types import NUMPY, round_bf16
 from runtime.executable import Executable
 from runtime.store import StateStore
 from tests.codegen.test_primitives import as_step
@@ -94,7 +95,9 @@ def arrays_for(graph: Graph, seed: int = 3) -> list[Any]:
     out = []
     for v in graph.inputs:
         shape = tuple(int(d) for d in v.shape)
-        if v.dtype.startswith("f"):
+        if v.dtype == "bf16":
+            out.append(round_bf16(rng.normal(size=shape).astype(np.float32)))
+        elif v.dtype.startswith("f"):
             out.append(rng.normal(size=shape).astype(NUMPY[v.dtype]))
         else:
             out.append(rng.integers(0, 7, shape).astype(NUMPY[v.dtype]))
@@ -126,6 +129,28 @@ def in_numpy(program: Program) -> list[str]:
 def test_a_kind_over_awkward_sizes(kind: str, dtype: str) -> None:
     graph = kind_graph(kind, dtype)
     assert not in_numpy(check(graph, arrays_for(graph)))
+
+
+NESTED = """
+def f(x: T[4, 7, 33] = data("x"), z: T[2, 33] = data("z")) -> (T[4, 7], T[2],):
+    s: T[4, 7, 33] = softmax(x, axis=1)
+    r: T[4, 7, 33] = flip(s, axes=(0, 1, 2))
+    q: T[4, 7] = reduce_sum(r, axes=(2,))
+    p: T[2, 33] = softmax(z, axis=1)
+    c: T[2] = cross_entropy(z, p)
+    return q, c,
+"""
+
+
+@pytest.mark.parametrize("dtype", ["f16", "bf16", "f32"])
+def test_sums_within_what_is_read_elsewhere(dtype: str) -> None:
+    graph = optimise(parse(NESTED.replace("T[", f"{dtype}[")))
+    arrays = arrays_for(graph)
+    with np.errstate(all="ignore"):
+        expected = interpret(graph, arrays)
+    for a, b in zip(Executable(generate(graph, "native"), StateStore()).run(*arrays), expected, strict=True):  # fmt: skip
+        loose = 2e-5 if dtype == "f32" else 2e-2
+        np.testing.assert_allclose(a, b, rtol=loose, atol=loose / 8)
 
 
 BESIDE = """

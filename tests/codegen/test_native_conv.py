@@ -156,6 +156,43 @@ def test_groups_and_depthwise() -> None:
     check(cases)
 
 
+ODD = {
+    "gradient of a part": """
+def f(t: f32[3, 6, 5] = data("t"), w: f32[3, 3, 4] = data("w")) -> (f32[2, 9, 3],):
+    s: f32[2, 5, 4] = slice(t, start=(1, 1, 1), stop=(3, 6, 5), step=(1, 1, 1))
+    r: f32[2, 9, 3] = contract(s, w, spec="nHf,Acf->nic", windows=(("i", "H", "A", 2, 1, 1),), out=(9,))
+    return r,
+""",
+    "gradient by a part": """
+def f(t: f32[4, 3] = data("t"), d: f32[7, 4] = data("d")) -> (f32[7, 1],):
+    a: f32[4, 3] = tanh(t)
+    s: f32[1, 4] = slice(d, start=(1, 0), stop=(2, 4), step=(2, 1))
+    b: f32[4, 1, 1] = reshape(s, shape=(4, 1, 1))
+    r: f32[7, 1] = contract(a, b, spec="fH,fAj->ij", windows=(("i", "H", "A", 3, 1, 2),), out=(7,))
+    return r,
+""",
+    "one position, with zeros around it": """
+def f(x: f32[1, 7] = data("x"), w: f32[7, 1, 1] = data("w")) -> (f32[1, 5, 7],):
+    r: f32[1, 5, 7] = contract(x, w, spec="ij,jfA->fHj", windows=(("i", "H", "A", 1, 1, 2),), out=(5,))
+    return r,
+""",
+    "an image that is the same along its rows": """
+def f(v: f32[3, 5] = data("v"), w: f32[2, 3, 3] = data("w")) -> (f32[2, 5],):
+    x: f32[3, 7, 5] = broadcast(v, shape=(3, 7, 5), axes=(0, 2))
+    r: f32[2, 5] = contract(x, w, spec="ijk,ABi->WH", windows=(("j", "H", "A", 2, 1, 2), ("k", "W", "B", 2, 2, 1)), out=(2, 5))
+    return r,
+""",
+}
+
+
+@pytest.mark.parametrize("case", ODD)
+def test_an_operand_that_is_no_whole_array(case: str) -> None:
+    graph = parse(ODD[case])
+    arrays = arrays_for(graph)
+    got = Executable(generate(graph, "native"), StateStore()).run(*arrays)
+    np.testing.assert_allclose(got[0], interpret(graph, arrays)[0], rtol=2e-5, atol=2e-5)
+
+
 FUSED = """
 def f(x: f32[5, 9, 9, 5] = data("x"), w: f32[3, 3, 5, 33] = data("w"), b: f32[33] = data("b"), m: f32[3, 3, 5, 33] = data("m")) -> (f32[5, 4, 4, 33], f32[33], f32[3, 3, 5, 33], f32[5, 9, 9, 5],):
     y: f32[5, 9, 9, 33] = contract(x, w, spec="nijc,abcf->nhwf", windows=(("i", "h", "a", 1, 1, 1), ("j", "w", "b", 1, 1, 1)), out=(9, 9))
