@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from itertools import pairwise
 from typing import Any
 
+import kcompile.config as config
 import kcompile.later as later
 from codegen.labels import with_names, without_names
 from codegen.pipeline import generate
@@ -19,6 +20,7 @@ from codegen.program import NoProgram, Program
 from ir.bind import bind
 from ir.graph import Graph
 from ir.key import key as graph_key
+from ir.passes.precision import precision
 from ir.pipeline import collector_paused, optimise
 from kcompile.errors import KCNotImplementedError
 from kcompile.variable import Variable
@@ -94,6 +96,7 @@ def _on(target: str, static: Graph, store: StateStore) -> tuple[Program | None, 
 
 def _on_gpu(static: Graph, store: StateStore) -> tuple[Program, bool, Any]:
     """A program for this process's GPU, tuned there before or, in its first step, now."""
+    static = precision(static, config.float32_matmul_precision())
     tuned = f"triton on {_gpu_kind()} {graph_key(static)}"
     found = _load(tuned, static)
     if found is not None:

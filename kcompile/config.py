@@ -19,9 +19,11 @@ _settings: dict[str, Any] = {
     "traceback_filtering": True,
     "max_epochs": None,
     "max_steps_per_epoch": None,
+    "float32_matmul_precision": "ieee",
     "target": ("auto", None),
 }
 _FLOATX = ("float16", "bfloat16", "float32", "float64")
+_PRECISIONS = ("ieee", "tf32", "bf16")
 _FORMATS = ("channels_last", "channels_first")
 
 
@@ -138,6 +140,21 @@ def max_steps_per_epoch() -> int | None:
 def set_max_steps_per_epoch(value: int | None) -> None:
     """Bound the steps of any epoch."""
     _settings["max_steps_per_epoch"] = value
+
+
+def float32_matmul_precision() -> str:
+    """How a GPU multiplies float32 matrices: "ieee" unless set."""
+    return str(_settings["float32_matmul_precision"])
+
+
+def set_float32_matmul_precision(value: str) -> None:
+    """Set how a GPU multiplies float32 matrices, in products, convolutions, attention and recurrent layers.
+
+    "ieee": as float32 says. "tf32": factors rounded to 10 bits of mantissa; "bf16": to 7. Sums and all else stay float32.
+    Steps are compiled anew where it changed; a CPU always multiplies as "ieee" says. These are the names of PyTorch's
+    `fp32_precision`; its `set_float32_matmul_precision` calls them "highest", "high" and "medium". Raises KCValueError KC502.
+    """
+    _choose("float32_matmul_precision", value, _PRECISIONS, "KC502")
 
 
 def target() -> tuple[str, str | None]:

@@ -11,6 +11,7 @@ import json
 from collections.abc import Iterator, Mapping
 from typing import Any
 
+import kcompile.config as config
 import kcompile.report as report
 from codegen.pipeline import TARGETS, generate
 from codegen.program import Program
@@ -18,6 +19,7 @@ from ir.bind import bind
 from ir.dims import Dim
 from ir.graph import Graph, Value
 from ir.passes.fuse import fuse
+from ir.passes.precision import precision
 from ir.pipeline import optimise
 from ir.text import dump, named
 from kcompile.errors import KCValueError
@@ -131,7 +133,10 @@ def _graph(model: Any, stage: str, kind: str, batch_size: int, target: str) -> G
     if stage in ("traced", "differentiated"):
         return graph
     free = {"N": batch_size} if traced.named else {}
-    graph = optimise(bind(graph, **free))
+    graph = bind(graph, **free)
+    if target == "triton":
+        graph = precision(graph, config.float32_matmul_precision())
+    graph = optimise(graph)
     if stage == "simplified":
         return graph
     prepare, profit, _ = TARGETS[target]

@@ -14,6 +14,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+import kcompile.config as config
 import kcompile.ops as ops
 from ir.dims import DimLike, dim
 from ir.grad import gradients
@@ -81,10 +82,11 @@ class StepFunction:
     def compiled(self, x: Any, y: Any = None, sample_weight: Any = None) -> Compiled:
         """Like `executable`, with the program and how it was compiled."""
         targets = targets_of(self.model)
-        key = (targets, _signature((x, y, sample_weight)))
+        products = config.float32_matmul_precision() if "triton" in targets else "ieee"
+        key = ((targets, products), _signature((x, y, sample_weight)))
         found = self._compiled.get(key)
         if found is None:
-            found = self._compiled[key] = self._compile(targets, x, y, sample_weight)
+            found = self._compiled[key] = self._compile(key[0], x, y, sample_weight)
             self.log.append(found)
         found.executable.take()
         return found
@@ -113,12 +115,15 @@ class StepFunction:
                 log.info("the %s step is traced for each batch size: %s", self.kind, error)
         return found
 
-    def _compile(self, targets: tuple[str, ...], x: Any, y: Any, sample_weight: Any) -> Compiled:
+    def _compile(
+        self, way: tuple[tuple[str, ...], str], x: Any, y: Any, sample_weight: Any
+    ) -> Compiled:
         traced = self.trace(x, y, sample_weight)
         bindings = {"N": _rows((x, y, sample_weight))} if traced.named else {}
         reason = "first use" if not self._compiled else "a batch of another shape"
-        if self._compiled and all(known != targets for known, _ in self._compiled):
-            reason = f"now on {targets[0]}"
+        targets, products = way
+        if self._compiled and all(known != way for known, _ in self._compiled):
+            reason = f"now on {targets[0]}" + (f" in {products}" if products != "ieee" else "")
         reason = f"{self.kind} step, {reason}"
         return compile_graph(traced.graph, traced.variables, bindings, targets, reason=reason)
 

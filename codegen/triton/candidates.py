@@ -101,8 +101,11 @@ def _blocks(plan: Schedule) -> Iterator[Schedule]:
 
 def _products(plan: Schedule) -> Iterator[Schedule]:
     """Tiles of 16 to 128 rows, columns and depth."""
+    fixed = plan.notes.get("fixed", ())  # of which the kernel keeps sums
     free = {
-        k: _sides(g) for k, g in enumerate(plan.groups) if g.role in ("grid", "loop") and g.tile > 1
+        k: _sides(g)
+        for k, g in enumerate(plan.groups)
+        if g.role in ("grid", "loop") and g.tile > 1 and k not in fixed
     }
     sides = [[(k, t) for t in tiles] for k, tiles in free.items()]
     for chosen in itertools.product(*sides):

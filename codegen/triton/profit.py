@@ -131,12 +131,12 @@ def extended(node: Node, group: Group) -> int:
         nodes.append(made)
 
     copy(node)
-    return programs(schedule(region_in(nodes)))
+    return launched(region_in(nodes))
 
 
 def spread(group: Group) -> int:
     """Programs of the group as it is."""
     try:
-        return programs(schedule(region_in(list(group.nodes))))
+        return launched(region_in(list(group.nodes)))
     except (Unsupported, Mismatch):
         return 0

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 
-from codegen.loops import Buf, E, Region, Schedule, Store
+from codegen.loops import Axis, Buf, E, Region, Schedule, Store
 from codegen.triton.ordered import Order
 from codegen.triton.positions import Index, Val
 from codegen.triton.reductions import Reductions, neutral, wide
@@ -137,7 +137,10 @@ class _Printer(Reductions):
         own = {a for i in s.idx for a, _ in i.terms}
         for new, x in self.schedule.notes.get("residues", {}).items():
             own |= {x.q, x.r} if new in own else set()
+        part = set(self.over(s.value)) if s.buf.name == "partial" else set()
         for k, g in enumerate(self.groups):
+            if part & set(g.axes):
+                continue
             if k in dims or (g.role == "grid" and own & set(g.axes)):
                 for a in g.axes:
                     if a not in own and a in self.env and a.size > 1:
@@ -147,9 +150,8 @@ class _Printer(Reductions):
                 conditions.append(Val(f"({self.pids[k]} == 0)", (), "bool"))
             elif g.role == "split" and self.programs(k) > 1 and s.buf.name != "partial":
                 raise Unsupported("a store beside a split reduction")
-        if s.buf.name == "partial":
-            split = next(k for k, g in enumerate(self.groups) if g.role == "split")
-            found[0] = (Index(self.pids[split], (), 0, 0), found[0][1])
+        if part:
+            found[0] = (self.part(part), found[0][1])
         dims = tuple(sorted({*dims, *(d for c in conditions for d in c.dims)}))
         offset = self.offset(found, dims, s.buf)
         mask = self.joined(conditions)
@@ -161,6 +163,14 @@ class _Printer(Reductions):
             f", mask={self.shown(f'({mask.text})', mask.dims, dims)})" if mask is not None else ")"
         )
         self.line(f"tl.store({self.names[s.buf]}{offset}, {value}{end}")
+
+    def part(self, over: set[Axis]) -> Index:
+        """Which of the parts of a sum over some axes a program holds."""
+        text = ""
+        for k, g in enumerate(self.groups):
+            if g.role in ("grid", "split") and over & set(g.axes) and self.programs(k) > 1:
+                text = f"({text} * {self.programs(k)} + {self.pids[k]})" if text else self.pids[k]
+        return Index(text, (), 0, 0)
 
     def run(self) -> list[str]:
         self.header()

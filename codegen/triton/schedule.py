@@ -221,9 +221,14 @@ def _product(region: Region, nodes: Sequence[E], dot: E) -> Schedule:
     if whole["b"]:
         raise Unsupported("a reduction over the batch of a product")
     sizes = {"m": size(m), "n": size(n)}
-    for name in ("m", "n"):
-        if whole[name] and sizes[name] > WHOLE:
-            raise Unsupported("a reduction over many rows of a product")
+    for name, axes in (("m", m), ("n", n)):
+        if (
+            whole[name] and sizes[name] > WHOLE
+        ):  # each program sums its tile (`codegen.triton.split`)
+            beside = [e for e in nodes if e is not dot and set(axes) & set(reduced_over(e))]
+            if any(e.op != "red" for e in beside) or _residues(folded, (), dot):
+                raise Unsupported("a reduction over many rows of a product")
+            whole[name] = False
     depth, batch = size(over), size(both)
     block = {k: min(64, max(16, power_of_two(v))) for k, v in sizes.items()}
     for name in ("m", "n"):

@@ -28,7 +28,7 @@ def _pair(region: Region) -> tuple[Axis, Axis] | None:
     for e in nodes:
         if e.op == "load" and not e.args and all(isinstance(i, Aff) for i in e.attr[1]):
             known = by_buf.setdefault(e.attr[0], [])
-            if not any(_same(k, e.attr[1]) for k in known):
+            if not any(same_place(k, e.attr[1]) for k in known):
                 known.append(e.attr[1])
     tried: set[tuple[Axis, Axis]] = set()
     for uses in by_buf.values():
@@ -47,7 +47,8 @@ def _pair(region: Region) -> tuple[Axis, Axis] | None:
     return None
 
 
-def _same(p: tuple[Aff, ...], q: tuple[Aff, ...]) -> bool:
+def same_place(p: tuple[Aff, ...], q: tuple[Aff, ...]) -> bool:
+    """Whether two indices are the same forms of the same axes."""
     return [(i.terms, i.const) for i in p] == [(i.terms, i.const) for i in q]
 
 

@@ -131,3 +131,24 @@ def test_models_on_two_devices_share_a_layer_inside_an_epoch(first: str, listens
         found.append([*outer.get_weights(), *inner.get_weights()])
     for a, b in zip(*found, strict=True):
         np.testing.assert_allclose(a, b, rtol=2e-4, atol=2e-5)
+
+
+def test_products_are_as_precise_as_the_user_says() -> None:
+    """Compiled anew where the choice changed, and not again on the way back."""
+    x, _ = data(6, 4)
+    model = mlp(6, 20)
+    model.run_on(backend="triton")
+    reasons = ["first use", "now on triton in tf32", "now on triton in bf16"]
+    try:
+        for n, choice in enumerate(("ieee", "tf32", "bf16", "tf32")):
+            keras.config.set_float32_matmul_precision(choice)
+            model.predict(x, verbose=0)
+            log = model._step_functions.by_kind["predict"][1].log
+            assert len(log) == min(n + 1, 3)
+            if n < 3:
+                assert log[n].reason.endswith(reasons[n])
+                assert {k.schedule.get("precision") for k in log[n].program.kernels} == {choice}
+    finally:
+        keras.config.set_float32_matmul_precision("ieee")
+    with pytest.raises(ValueError, match="KC502"):
+        keras.config.set_float32_matmul_precision("high")

@@ -80,7 +80,7 @@ def test_columns_are_summed_in_coalesced_rows(n: int) -> None:
 
 
 def test_long_rows_are_walked() -> None:
-    p = check(lambda x: ops.softmax(x, axis=1), normal(3, 20000))
+    p = check(lambda x: ops.softmax(x, axis=1), normal(67, 16400))
     assert kinds(p) == ["loop"]
 
 
@@ -89,7 +89,7 @@ def test_a_long_sum_is_split_and_the_same_every_time(n: int) -> None:
     x = normal(n)
     build = lambda v: (ops.reduce_sum(ops.mul(v, v), axes=(0,)), ops.reduce_max(v, axes=(0,)))
     p = check(build, x)
-    assert kinds(p) == ["split", "split", "rows", "rows"] and len(p.kernels) == 2
+    assert kinds(p) == ["split", "rows"]
     one, two = (TritonProgram(p, {}).run(x)[0] for _ in range(2))
     assert one.tobytes() == two.tobytes()
 
