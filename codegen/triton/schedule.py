@@ -16,6 +16,7 @@ from codegen.triton.spelling import Unsupported
 
 PERSISTENT = 16384  # elements of a row that one program holds
 WHOLE = 128  # rows or columns of a product that an epilogue may need whole
+APART = 16384  # elements of a product whose sums over many rows one program takes after it as well
 SORTED = 32  # rows of a lookup's gradient from which on they are sorted first
 MANY = 264  # programs that keep the machine busy
 
@@ -226,7 +227,8 @@ def _product(region: Region, nodes: Sequence[E], dot: E) -> Schedule:
             whole[name] and sizes[name] > WHOLE
         ):  # each program sums its tile (`codegen.triton.split`)
             beside = [e for e in nodes if e is not dot and set(axes) & set(reduced_over(e))]
-            if any(e.op != "red" for e in beside) or _residues(folded, (), dot):
+            apart = sizes["m"] * sizes["n"] <= APART
+            if apart or any(e.op != "red" for e in beside) or _residues(folded, (), dot):
                 raise Unsupported("a reduction over many rows of a product")
             whole[name] = False
     depth, batch = size(over), size(both)

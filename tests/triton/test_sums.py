@@ -15,6 +15,11 @@ pytest.importorskip("torch")
 from runtime.triton_program import TritonProgram
 
 
+@pytest.fixture(autouse=True)
+def small_products_sum_too(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("codegen.triton.schedule.APART", 0)
+
+
 def statistics(x: Value) -> tuple[Value, Value, Value]:
     """The mean and the variance of columns, and x about the mean."""
     n = x.shape[0]
