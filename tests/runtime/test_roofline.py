@@ -23,6 +23,10 @@ def kernel(flops: int, moved: int, **schedule: Any) -> Kernel:
         (kernel(670_000_000, 8, precision="ieee"), 11.3),
         (kernel(7_900_000_000, 8, precision="bf16"), 11.3),
         (kernel(3_950_000_000, 8, precision="tf32"), 11.3),
+        (kernel(10, 43_000_000, grid=1000), 11.3),
+        (kernel(10, 1_200_000, grid=1), 11.3),
+        (kernel(10, 2_400_000, grid=2), 11.3),
+        (kernel(670_000_000, 8, grid=66), 21.3),
     ],
 )
 def test_traffic_or_arithmetic_binds_a_kernel(k: Kernel, micro: float) -> None:
