@@ -8,7 +8,7 @@ from __future__ import annotations
 import functools
 import hashlib
 import importlib
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any
 
 from codegen.program import VERSION, Program
@@ -50,8 +50,10 @@ TARGETS: dict[str, tuple[Callable[[Graph], Graph], Callable[..., str], Callable[
 }
 
 
-def generate(graph: Graph, target: str = "numpy") -> Program:
-    """The program of `graph` for `target`.
+def generate(
+    graph: Graph, target: str = "numpy", ways: Mapping[str, Mapping[str, Any]] | None = None
+) -> Program:
+    """The program of `graph` for `target`; ways: of kernels by name, one of their `candidates` in place of the rules' (native alone).
 
     The graph's inputs are (states, data), its outputs (next states, results). Raises ValueError for
     an unknown target and for extents that are not numbers.
@@ -68,4 +70,4 @@ def generate(graph: Graph, target: str = "numpy") -> Program:
         digest = hashlib.sha256(f"{key(graph)} {target} {VERSION}".encode()).hexdigest()
         if not any(n.op is fused for n in graph.nodes):
             graph = fuse(prepare(decompose(graph)), profit)
-        return program(graph, digest)
+        return program(graph, digest, ways) if ways else program(graph, digest)

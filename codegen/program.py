@@ -76,8 +76,8 @@ class Kernel:
 
     reads, writes: buffer names. at: layer paths. ops: the ops it computes, spelled for a reader. why: for each
     neighbour it was not fused with, the reason. lines: first and last line in the source (1-based). schedule: how it was laid out.
-    candidates: other ways to do the same, each with the entries of `schedule` that differ and its "source"
-    (Triton alone; `runtime.tune` takes the quickest).
+    candidates: other ways to do the same, each with the entries of `schedule` that differ and, for Triton, its "source";
+    for C a "way", with which the program is made again. `runtime.tune` and `runtime.tune_native` take the quickest.
     """
 
     name: str

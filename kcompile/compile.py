@@ -9,6 +9,7 @@ import logging
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from itertools import pairwise
 from typing import Any
 
@@ -24,7 +25,7 @@ from ir.passes.precision import precision
 from ir.pipeline import collector_paused, optimise
 from kcompile.errors import KCNotImplementedError
 from kcompile.variable import Variable
-from runtime import cache, native
+from runtime import cache, choices, native
 from runtime.executable import Executable
 from runtime.reference import Reference
 from runtime.store import StateStore
@@ -88,9 +89,27 @@ def _on(target: str, static: Graph, store: StateStore) -> tuple[Program | None, 
         return None, False, Reference(static, store)
     if target == "native":
         native.compiler()  # that there is one, before anything is made for it
+        return _in_c(static, store)
     if target == "triton":
         return _on_gpu(static, store)
     program, cached = _program(static, target)
+    return program, cached, Executable(program, store)
+
+
+def _in_c(static: Graph, store: StateStore) -> tuple[Program, bool, Any]:
+    """A program in C, tuned on this machine before or, where that is asked for, now."""
+    asked = choices.asked()
+    if asked is not False:
+        tuned = f"native on {choices.place()} {graph_key(static)}"
+        found = _load(tuned, static)
+        if found is not None:
+            return found, True, Executable(found, store)
+    program, cached = _program(static, "native")
+    if asked:
+        graph, shelf = optimise(static), cache.default()
+        kept = choices.Choices(None if shelf is None else shelf.directory)
+        program = _tune_native(program, partial(generate, graph, "native"), store, kept)
+        _save(tuned, program, static)
     return program, cached, Executable(program, store)
 
 
@@ -108,6 +127,7 @@ def _on_gpu(static: Graph, store: StateStore) -> tuple[Program, bool, Any]:
 
 # loaded with the first program on a GPU
 _cuda_executable = later.function("runtime.cuda", "CudaExecutable")
+_tune_native = later.function("runtime.tune_native", "tune")  # and where kernels in C are timed
 _for_gpu = later.function("runtime.cuda", "on_this_gpu")
 _gpu_kind = later.function("runtime.cuda", "kind")
 _SHOWN = {"triton": "the GPU", "native": "C", "numpy": "NumPy"}

@@ -1,6 +1,6 @@
-"""The BLAS under NumPy's matrix products: how many threads it uses, and which pieces it multiplies best.
+"""The BLAS under NumPy's matrix products: how many threads it uses, which pieces it multiplies best, its products for C.
 
-NumPy has no calls for either; OpenBLAS, which its wheels bring, has C functions. Refuses to guess: with
+NumPy has no calls for these; OpenBLAS, which its wheels bring, has C functions. Refuses to guess: with
 another library nothing is set and nothing is cut, and its own environment variables apply.
 """
 
@@ -15,6 +15,7 @@ from typing import Any
 
 import numpy as np
 
+from runtime import native
 from runtime.memory import Array
 
 # OpenBLAS packs both operands of a product before it multiplies; for AVX-512 it has kernels that do not,
@@ -105,6 +106,49 @@ def _at(a: Array) -> ctypes.c_void_p:
     return ctypes.c_void_p(a.ctypes.data)
 
 
+# while stretches of native programs run that call it, the library keeps to one thread: theirs are the pool's
+ALONE = r"""
+#include <pthread.h>
+static pthread_mutex_t door = PTHREAD_MUTEX_INITIALIZER;
+static int inside, before;
+int (*blas_count)(void);
+void (*blas_set)(int);
+void blas_alone(int change) {
+  pthread_mutex_lock(&door);
+  if (change > 0 && !inside) { before = blas_count(); blas_set(1); }
+  inside += change;
+  if (!inside) blas_set(before);
+  pthread_mutex_unlock(&door);
+}
+"""
+
+
+def connect(program: Any) -> None:
+    """Give a loaded native program the library's products: its pointers `blas_f32`, `blas_f64` and `blas_alone`, where it has them.
+
+    With another library they stay null.
+    """
+    routines = {t: _function("gemm", f"cblas {c}") for t, c in (("f32", "f"), ("f64", "d"))}
+    if any(r is None for r in routines.values()):
+        return
+    given = {f"blas_{t}": r for t, r in routines.items()} | {"blas_alone": _alone().blas_alone}
+    for name, routine in given.items():
+        if hasattr(program, name):
+            _point(program, name, routine)
+
+
+@functools.cache
+def _alone() -> Any:
+    library = native.library(ALONE)
+    _point(library, "blas_count", _function("get_num_threads"))
+    _point(library, "blas_set", _function("set_num_threads"))
+    return library
+
+
+def _point(library: Any, name: str, routine: Any) -> None:
+    ctypes.c_void_p.in_dll(library, name).value = ctypes.cast(routine, ctypes.c_void_p).value
+
+
 @functools.cache
 def _unpacked() -> bool:
     """Whether this processor's kernels include those that do not pack."""
@@ -119,12 +163,15 @@ def _unpacked() -> bool:
 def _function(name: str, kind: str = "") -> Any:
     """A function of the OpenBLAS that NumPy brings; None for another BLAS.
 
-    kind: the type of a routine's numbers, as NumPy's character of a dtype; none for a function of OpenBLAS itself.
+    kind: the type of a routine's numbers, as NumPy's character of a dtype; none for a function of OpenBLAS itself. With "cblas " before
+    it: the routine with values for arguments, and 64-bit ints.
     """
     for path in (Path(np.__file__).parent.parent / "numpy.libs").glob("*openblas*"):
         library = ctypes.CDLL(str(path))
         for prefix, suffix in itertools.product(("scipy_", ""), ("64_", "")):
-            if kind:
+            if kind.startswith("cblas "):
+                full = f"{prefix}cblas_{'s' if kind[-1] == 'f' else 'd'}{name}64_"
+            elif kind:
                 full = f"{prefix}{'s' if kind == 'f' else 'd'}{name}_{suffix}"
             else:
                 full = f"{prefix}openblas_{name}{suffix}"

@@ -32,6 +32,8 @@ MAGIC = "kcompile-program"
 MAX_ENTRY_BYTES = 256 << 20
 MAX_ENTRIES = 512
 _STALE_SECONDS = 3600.0
+KINDS = (".kcp", ".obj", ".so")  # programs, and the objects of their C
+CHOICE = ".way"  # how a kernel is laid out: small, and never dropped for its age
 
 
 class CacheError(Exception):
@@ -72,7 +74,7 @@ class ProgramCache:
         """The program saved under `key`; None when there is none or it is damaged (then removed)."""
         path = self.path(key)
         try:
-            text = _read(path)
+            text = content(path)
         except FileNotFoundError:
             return None
         except (OSError, CacheError) as e:
@@ -111,9 +113,9 @@ class ProgramCache:
         self._prune()
 
     def clear(self) -> int:
-        """Remove every entry, objects of C too; returns how many programs there were."""
+        """Remove every entry, objects of C and choices too; returns how many programs there were."""
         entries = list(self.directory.glob("*.kcp"))
-        for path in (*entries, *self.directory.glob("*.obj"), *self.directory.glob("*.so")):
+        for path in (p for kind in (*KINDS, CHOICE) for p in self.directory.glob(f"*{kind}")):
             path.unlink(missing_ok=True)
         return len(entries)
 
@@ -130,7 +132,7 @@ class ProgramCache:
                 with contextlib.suppress(FileNotFoundError):
                     aged.append((e.stat(follow_symlinks=False).st_mtime, e.path))
         old = [p for t, p in aged if "/.new-" in p and t < time.time() - _STALE_SECONDS]
-        for kind in (".kcp", ".obj", ".so"):  # programs, and the objects of their C
+        for kind in KINDS:
             entries = sorted(a for a in aged if a[1].endswith(kind))
             old += [p for _, p in entries[: max(0, len(entries) - MAX_ENTRIES)]]
         for path in old:
@@ -138,7 +140,8 @@ class ProgramCache:
                 os.unlink(path)
 
 
-def _read(path: Path) -> bytes:
+def content(path: Path) -> bytes:
+    """What a file of this user holds. Raises OSError, or CacheError for one that others may write, or too large a one."""
     handle = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC)
     with os.fdopen(handle, "rb") as f:
         found = os.fstat(f.fileno())

@@ -100,6 +100,8 @@ class Tools:
         library = native.library(source)
         if "(*pool)" in source:
             pool.connect(library)
+        if "(*blas_alone)" in source:
+            blas.connect(library)
         return native.bind(library, names, buffers)
 
     @staticmethod

@@ -13,7 +13,6 @@ import functools
 import hashlib
 import json
 import logging
-import os
 import re
 from collections.abc import Callable, Mapping
 from dataclasses import replace
@@ -21,6 +20,7 @@ from pathlib import Path
 from typing import Any
 
 from codegen.program import Kernel, Program
+from runtime.choices import GAIN, asked
 from runtime.device import Device, Work
 from runtime.library import library
 from runtime.triton_build import build
@@ -31,13 +31,12 @@ log = logging.getLogger("kcompile.tune")
 
 TABLE = Path(__file__).parent / "tuned.json"
 REPEATS, LAUNCHES = 5, 20  # trials of a candidate, and launches in one
-GAIN = 0.97  # of the heuristic's time: above it, the heuristic stands
 Timer = Callable[[Work], float]
 
 
 def wanted() -> bool:
     """Whether programs are tuned: unless KCOMPILE_TUNE is 0, which pins every schedule and with it every sum's order."""
-    return os.environ.get("KCOMPILE_TUNE", "1") != "0"
+    return asked() is not False
 
 
 def is_tuned(program: Program) -> bool:

@@ -33,6 +33,7 @@ class Atom(Protocol):
 
     e: E
     operands: tuple[E, ...]
+    kind: str  # of `ways`
 
     @property
     def flops(self) -> int: ...
@@ -93,7 +94,7 @@ def fits(region: Region, host: Host, s: Store, e: E, own: Sequence[Axis]) -> boo
     return host.place_key(s.buf) not in map(host.place_key, read)
 
 
-def atoms_of(region: Region, makers: Sequence[Maker]) -> dict[E, Atom]:
+def atoms_of(region: Region, maker: Maker) -> dict[E, Atom]:
     """The products of a region, those that others read first."""
     found: dict[E, Atom] = {}
     seen: set[E] = set()
@@ -102,7 +103,7 @@ def atoms_of(region: Region, makers: Sequence[Maker]) -> dict[E, Atom]:
         if e in seen:
             return
         seen.add(e)
-        atom = next((a for a in (make(e) for make in makers) if a is not None), None)
+        atom = maker(e)
         for x in e.args if atom is None else atom.operands:
             visit(x)
         if atom is not None:

@@ -52,12 +52,12 @@ class _Step:
     operands: tuple[E, ...] = ()
 
 
-def parts(region: Region, host: Host, makers: Sequence[Maker]) -> list[Kernel | Region]:
+def parts(region: Region, host: Host, maker: Maker) -> list[Kernel | Region]:
     """The functions that compute a region, and regions for the host to print, in order.
 
     Empty where the region has no product. Raises Unprintable.
     """
-    atoms = atoms_of(region, makers)
+    atoms = atoms_of(region, maker)
     if not atoms:
         return []
     first = next(iter(atoms.values()))

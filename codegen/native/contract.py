@@ -13,6 +13,7 @@ from codegen.loops import Aff, Axis, E
 from codegen.native.atoms import Cut
 from codegen.native.resolve import Unprintable, flat_form
 from codegen.native.values import Frame, Span
+from codegen.native.ways import PANELS, RULE, Way
 
 BLOCK = (
     65536  # elements of a block: its result and what is computed from it stay in the second cache
@@ -34,7 +35,9 @@ class Line:
 class Product:
     """The sum of products `e` of operands without windows. Raises Unprintable for one that tiles cannot compute."""
 
-    def __init__(self, e: E):
+    kind = "product"
+
+    def __init__(self, e: E, way: Way = RULE):
         x, y = e.args
         over = [a for a in e.attr[1] if a.size > 1]
         if e.dtype not in ("f32", "f64") or {x.dtype, y.dtype} != {e.dtype}:
@@ -44,7 +47,7 @@ class Product:
         if any(a not in x.axes or a not in y.axes for a in over):
             raise Unprintable("a sum within an operand")
         own = [a for a in e.axes if a.size > 1]
-        self.e, self.deep = e, over
+        self.e, self.deep, self.way = e, over, way
         self.operands: tuple[E, ...] = (x, y)
         self.batch = [a for a in own if a in x.axes and a in y.axes]
         self.rows = [a for a in own if a not in y.axes]
@@ -71,22 +74,24 @@ class Product:
         m, n = (math.prod(a.size for a in axes) for axes in (self.rows, self.cols))
         deep = math.prod(a.size for a in self.deep)
         every = m * n * deep * math.prod(a.size for a in self.batch)
-        if every < 2 * GRAIN:
+        by = self.way.grain
+        if every < 2 * GRAIN * by:
             return []
-        most = max(every // UNITS, GRAIN)  # multiplications of a block
+        most = int(max(every // UNITS, GRAIN) * by)  # multiplications of a block
         if any(map(legal, self.batch)):
             room = min(BLOCK // (2 * m * n), most // (m * n * deep))  # others may follow
             return _parts([a for a in order if a in self.batch], room, legal, 1)
         ways = []
         for mine, across, grain in ((self.rows, n, 8), (self.cols, m, LEAST)):
-            room = max(min(BLOCK // across, most // (across * deep)), LEAST)
+            room = max(min(int(BLOCK * by) // across, most // (across * deep)), LEAST)
             found = _parts([a for a in order if a in mine], room, legal, grain)
             if found:  # each part reads the other operand again
                 count = math.prod(c.parts for c in found)
                 ways.append(
                     (count < UNITS, (count * across + every // (across * deep)) * deep, found)
                 )
-        return min(ways, key=lambda w: w[:2])[2] if ways else []
+        ways.sort(key=lambda w: w[:2])
+        return ways[-1 if self.way.across else 0][2] if ways else []
 
     def lines(
         self,
@@ -135,9 +140,10 @@ class Product:
         k1, k = ([one, one] + sorted(deep, key=lambda line: line.most))[-2:]
         n = along[-1] if along else Line("1", 1, (1, 1))
         call = (
-            f"gemm_{self.e.dtype}({m1.count}, {m.count}, {n.count}, {k1.count}, {k.count}, "
+            f"{'library' if self.way.blas else 'gemm'}_{self.e.dtype}({m1.count}, {m.count}, {n.count}, {k1.count}, {k.count}, "
             f"{at[0]}, {m1.steps[0]}, {m.steps[0]}, {k1.steps[0]}, {k.steps[0]}, "
-            f"{at[1]}, {k1.steps[1]}, {k.steps[1]}, {n.steps[0]}, {at[2]}, {m1.steps[1]}, {m.steps[1]});"
+            f"{at[1]}, {k1.steps[1]}, {k.steps[1]}, {n.steps[0]}, {at[2]}, {m1.steps[1]}, {m.steps[1]}, "
+            f"{PANELS.index(self.way.panels)});"
         )
         return [*("  " * d + text for d, text in enumerate(loops)), "  " * len(loops) + call]
 
@@ -150,11 +156,11 @@ def replaced(e: E, new: Mapping[E, E]) -> E:
     return E(e.op, args, e.attr, e.dtype, e.axes)
 
 
-def product(e: E) -> Product | None:
-    """The product an expression is; None for another expression or one with windows. Raises Unprintable."""
+def product(e: E, way: Way = RULE) -> Product | None:
+    """The product an expression is, laid out in this way; None for another expression or one with windows. Raises Unprintable."""
     if e.op != "dot" or any(_windowed(a) for a in e.args):
         return None
-    return Product(e)
+    return Product(e, way)
 
 
 def _windowed(e: E) -> bool:

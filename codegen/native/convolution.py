@@ -18,6 +18,7 @@ from codegen.native.nest import FEW, Nest
 from codegen.native.render import Kernel
 from codegen.native.resolve import Unprintable, flat_form
 from codegen.native.values import Frame, Span
+from codegen.native.ways import RULE, Way
 from codegen.native.windows import Windows, steps_form, windows
 
 PARTS = 8  # blocks of images that a weight gradient is summed in
@@ -30,11 +31,16 @@ TALL = 64 * 1024  # elements of an image's result from which its rows are cut
 class Convolution:
     """A forward convolution or an input gradient, as an atom of `blocks`. Raises Unprintable."""
 
-    def __init__(self, found: Windows):
-        self.found, self.e, self.operands = found, found.e, found.operands
-        self.draft = Nest(
-            found.problems([_draft(x) for x in found.operands], self._form([])), found.lanes
-        )
+    kind = "convolution"
+
+    def __init__(self, found: Windows, way: Way = RULE):
+        self.found, self.e, self.operands, self.way = found, found.e, found.operands, way
+        self.draft = self.nest([_draft(x) for x in found.operands], self._form([]))
+
+    def nest(self, operands: Sequence[E], form: Aff) -> Nest:
+        """The loops over operands in memory, into elements `form` of the result."""
+        found = self.found
+        return Nest(found.problems(operands, form), found.lanes, self.way.tile)
 
     def _form(self, order: Sequence[Axis]) -> Aff:
         """The result's elements, its axes in some order, the lanes last."""
@@ -59,14 +65,15 @@ class Convolution:
     def cuts(self, order: Sequence[Axis], legal: Callable[[Axis], bool]) -> list[Cut]:
         """Some images, or rows of one."""
         nest, image, tall = self.draft, self.draft.image, self.draft.tall
-        if nest.flops < 2 * GRAIN:
+        grain = int(GRAIN * self.way.grain)
+        if nest.flops < 2 * grain:
             return []
         out = []
         images = 1
         if image is not None and legal(image):
             images = image.size
             each = max(nest.flops // images, 1)
-            size = max(1, min(GRAIN // each, images // FEW))
+            size = max(1, min(grain // each, images // FEW))
             out.append(Cut(image, size))
         inside = any(a is tall for x in self.operands for a in x.axes)
         if (
@@ -77,7 +84,7 @@ class Convolution:
         ):
             rows = nest.rows()
             result = math.prod(a.size for a in self.e.axes) // images
-            rows = min(rows, max(1, tall.size * TALL // max(result, 1)))
+            rows = min(rows, max(1, int(tall.size * TALL * self.way.grain) // max(result, 1)))
             if rows < tall.size and (not out or out[0].size == 1):
                 out.append(Cut(tall, rows))
         return out
@@ -90,7 +97,7 @@ class Convolution:
             if x.op != "load" or x.args:
                 raise Unprintable("an operand of a convolution that is computed")
         form = steps_form({a: n for a, n in steps.items() if a.size > 1})
-        nest = Nest(self.found.problems(operands, form), self.found.lanes)
+        nest = self.nest(operands, form)
         image, tall = nest.image, nest.tall
         if any(a is not image and a is not tall for a in spans if a in self.e.axes):
             raise Unprintable("a convolution cut along channels")
@@ -110,12 +117,12 @@ class Convolution:
         return [*text, "  }", "}"]
 
 
-def product(e: E) -> Convolution | None:
-    """The convolution an expression is, if it is no sum over images; None for another. Raises Unprintable."""
+def product(e: E, way: Way = RULE) -> Convolution | None:
+    """The convolution an expression is, laid out in this way, if it is no sum over images; None for another. Raises Unprintable."""
     found = windows(e)
     if found is None:
         return None
-    made = Convolution(found)
+    made = Convolution(found, way)
     return None if made.draft.summed else made
 
 
@@ -129,7 +136,7 @@ def _draft(x: E) -> E:
 # -- weight gradients -------------------------------------------------------------------------------
 
 
-def summed(region: Region, host: Host) -> list[Kernel | Region] | None:
+def summed(region: Region, host: Host, way: Way = RULE) -> list[Kernel | Region] | None:
     """What computes a region with weight gradients: sums over some images each, and a region that adds them up.
 
     None where it has none. Raises Unprintable.
@@ -140,7 +147,7 @@ def summed(region: Region, host: Host) -> list[Kernel | Region] | None:
             for e in region.nodes()
             if e.op == "dot"
             and (w := windows(e)) is not None
-            and (c := Convolution(w)).draft.summed
+            and (c := Convolution(w, way)).draft.summed
         ),
         None,
     )
@@ -153,7 +160,7 @@ def summed(region: Region, host: Host) -> list[Kernel | Region] | None:
         _steps(nest),
         PARTS if math.prod(a.size for a in found.e.axes) * nest.itemsize <= WIDE else 2,
     )
-    parts = max(1, min(most, nest.flops // PART))
+    parts = max(1, min(int(most / way.grain), _steps(nest), nest.flops // PART))
     order = [a for a in found.order(_stored(region, found.e)) if a.size > 1]
     sums = host.fresh([parts, *(a.size for a in order)], found.e.dtype)
     before.append(_gradient(found, operands, sums, order, parts, host))
@@ -205,7 +212,7 @@ def _gradient(
     """The function of which each unit adds up some steps."""
     size = math.prod(sums.shape[1:])
     form = flat_form(Buf("", sums.shape[1:], sums.dtype), [axis_aff(a) for a in order])
-    nest = Nest(found.found.problems(operands, form), found.found.lanes)
+    nest = found.nest(operands, form)
     frame = Frame(host.place_key)
     a, b = (frame.param(x.attr[0]) for x in operands)
     c = frame.param(sums, True)

@@ -1,9 +1,9 @@
 """The C text of matrix products: tiles of registers, panels packed for them, and the loops around both.
 
-`gemm_T(m1, m, n, k1, k, a, am1, am, ak1, ak, b, bk1, bk, bn, c, cm1, cm)` sets C[m1 m, n] to the sum over (k1 k) of
+`gemm_T(m1, m, n, k1, k, a, am1, am, ak1, ak, b, bk1, bk, bn, c, cm1, cm, how)` sets C[m1 m, n] to the sum over (k1 k) of
 A[m1 m, k1 k] B[k1 k, n]: rows and sums are two axes each, strides are in elements, and C's columns lie next to each other. An element is summed in
 the same order whichever rows and columns are asked for together: blocks of a product are bit-equal to all of it.
-Few columns, or few rows, take vectors along the sum (`column_T`). Refuses to choose extents, threads and what else a block computes (`contract`, `blocks`).
+Few columns, or few rows, take vectors along the sum (`column_T`). how: 0, or the number of one of `ways.PANELS`. Refuses to choose extents, threads and what else a block computes (`contract`, `blocks`).
 """
 
 from __future__ import annotations
@@ -181,13 +181,14 @@ APART void column_@(long m, long k, const @ *a, long am, const @ *b, @ *c, long 
     EVERY for (int r = 0; r < 4; r++) if (i + r < m) c[r * cm] = add ? c[r * cm] + sum[r] : sum[r];
   }
 }
-APART void gemm_@(long m1, long m, long n, long k1, long k, const @ *a, long am1, long am, long ak1, long ak, const @ *b, long bk1, long bk, long bn, @ *c, long cm1, long cm) {
+APART void gemm_@(long m1, long m, long n, long k1, long k, const @ *a, long am1, long am, long ak1, long ak, const @ *b, long bk1, long bk, long bn, @ *c, long cm1, long cm, int how) {
   @ pack[DEEP * WIDE * L_@] __attribute__((aligned(64)));
-  const int direct = bn == 1 && n % L_@ == 0 && (m1 * m <= DIRECT || k1 * k * bk * (long)sizeof(@) <= 16384);
+  const int near = m1 * m <= DIRECT || k1 * k * bk * (long)sizeof(@) <= 16384;
+  const int direct = bn == 1 && n % L_@ == 0 && (how ? how == 2 : near), narrow = how ? how == 3 ? 2 * L_@ : 0 : NARROW;
   for (long r = 0; r < k1; r++) for (long q = 0; q < k; q += DEEP) {
     const long h = k - q < DEEP ? k - q : DEEP;
     const int add = r > 0 || q > 0;
-    if (n <= NARROW && ak == 1 && k >= L_@) {
+    if (n <= narrow && ak == 1 && k >= L_@) {
       for (long j = 0; j < n; j++) {
         const @ *one = b + r * bk1 + q * bk + j * bn;
         if (bk != 1) { for (long p = 0; p < h; p++) pack[p] = one[p * bk]; one = pack; }
@@ -195,7 +196,7 @@ APART void gemm_@(long m1, long m, long n, long k1, long k, const @ *a, long am1
       }
       continue;
     }
-    if (m1 * m <= NARROW && ak == 1 && bk == 1 && k >= L_@) {
+    if (m1 * m <= narrow && ak == 1 && bk == 1 && k >= L_@) {
       for (long i = 0; i < m1; i++) for (long p = 0; p < m; p++)
         column_@(n, h, b + r * bk1 + q, bn, a + i * am1 + p * am + r * ak1 + q, c + i * cm1 + p * cm, 1, add);
       continue;

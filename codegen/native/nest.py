@@ -30,11 +30,11 @@ class Nest:
     """Steps (images, or blocks of their rows) over loops over tiles.
 
     image, tall: the axes of the images and of their rows, where a step may be one of the first and some of the
-    second. summed: whether the steps add up to one result.
+    second. summed: whether the steps add up to one result. choice: which tile of registers, 0 the best by estimate.
     """
 
-    def __init__(self, problems: Sequence[Problem], lanes: Axis | None):
-        self.problems = problems
+    def __init__(self, problems: Sequence[Problem], lanes: Axis | None, choice: int = 0):
+        self.problems, self.choice = problems, choice
         self.p = p = next((q for q in problems if not q.empty), problems[0])
         self.itemsize = int(np.dtype(NUMPY[p.dtype]).itemsize)
         self.lanes = lanes if lanes is not None and _contiguous(p, lanes) else None
@@ -212,7 +212,7 @@ class Nest:
             out.append(f"{self.p.dtype} *x = ({self.p.dtype} *){at};")
             out += self._copy(a, "x", tall, first, extent, strides)
             a = "x"
-        step = Step(self.image, tall, self.zeros, self.summed, self.lanes)
+        step = Step(self.image, tall, self.zeros, self.summed, self.lanes, self.choice)
         for q, tile, taps in zip(self.problems, self.tiles, self.taps, strict=True):
             lines = Sweep(step, q, tile, taps, a, strides, first, b, c).lines()
             out += ["{", *(f"  {t}" for t in lines), "}"]

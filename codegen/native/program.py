@@ -6,8 +6,8 @@ these can say NumPy runs. Refuses to hold what a function computes (`render`, `b
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass, field
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from codegen.loops import Axis, Buf, E, Region, Schedule, Store, axis_aff, load
@@ -18,6 +18,7 @@ from codegen.native import (
     convolution,
     lines,
     scatter,
+    ways,
 )
 from codegen.native.apart import apart
 from codegen.native.calls import called, place_key
@@ -34,7 +35,7 @@ from codegen.numpy.views import Loop, Slot, View
 from codegen.program import Program
 from ir.graph import Graph, Node, Value
 
-PRODUCTS: tuple[atoms.Maker, ...] = (
+PRODUCTS: tuple[Callable[[E, ways.Way], atoms.Atom | None], ...] = (
     convolution.product,
     contract.product,
 )  # what makes an atom of an expression
@@ -54,7 +55,24 @@ class NativeWriter(Writer):
     """Emits regions as C where that is possible; inside a scan, all of it or nothing."""
 
     plain = False  # inside a scan that NumPy runs
+    way = ways.RULE  # of the kernel that is being emitted
     alone: Alone | None = None  # how a scan is cut into blocks of rows, where it is
+    asked: Mapping[
+        str, Mapping[str, Any]
+    ] = {}  # ways of kernels by name, where they are not the rules'
+
+    def node(self, node: Node, targets: dict[Value, View]) -> None:
+        self.kinds: list[str] = []  # of the atoms of the kernel
+        self.way = ways.asked(self.asked, f"k{len(self.kernels)}")
+        super().node(node, targets)
+
+    def kernel(self, node: Node, start: int, schedule: Schedule) -> None:
+        super().kernel(node, start, schedule)
+        start, made = self.kernels.pop()
+        way = {"way": self.way.laid()} if self.way != ways.RULE else {}
+        others = tuple({"way": w.laid()} for w in ways.others(self.kinds)) if not self.depth else ()
+        made = replace(made, schedule=made.schedule | way, candidates=others)
+        self.kernels.append((start, made))
 
     def draw(self, region: Region) -> Schedule:
         if self.plain:
@@ -161,11 +179,13 @@ class NativeWriter(Writer):
 
     def products(self, region: Region) -> Schedule | None:
         """Emit a region around products; None, with nothing emitted, where it has none or loops must do."""
-        start = len(self.em.calls)
+        start, kinds = len(self.em.calls), list(self.kinds)
         try:
             notes: dict[str, Any] = {}
-            found = convolution.summed(region, self)
-            for part in blocks.parts(region, self, PRODUCTS) if found is None else found:
+            found = convolution.summed(region, self, self.way)
+            if found is not None:
+                self.kinds.append("convolution")
+            for part in blocks.parts(region, self, self.atom) if found is None else found:
                 if isinstance(part, Kernel):
                     self.emit(part)
                     notes |= part.notes
@@ -173,7 +193,14 @@ class NativeWriter(Writer):
                     self.native(part)
         except Unprintable:
             del self.em.calls[start:]
+            self.kinds = kinds
         return Schedule((), notes) if len(self.em.calls) > start else None
+
+    def atom(self, e: E) -> atoms.Atom | None:
+        """The product or convolution that an expression is, laid out as its kernel is to be. Raises Unprintable."""
+        made = next((a for make in PRODUCTS if (a := make(e, self.way)) is not None), None)
+        self.kinds += [] if made is None else [made.kind]
+        return made
 
     def aside(self, region: Region) -> Schedule:
         """Results that overwrite what is still read go to memory of their own first."""
@@ -210,6 +237,10 @@ class NativeWriter(Writer):
         em.calls.append(called(kernel, [em.places[b] for b in kernel.bufs], em.loop, len(em.calls)))
 
 
-def native_program(graph: Any, key: str) -> Program:
-    """The program of a fused step graph with static extents."""
-    return written(graph, key, NativeWriter(Emitter()), "native", NativeSource)
+def native_program(
+    graph: Any, key: str, asked: Mapping[str, Mapping[str, Any]] | None = None
+) -> Program:
+    """The program of a fused step graph with static extents. asked: ways of kernels by name, where they are not the rules'."""
+    writer = NativeWriter(Emitter())
+    writer.asked = asked or {}
+    return written(graph, key, writer, "native", NativeSource)

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from codegen.native import gemm, lines, threads, tiles
+from codegen.native import gemm, library, lines, threads, tiles
 from codegen.native.calls import NativeCall
 from codegen.native.panels import PANELS
 from codegen.native.prelude import prelude
@@ -98,6 +98,12 @@ class NativeSource(Source):
         lines: list[str] = []
         self._statements(at, end, None, [], lines, 1)
         name = f"s{at}"
+        if any(
+            library.types("\n".join(c.function.body))
+            for c in self.every[at:end]
+            if isinstance(c, NativeCall) and c.function
+        ):
+            lines = [f"  {library.ENTER}", *lines, f"  {library.LEAVE}"]
         self.segments[name] = f"void {name}(char **b) {{\n" + "\n".join(lines) + "\n}\n"
         return name
 
@@ -151,7 +157,7 @@ class NativeSource(Source):
             out = [out[0], "", *_ALONE.format(name=name).splitlines()]
             at = 2
         body = "\n".join([*self.texts, *self.segments.values()])
-        texts = (*gemm.TEXTS, *tiles.TEXTS, PANELS, lines.TEXT)
+        texts = (*gemm.TEXTS, library.TEXT, *tiles.TEXTS, PANELS, lines.TEXT)
         head = ['C = r"""', *prelude(body, texts)]
         starts = []
         for t in self.texts:
@@ -159,6 +165,8 @@ class NativeSource(Source):
             head += t.splitlines()
         if self.own:
             head.append(f"static __thread char own[{self.own}] __attribute__((aligned(64)));")
+        if found := library.types(body):
+            head += library.pointers(found)
         if self.shares:
             head += threads.EACH.splitlines()
         for t in (*self.shares.values(), *self.segments.values()):

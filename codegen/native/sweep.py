@@ -20,7 +20,7 @@ class Step:
     """What one step of a kernel is: one position of `image` (C: n), those of `tall` from top to end where it is given.
 
     zeros: the dimensions along which `a` is read from a copy with zeros around it. summed: whether the steps
-    add up. lanes: the axis of the vectors.
+    add up. lanes: the axis of the vectors. choice: which tile of registers (see `tiles.shapes`).
     """
 
     image: Axis | None
@@ -28,6 +28,7 @@ class Step:
     zeros: tuple[int, ...]
     summed: bool
     lanes: Axis | None
+    choice: int = 0
 
 
 class Sweep:
@@ -137,7 +138,7 @@ class Sweep:
         wide = lanes is not None and lanes in p.batch
         length = math.prod(a.size for a in deep)
         whole = self.tap is not None
-        picked = shapes(over.size * extra, width, length, p.dtype, extra, wide, whole)
+        picked = shapes(over.size * extra, width, length, p.dtype, extra, wide, whole, step.choice)
         m = {w: s[0] for w, s in picked.items()}
         n = {w: s[1] for w, s in picked.items()}
         head = [f"enum {{ M = {constant(m)}, N = {constant(n)} }};"]

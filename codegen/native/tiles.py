@@ -6,6 +6,7 @@ are along the rows' own numbers too, lane by lane). Refuses to know what the loo
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -61,31 +62,50 @@ class Shape:
 
 
 def shapes(
-    rows: int, cols: int, deep: int, dtype: str, inner: int, wide: bool, whole: bool = False
+    rows: int,
+    cols: int,
+    deep: int,
+    dtype: str,
+    inner: int,
+    wide: bool,
+    whole: bool = False,
+    choice: int = 0,
 ) -> dict[int, tuple[int, int]]:
     """Positions (of `inner` rows each) and vectors of a tile, by the lanes of the machine.
 
     rows, cols, deep: of the whole product. wide: a row is a vector of its own, not one number. whole: all rows in one tile.
+    choice: which by estimate, 0 the best.
     """
     return {
-        w: _shape(rows, cols, deep, w, (n - 1) // (2 if dtype == "f64" else 1), inner, wide, whole)
+        w: _shape(
+            rows, cols, deep, w, (n - 1) // (2 if dtype == "f64" else 1), inner, wide, whole, choice
+        )
         for w, n in WIDTHS.items()
     }
 
 
 def _shape(
-    rows: int, cols: int, deep: int, lanes: int, registers: int, inner: int, wide: bool, whole: bool
+    rows: int,
+    cols: int,
+    deep: int,
+    lanes: int,
+    registers: int,
+    inner: int,
+    wide: bool,
+    whole: bool,
+    choice: int,
 ) -> tuple[int, int]:
-    """The tile with the least time: multiplications (one a cycle, four in flight), loads, the touch of b; begin and end."""
+    """The tile with the least time, or a later one: multiplications (one a cycle, four in flight), loads, the touch of b; begin and end."""
     vectors = -(-cols // lanes)
     if wide:  # each row's numbers pass through a register of their own
         registers = registers // 2 + 1
-    best: tuple[float, int, int] | None = None
+    found: list[tuple[float, int, int]] = []
+    best = math.inf
     for nv in range(1, min(vectors, 4) + 1):
         most = max(rows // inner, 1)
         for m in range(most if whole else 1, most + 1):
             held = m * inner * nv + nv + 1
-            if held > registers and best is not None:
+            if held > registers and found:
                 break
             parts = [(m, rows // inner // m), (rows // inner % m, 1)]
             panels = [(nv, vectors // nv), (vectors % nv, 1)]
@@ -97,10 +117,13 @@ def _shape(
                         pace = max(r * inner * v, 4.5, loads * 0.85, 2.2 * v) + loads * 0.05
                         pace += 0.5 * v if deep * v * lanes > FIRST else 0
                         time += many * times * (deep * pace + 2 * r * inner * v + TURN)
-            if best is None or time < best[0] * 0.995:
-                best = (time, m, nv)
-    assert best is not None
-    return best[1], best[2]
+            if time < best * 0.995:
+                best = time
+                found.insert(0, (time, m, nv))
+            else:
+                found.append((time, m, nv))
+    ranked = [found[0], *sorted(found[1:])]
+    return ranked[min(choice, len(ranked) - 1)][1:]
 
 
 def constant(values: dict[int, int]) -> str:
