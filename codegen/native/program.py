@@ -22,6 +22,7 @@ from codegen.native import (
 )
 from codegen.native.apart import apart
 from codegen.native.calls import called, place_key
+from codegen.native.halves import widened
 from codegen.native.render import Kernel
 from codegen.native.resolve import Unprintable
 from codegen.native.rows import rows
@@ -182,6 +183,7 @@ class NativeWriter(Writer):
         start, kinds = len(self.em.calls), list(self.kinds)
         try:
             notes: dict[str, Any] = {}
+            region = widened(region)
             found = convolution.summed(region, self, self.way)
             if found is not None:
                 self.kinds.append("convolution")

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-import subprocess
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -11,7 +11,8 @@ import numpy as np
 import pytest
 
 import runtime.native as native
-from codegen.native import table
+from codegen.native import convolution, table
+from codegen.native.resolve import Unprintable
 from codegen.pipeline import generate
 from codegen.program import Program
 from ir.graph import Graph
@@ -21,6 +22,7 @@ from ir.text import parse
 from ir.types import NUMPY, round_bf16
 from runtime.executable import Executable
 from runtime.store import StateStore
+from tests.codegen import standalone
 from tests.codegen.test_primitives import as_step
 from tests.ops.cases import CASES, graph_for
 
@@ -156,13 +158,17 @@ def test_sums_within_what_is_read_elsewhere(dtype: str) -> None:
 BESIDE = """
 def f(x: f32[64, 32, 32, 8] = data("x"), w: f32[3, 3, 8, 16] = data("w")) -> (f32[64, 32, 32, 16],):
     a: f32[64, 32, 32, 8] = exp(x)
-    b: f32[64, 32, 32, 16] = contract(a, w, spec="nijc,abcf->nhwf", windows=(("i", "h", "a", 1, 1, 1), ("j", "w", "b", 1, 1, 1)), out=(32, 32), precision="tf32")
+    b: f32[64, 32, 32, 16] = contract(a, w, spec="nijc,abcf->nhwf", windows=(("i", "h", "a", 1, 1, 1), ("j", "w", "b", 1, 1, 1)), out=(32, 32))
     c: f32[64, 32, 32, 16] = tanh(b)
     return c,
 """
 
 
-def test_what_numpy_runs_beside_c_shares_threads() -> None:
+def test_what_numpy_runs_beside_c_shares_threads(monkeypatch: pytest.MonkeyPatch) -> None:
+    def refused(e: Any) -> None:
+        raise Unprintable("a convolution")
+
+    monkeypatch.setattr(convolution, "windows", refused)
     graph = parse(BESIDE)
     rng = np.random.default_rng(0)
     arrays = [
@@ -268,40 +274,52 @@ def test_functions_of_f32_are_close_and_keep_infinities(name: str) -> None:
 @pytest.mark.parametrize("kind", ["table", "softmax", "join", "product", "spread", "words"])
 def test_no_byte_outside_is_touched(kind: str, tmp_path: Path) -> None:
     graph = table_graph("f32")[0] if kind == "table" else kind_graph(kind, "f32")
-    run_with_sanitizers(generate(graph, "native"), tmp_path)
+    run_with_sanitizers(generate(graph, "native"), graph, tmp_path)
 
 
-def run_with_sanitizers(program: Program, tmp_path: Path) -> None:
-    """All C functions of a program once, over buffers apart from one another."""
-    command = native.compiler()
-    scope: dict[str, Any] = {}
-    exec(program.source, scope)
-    calls = re.findall(r"^void (s\d+)\(", scope["C"], re.M)
-    sizes = [b.nbytes for b in program.buffers]
-    main = (
-        "#include <stdlib.h>\nint main(void) {\n  char *b[] = {"
-        + ", ".join(f"calloc({max(n, 1)}, 1)" for n in sizes)
-        + "};\n"
-    )
-    main += (
-        "".join(f"  {c}(b);\n" for c in calls)
-        + f"  for (int k = 0; k < {len(sizes)}; k++) free(b[k]);\n  return 0;\n}}\n"
-    )
-    source = tmp_path / "all.c"
-    source.write_text(scope["C"] + main)
+def tame(program: Program, seed: int = 3) -> list[Any]:
+    """States and data for a step: floats between .1 and 1, integers 0 to 2."""
+    rng = np.random.default_rng(seed)
+    shapes = {b.name: (NUMPY[b.dtype], b.shape) for b in program.buffers}
+    return [
+        np.asarray(rng.uniform(0.1, 1, s) if np.dtype(t).kind == "f" else rng.integers(0, 3, s), t)
+        for t, s in (shapes[n] for n in (*program.states, *program.data))
+    ]
+
+
+def same(made: list[Any], expected: list[Any]) -> None:
+    """Raises AssertionError where numbers differ by more than another order of sums explains."""
+    for a, b in zip(made, expected, strict=True):
+        loose = {"float16": 2e-2, "float32": 1e-3, "float64": 1e-9}.get(str(b.dtype), 0)
+        scale = np.abs(b[np.isfinite(b)]).max(initial=1) if loose else 1
+        np.testing.assert_allclose(a, b, rtol=loose, atol=loose * scale, equal_nan=True)
+
+
+SANITIZED = ("-Og", "-g1", "-fsanitize=address,undefined", "-fno-sanitize-recover=all")
+
+
+def run_with_sanitizers(program: Program, graph: Graph, tmp_path: Path) -> None:
+    """Raises AssertionError where a step under the sanitizers touches what it should not, or makes other numbers."""
+    given = tame(program)
     flags = [f for f in native.FLAGS if f != "-O2"]
-    built = subprocess.run(
-        [*command, "-O0", "-g", *flags, "-fsanitize=address,undefined", "-fno-sanitize-recover=all", str(source),
-         "-o", str(tmp_path / "all"), "-lm"], capture_output=True, text=True,
-    )  # fmt: skip
-    assert built.returncode == 0, built.stderr
-    done = subprocess.run(
-        [str(tmp_path / "all")],
-        capture_output=True,
-        text=True,
-        env={"ASAN_OPTIONS": "detect_leaks=0"},
-    )
-    assert done.returncode == 0, done.stderr
+    made = standalone.run(program, given, tmp_path, [*native.compiler(), *flags, *SANITIZED])
+    with np.errstate(all="ignore"):
+        same(made, interpret(graph, given))
+
+
+@pytest.mark.parametrize("wrong", ["p0 + i0 + 1", "p1 + i0 + 1"])
+def test_what_is_outside_is_found(wrong: str, tmp_path: Path) -> None:
+    """A read or a write one element further, within the arena or not."""
+    graph = parse('def f(x: f32[33] = data("x")) -> (f32[33],):\n    y: f32[33] = exp(x)\n    return y,\n')  # fmt: skip
+    program = generate(graph, "native")
+    source = program.source.replace(wrong.removesuffix(" + 1"), wrong)
+    assert source != program.source
+    with pytest.raises(AssertionError, match="use-after-poison"):
+        run_with_sanitizers(replace(program, source=source), graph, tmp_path)
+    if wrong.startswith("p1"):
+        command = [*native.compiler(), *native.FLAGS]
+        with pytest.raises(AssertionError, match="k0 writes where it should not"):
+            standalone.run(replace(program, source=source), tame(program), tmp_path, command)
 
 
 def test_names_of_the_user_are_not_in_the_source() -> None:

@@ -83,4 +83,4 @@ def test_threads_change_no_bit(small: None, rng: np.random.Generator) -> None:
 
 def test_no_byte_outside_is_touched(small: None, tmp_path: Path) -> None:
     given, made = attended(3, 2, 17, 15, 5, True)
-    run_with_sanitizers(program(given, made)[0], tmp_path)
+    run_with_sanitizers(*program(given, made), tmp_path)

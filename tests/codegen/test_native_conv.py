@@ -13,10 +13,9 @@ from codegen.pipeline import generate
 from ir.graph import Graph
 from ir.interpret import interpret
 from ir.text import parse
-from ir.types import NUMPY
 from runtime.executable import Executable
 from runtime.store import StateStore
-from tests.codegen.test_native import run_with_sanitizers
+from tests.codegen.test_native import arrays_for, run_with_sanitizers
 
 CHANNELS = (1, 2, 3, 7, 15, 16, 17, 31, 33, 63, 65)
 
@@ -87,13 +86,6 @@ class Cases:
         return parse(head + "\n".join(self.lines) + f"\n    return {names},\n")
 
 
-def arrays_for(graph: Graph) -> list[Any]:
-    rng = np.random.default_rng(3)
-    return [
-        rng.normal(size=tuple(int(d) for d in v.shape)).astype(NUMPY[v.dtype]) for v in graph.inputs
-    ]
-
-
 def check(cases: Cases) -> None:
     graph = cases.graph()
     arrays = arrays_for(graph)
@@ -107,7 +99,8 @@ def check(cases: Cases) -> None:
             cases.results, exe.run(*arrays), expected, cases.lines, strict=True
         ):
             scale = float(np.abs(b).max()) if b.size else 1.0
-            tol = 2e-5 if b.dtype == np.float32 else 1e-11
+            tol = {"f16": 2e-3, "bf16": 1.6e-2, "f32": 2e-5, "f64": 1e-11}[cases.dtype]
+            a, b = (v.astype(np.float32) if v.dtype == np.float16 else v for v in (a, b))
             np.testing.assert_allclose(
                 a, b, rtol=tol, atol=tol * max(scale, 1), err_msg=f"{name}: {line}"
             )
@@ -118,6 +111,18 @@ def test_channels(dtype: str) -> None:
     cases = Cases(dtype)
     for a, b in zip(CHANNELS, [*CHANNELS[4:], *CHANNELS[:4]], strict=True):
         cases.conv(2, (5, 6), (3, 3), a, b, pad=(1, 1))
+    check(cases)
+
+
+@pytest.mark.parametrize("dtype", ["f16", "bf16"])
+def test_halves(dtype: str) -> None:
+    cases = Cases(dtype)
+    for a, b in ((7, 17), (33, 3)):
+        cases.conv(2, (5, 6), (3, 3), a, b, pad=(1, 1))
+        cases.conv(2, (9, 8), (3, 2), a, b, 2, 1, (0, 2))
+    cases.conv(2, (6, 5), (3, 3), 17, 1, pad=(1, 1), depthwise=True)
+    cases.conv(2, (6, 5), (3, 3), 3, 4, 2, groups=2)
+    cases.conv(9, (16, 16), (3, 3), 8, 16, pad=(1, 1))  # in blocks, summed in parts
     check(cases)
 
 
@@ -230,4 +235,5 @@ def test_no_byte_outside_is_touched(tmp_path: Path) -> None:
     cases.conv(1, (64, 40), (3, 3), 40, 17, pad=(1, 1))
     cases.conv(3, (9,), (4,), 5, 7, 3, 2, (3, 0))
     cases.conv(2, (6, 5), (3, 3), 17, 1, pad=(1, 1), depthwise=True)
-    run_with_sanitizers(generate(cases.graph(), "native"), tmp_path)
+    graph = cases.graph()
+    run_with_sanitizers(generate(graph, "native"), graph, tmp_path)

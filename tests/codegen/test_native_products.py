@@ -259,4 +259,4 @@ def test_no_byte_outside_is_touched(tmp_path: Path) -> None:
         [v for g in graphs for v in g.outputs],
     )
     graph = graph.replace(roles=[Role("data", f"x{k}") for k in range(len(graph.inputs))])
-    run_with_sanitizers(native(graph), tmp_path)
+    run_with_sanitizers(native(graph), graph, tmp_path)

@@ -221,4 +221,4 @@ def test_no_byte_outside_is_touched(tmp_path: Path) -> None:
         given, made = recurrent(kind, n, t, u, "f32", reverse=n == 9)
         inputs += given
         outputs += made
-    run_with_sanitizers(program(inputs, outputs)[0], tmp_path)
+    run_with_sanitizers(*program(inputs, outputs), tmp_path)
