@@ -191,7 +191,7 @@ def too_large(program: Program, device: Device) -> DeviceMemoryError:
     """The error of a program that does not fit, with its largest buffers by name."""
     largest = sorted(program.buffers, key=lambda b: -b.nbytes)[:5]
     lines = [
-        f"  {shown(b.nbytes):>9}  {b.role} {b.path or b.name}: {b.dtype}{list(b.shape)}"
+        f"  {shown(b.nbytes):>9}  {b.role} {b.path or _origin(program, b)}: {b.dtype}{list(b.shape)}"
         for b in largest
     ]
     fixed = sum(b.nbytes for b in program.buffers if b.role == "state")
@@ -202,6 +202,12 @@ def too_large(program: Program, device: Device) -> DeviceMemoryError:
         + f"\nwhat to do: {shown(fixed)} are weights and optimizer states, the rest grows with the batch: pass a smaller "
         "batch_size; use mixed_bfloat16; close what else uses the device; or train on device='cpu'"
     )
+
+
+def _origin(program: Program, b: Buffer) -> str:
+    """Where a buffer without a path comes from: the kernel that fills it, and its layers."""
+    k = next((k for k in program.kernels if b.name in k.writes), None)
+    return b.name if k is None else f"{b.name} ({', '.join([k.name, *k.at[:2]])})"
 
 
 def shown(n: float) -> str:

@@ -93,9 +93,9 @@ class Interpreted:
         import torch
 
         made = torch.empty(tuple(shape), dtype=getattr(torch, TORCH[dtype]))
+        if self.taken + made.nbytes > self.limit:
+            raise torch.OutOfMemoryError(f"{made.nbytes} bytes beside {self.taken} of {self.limit}")
         self.taken += made.nbytes
-        if self.taken > self.limit:
-            raise torch.OutOfMemoryError(f"{self.taken} bytes of {self.limit}")
         return made
 
     def pinned(self, shape: Sequence[int], dtype: str) -> Any:

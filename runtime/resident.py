@@ -149,7 +149,7 @@ def _gather(words: tuple[int, ...], rows: int) -> Callable[..., None]:
     kernel = defined(text, f"gather {rows} {'-'.join(map(str, words))}")["gather"]
 
     def launch(*args: Any) -> None:
-        kernel[(programs,)](*args, num_warps=4)
+        kernel[(programs,)](*args, num_warps=4, enable_fp_fusion=True)
 
     return launch
 

@@ -12,6 +12,9 @@ import kcompile as keras
 pytest.importorskip("triton")
 pytest.importorskip("torch")
 
+from runtime.device import Interpreted
+from runtime.resident import Resident
+from runtime.seat import Seat
 from tests.triton.steps import cnn, mlp
 
 Array = np.ndarray[Any, Any]
@@ -152,3 +155,41 @@ def test_products_are_as_precise_as_the_user_says() -> None:
         keras.config.set_float32_matmul_precision("ieee")
     with pytest.raises(ValueError, match="KC502"):
         keras.config.set_float32_matmul_precision("high")
+
+
+def test_rate_and_seeds_are_on_the_device_and_metrics_stay_there_until_someone_looks(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """A new rate captures nothing anew; inside an epoch nothing comes back, at its end the metrics and nothing else."""
+    x, y = data(6, 48)
+    seen: list[str] = []
+    watch = lambda owner, name, what: monkeypatch.setattr(
+        owner, name, _noting(getattr(owner, name), lambda *args: seen.append(what(*args)))
+    )
+    watch(Interpreted, "capture", lambda *args: "capture")
+    watch(Resident, "run", lambda *args: "run")
+    watch(Seat, "_fetch", lambda seat: "fetch of " + "x".join(map(str, seat.state.host.shape)))
+    rates = keras.callbacks.LearningRateScheduler(lambda epoch: 0.01 / (epoch + 1))
+    model, _ = trained(
+        "triton", lambda: mlp(6, 20), x, y, batch_size=2, epochs=3, callbacks=[rates]
+    )
+    _, *others = "\n".join(seen).split("capture")[-1].split("run\nrun\n")
+    assert len(others) == 2 and "capture" not in "".join(others)
+    for epoch in others:
+        assert set(epoch.split("\n")) - {""} == {
+            "fetch of "
+        }  # single numbers: totals, counts and the rate
+    seen.clear()
+    weights = model.get_weights()
+    assert "fetch of 36x20" in seen
+    again, _ = trained("numpy", lambda: mlp(6, 20), x, y, batch_size=2, epochs=3, callbacks=[rates])
+    for a, b in zip(weights, again.get_weights(), strict=True):
+        np.testing.assert_allclose(a, b, rtol=2e-4, atol=2e-5)
+
+
+def _noting(inner: Any, note: Any) -> Any:
+    def noted(*args: Any, **kwargs: Any) -> Any:
+        note(*args)
+        return inner(*args, **kwargs)
+
+    return noted

@@ -143,6 +143,9 @@ class Counted:
 def test_what_does_not_fit_is_refused_with_the_largest_buffers() -> None:
     with pytest.raises(DeviceMemoryError, match=r"(?s)largest buffers.*kernel: f32.*batch_size"):
         made(limit=10_000)
+    names = r"(?s)largest buffers.* kB  temp b\d+ \(k\d+, [\w/, ]*dense[\w/, ]*\): f32\[5000, 20\]"
+    with pytest.raises(DeviceMemoryError, match=names):
+        made(limit=10_000, rows=5000)
 
 
 def test_memory_that_another_takes_meanwhile_is_reported_alike() -> None:
@@ -159,3 +162,21 @@ def test_a_state_of_another_type_is_refused() -> None:
     wrong = stored({p: np.zeros((2, 2)) for p in exe.store})
     with pytest.raises(ValueError, match="expects the state"):
         CudaExecutable(exe.program, wrong, device=Interpreted())
+
+
+def test_a_data_set_whose_memory_another_took_meanwhile_is_streamed(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr("runtime.streamed.STRETCH", 1)
+    exe = made()[0]
+    device = Interpreted()
+    exe.device = device
+    device.limit = device.taken + 4000
+    monkeypatch.setattr("runtime.cuda.room", lambda *given: 0)
+    x, y = np.zeros((60, 6, 6), "f4"), np.zeros(60, "i4")
+    assert isinstance(exe.drive([x[:5], y[:5]]), Resident)
+    device.limit = device.taken + 6000
+    assert isinstance(exe.drive([x, y]), Streamed)
+    device.limit = device.taken
+    with pytest.raises(DeviceMemoryError, match="largest buffers"):
+        exe.drive([x, y])
