@@ -4,6 +4,7 @@
     python benchmarks/gpu.py                                        # ten models, every peer found, f32
     python benchmarks/gpu.py --models mlp:32,lstm_imdb:32 --precision f32,bf16 --rounds 5
     python benchmarks/gpu.py --python jax=/path/to/python --python keras-jax=/path/to/python
+    python benchmarks/gpu.py --backends kcompile --rounds 1 --table # what was tuned goes to runtime/tuned.json
     python benchmarks/gpu.py --dry                                  # no GPU: tests this program, measures nothing
 
 A cell is a backend, a model, a batch and a precision, run in processes of its own (`gpu_peer.py`): the first with every cache empty
@@ -27,6 +28,7 @@ from gpu_peer import PRECISIONS, TRAIN
 from models import MODELS
 
 HERE = Path(__file__).resolve().parent
+TABLE = HERE.parent / "runtime" / "tuned.json"
 BATCH = {"resnet_small": 64, "transformer_small": 32, "seq2seq_lstm": 64}
 CACHES = (
     "KCOMPILE_CACHE", "TRITON_CACHE_DIR", "TORCHINDUCTOR_CACHE_DIR", "JAX_COMPILATION_CACHE_DIR",
@@ -122,6 +124,13 @@ def kernels(cells, runs, most=12):
     return "\n".join(lines)
 
 
+def with_choices(table, runs):
+    """The table of tuned schedules with what these processes of kcompile chose, in a fixed order."""
+    for r in runs:
+        table.setdefault(r["kind"], {}).update(r["choices"])
+    return {kind: dict(sorted(table[kind].items())) for kind in sorted(table) if table[kind]}
+
+
 def main():
     p = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
@@ -134,6 +143,7 @@ def main():
     p.add_argument("--python", action="append", default=[], metavar="BACKEND=PATH")
     p.add_argument("--options", default="", help="further options of gpu_peer.py")
     p.add_argument("--out", default="")
+    p.add_argument("--table", action="store_true", help="keep what was tuned in runtime/tuned.json")
     p.add_argument("--dry", action="store_true")
     a = p.parse_args()
     pythons = dict(spec.split("=", 1) for spec in a.python)
@@ -163,6 +173,11 @@ def main():
         print("\n" + table(cells, backends, what, unit))
     if not a.dry:
         print("\n" + kernels([c for c in cells if c[0] == "kcompile"], runs))
+    if a.table:
+        tuned = [r for found in runs.values() for r in found if "choices" in r]
+        TABLE.write_text(
+            json.dumps(with_choices(json.loads(TABLE.read_text()), tuned), indent=1) + "\n"
+        )
     out = Path(a.out) if a.out else HERE / "results" / f"gpu-{now:%Y-%m-%d-%H%M}.json"
     out.parent.mkdir(parents=True, exist_ok=True)
     result = {

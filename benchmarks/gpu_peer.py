@@ -8,9 +8,10 @@ All train with Adam on data that lie on the device where the framework allows it
 (hand-written loops: the loss alone) added up on the device and read once an epoch.
 
   first_step_s   from the start of the process to the end of the first step, data making left out
-  ms_step        median over repeats of an epoch's time / its steps, after one epoch that is not counted
+  ms_step        median over epochs of their time / their steps, after one that is not counted; of Keras in one call of `fit`
   peak_mb        device memory the framework held at most
   kernels        kcompile alone: each kernel's time in a captured stretch beside its least time (`runtime.roofline`)
+  choices        kcompile alone: what was tuned otherwise than by rule, as rows of `runtime/tuned.json` for the device `kind`
 
 --dry: on the CPU, for a test of this program: kcompile in Triton's interpreter, few small steps, no figure means anything.
 """
@@ -28,25 +29,27 @@ from meter import process_age
 from models import BCE, CONV, MODELS, SCE, keras_model, torch_model
 
 PRECISIONS = ("f32", "tf32", "bf16")
+STEPS = {"mlp": 1875, "binary_mlp": 1875}  # an epoch of MNIST; of the others 200
 
 
-def epochs(a, run, sync, r):
-    """Time `run(steps)`; fill in ms_step and every repeat."""
-    steps = a.steps
-    run(steps)
-    sync()
+def epochs(a, run, r):
+    """Time `run(steps)`, which ends with the loss on the host."""
     found = []
-    for _ in range(a.repeats):
+    for _ in range(1 + a.repeats):
         t = time.perf_counter()
-        run(steps)
-        sync()
-        found.append((time.perf_counter() - t) / steps * 1e3)
+        run(a.steps)
+        found.append(time.perf_counter() - t)
+    put(a, found, r)
+
+
+def put(a, seconds, r):
+    """Fill in ms_step and every repeat, from the seconds of epochs, of which the first is not counted."""
+    found = [s / a.steps * 1e3 for s in seconds[1:]]
     r["ms_step"], r["all_ms"] = statistics.median(found), [round(f, 5) for f in found]
 
 
-def first(run, sync, r):
+def first(run, r):
     run(1)
-    sync()
     r["first_step_s"] = process_age() - r["data_s"]
 
 
@@ -70,29 +73,47 @@ def train_keras(a, xs, y, r):
         model.run_on(backend="triton")
     b = a.batch
 
-    def run(steps):
+    def run(steps, epochs=1, callbacks=()):
         part = [x[: steps * b] for x in xs]
         model.fit(
-            part if len(part) > 1 else part[0], y[: steps * b], batch_size=b, epochs=1, verbose=0
-        )
+            part if len(part) > 1 else part[0], y[: steps * b], batch_size=b, epochs=epochs, verbose=0,
+            callbacks=list(callbacks),
+        )  # fmt: skip
 
-    first(run, lambda: None, r)  # fit ends with the loss on the host
-    epochs(a, run, lambda: None, r)
+    class Clock(keras.callbacks.Callback):
+        def __init__(self):
+            super().__init__()
+            self.found = []
+
+        def on_epoch_begin(self, epoch, logs=None):
+            self.start = time.perf_counter()
+
+        def on_epoch_end(self, epoch, logs=None):  # when the loss is on the host
+            self.found.append(time.perf_counter() - self.start)
+
+    first(run, r)
+    clock = Clock()
+    run(a.steps, 1 + a.repeats, [clock])
+    put(a, clock.found, r)
     if a.backend == "kcompile" and not a.dry:
-        r["kernels"] = kernels(model)
+        from runtime.tune import choices
+
+        step = model._step_functions.by_kind["train"][1].log[0]
+        r["kind"] = step.executable.device.kind
+        r["choices"] = choices(step.program, step.executable.program)
+        r["kernels"] = kernels(step)
     if a.backend == "keras-jax":
         return peak_jax
     return peak_torch
 
 
-def kernels(model):
+def kernels(step):
     """The time of each kernel of the train step as captured, and its least time, in microseconds."""
     import torch
 
     from runtime.roofline import H200, floor
     from runtime.tune import clocked
 
-    step = model._step_functions.by_kind["train"][1].log[0]
     inner, device = step.executable._on_device, step.executable.device
     saved = {n: t.clone() for n, t in inner.tensors.items()}
     found = [
@@ -171,8 +192,8 @@ def train_torch(a, xs, y, r):
             total += step(*(v[at] for v in data))
         return float(total)
 
-    first(run, lambda: None, r)
-    epochs(a, run, lambda: None, r)
+    first(run, r)
+    epochs(a, run, r)
     return peak_torch
 
 
@@ -183,8 +204,8 @@ def train_jax(a, xs, y, r):
     name = {"f32": "highest", "tf32": "tensorfloat32", "bf16": "bfloat16"}[a.precision]
     jax.config.update("jax_default_matmul_precision", name)
     run = gpu_jax.trainer(a.model, a.batch, xs, y, half=a.precision == "bf16")
-    first(run, lambda: None, r)
-    epochs(a, run, lambda: None, r)
+    first(run, r)
+    epochs(a, run, r)
     return peak_jax
 
 
@@ -202,10 +223,11 @@ def main():
     p.add_argument("--model", required=True, choices=list(MODELS))
     p.add_argument("--batch", type=int, default=32)
     p.add_argument("--precision", default="f32", choices=PRECISIONS)
-    p.add_argument("--steps", type=int, default=200)
+    p.add_argument("--steps", type=int, help="of an epoch")
     p.add_argument("--repeats", type=int, default=5)
     p.add_argument("--dry", action="store_true")
     a = p.parse_args()
+    a.steps = a.steps or STEPS.get(a.model, 200)
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
     if a.backend.startswith("keras-"):
         os.environ["KERAS_BACKEND"] = a.backend.removeprefix("keras-")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib
 import json
 import os
 import subprocess
@@ -12,6 +13,9 @@ import pytest
 
 pytest.importorskip("triton")
 pytest.importorskip("torch")
+
+from runtime.tune import TABLE
+
 ROOT = Path(__file__).parent.parent.parent
 
 
@@ -41,3 +45,19 @@ def test_without_a_gpu_nothing_is_measured() -> None:
     done = subprocess.run(command, capture_output=True, text=True, env=env)
     assert done.returncode == 1
     assert "no GPU" in done.stderr
+
+
+@pytest.mark.sample
+def test_what_was_tuned_joins_the_table(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.syspath_prepend(str(ROOT / "benchmarks"))
+    gpu = importlib.import_module("gpu")
+    table = {"old": {"b": "library"}, "new": {"c": [[], 4, 2], "a": [[], 1, 2]}}
+    runs = [
+        {"kind": "new", "choices": {"b": [[], 8, 3], "a": "library"}},
+        {"kind": "none", "choices": {}},
+    ]
+    joined = gpu.with_choices(table, runs)
+    assert json.dumps(joined) == json.dumps(
+        {"new": {"a": "library", "b": [[], 8, 3], "c": [[], 4, 2]}, "old": {"b": "library"}}
+    )
+    assert gpu.TABLE == TABLE
