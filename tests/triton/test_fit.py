@@ -175,10 +175,8 @@ def test_rate_and_seeds_are_on_the_device_and_metrics_stay_there_until_someone_l
     )
     _, *others = "\n".join(seen).split("capture")[-1].split("run\nrun\n")
     assert len(others) == 2 and "capture" not in "".join(others)
-    for epoch in others:
-        assert set(epoch.split("\n")) - {""} == {
-            "fetch of "
-        }  # single numbers: totals, counts and the rate
+    for epoch in others:  # single numbers: totals, counts and the rate
+        assert set(epoch.split("\n")) - {""} == {"fetch of "}
     seen.clear()
     weights = model.get_weights()
     assert "fetch of 36x20" in seen
