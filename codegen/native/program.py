@@ -62,8 +62,12 @@ class NativeWriter(Writer):
         str, Mapping[str, Any]
     ] = {}  # ways of kernels by name, where they are not the rules'
 
-    def node(self, node: Node, targets: dict[Value, View]) -> None:
+    def __init__(self, em: Emitter, depth: int = 0):
+        super().__init__(em, depth)
         self.kinds: list[str] = []  # of the atoms of the kernel
+
+    def node(self, node: Node, targets: dict[Value, View]) -> None:
+        self.kinds = []
         self.way = ways.asked(self.asked, f"k{len(self.kernels)}")
         super().node(node, targets)
 

@@ -255,6 +255,7 @@ class _Renderer(Values):
                     self.put(depth, f"{lane(e.dtype)} r{self.number(e)}[{n_lanes} + W];")
 
     def statements(self, tree: Sequence[Stmt], depth: int) -> None:
+        outside = self.row, self.phase
         if sum(isinstance(s, For) and s.group.axes[0] is self.vector for s in tree) > 1:
             self.keep(tree, depth)
         for stmt in tree:
@@ -284,6 +285,7 @@ class _Renderer(Values):
             elif isinstance(stmt, Put):
                 self.need(stmt.store.value, depth)
                 self.store(stmt.store, depth)
+        self.row, self.phase = outside  # arrays made here are known here alone
 
     def loop(self, stmt: For, depth: int) -> None:
         (a,) = stmt.group.axes

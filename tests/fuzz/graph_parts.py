@@ -17,7 +17,14 @@ from tests.fuzz.draw import Choice
 
 EXTENTS = (2, 3, 1, 5, 7, 17)
 LARGEST = 1500
-FLOATS = ("f64", "f32", "f16")
+WIDE = (
+    16,
+    3,
+    33,
+    1,
+    5,
+    65,
+)  # extents at which kernels have blocks, whole vectors and more than a tile
 UNARY = (
     "neg", "tanh", "sigmoid", "absolute", "sin", "cos", "erf", "relu", "gelu", "silu", "softplus", "elu", "selu",
     "atan", "asinh", "softsign", "stop_gradient",
@@ -30,15 +37,16 @@ COMPARE = ("lt", "le", "gt", "ge", "eq", "ne")
 class Plain:
     """Draws nodes on the values so far: elementwise, movement, reduction, order and indices."""
 
-    def __init__(self, c: Choice, dtype: str):
-        self.c, self.dtype = c, dtype
+    def __init__(self, c: Choice, dtype: str, wide: bool = False):
+        self.c, self.dtype, self.wide = c, dtype, wide
+        self.extents, self.largest = (WIDE, 40 * LARGEST) if wide else (EXTENTS, LARGEST)
         self.values: list[Value] = []
         self.clean: set[Value] = set()  # computed alike by every pass
         self.inputs: list[Value] = []
         self.streams = 0
 
     def keep(self, v: Value | None, clean: bool = False) -> Value | None:
-        if v is not None and len(v.shape) <= 5 and 0 < int(v.type.size) <= LARGEST:
+        if v is not None and len(v.shape) <= 5 and 0 < int(v.type.size) <= self.largest:
             self.values.append(v)
             if clean:
                 self.clean.add(v)
@@ -152,7 +160,7 @@ class Plain:
         shape, axes = list(v.shape), list(range(len(v.shape)))
         for _ in range(self.c.between(1, 2)):
             k = self.c.below(len(shape) + 1)
-            shape.insert(k, self.c.pick(EXTENTS))
+            shape.insert(k, self.c.pick(self.extents))
             axes = [a + (a >= k) for a in axes]
         self.keep(ops.broadcast(v, shape=tuple(shape), axes=tuple(axes)), v in self.clean)
 
@@ -283,17 +291,19 @@ class Plain:
         d = int(v.shape[axis])
         kind = self.c.below(4)
         if kind == 0:
-            shape = tuple(self.c.pick(EXTENTS) for _ in range(self.c.between(0, 2)))
+            shape = tuple(self.c.pick(self.extents) for _ in range(self.c.between(0, 2)))
             self.keep(ops.gather(v, self.indices(shape, d), axis=axis), v in self.clean)
         elif kind == 1:
-            extent = self.c.pick(EXTENTS)
+            extent = self.c.pick(self.extents)
             idx = self.indices((d,), extent)
             self.keep(ops.tanh(ops.scatter_add(idx, v, axis=axis, extent=extent)))
         elif kind == 2:
-            shape = tuple(self.c.pick(EXTENTS) if i == axis else d_ for i, d_ in enumerate(v.shape))
+            shape = tuple(
+                self.c.pick(self.extents) if i == axis else d_ for i, d_ in enumerate(v.shape)
+            )
             self.keep(ops.take_along(v, self.indices(shape, d), axis=axis), v in self.clean)
         else:
-            extent = self.c.pick(EXTENTS)
+            extent = self.c.pick(self.extents)
             idx = self.indices(tuple(v.shape), extent)
             self.keep(ops.tanh(ops.scatter_along(idx, v, axis=axis, extent=extent)))
 

@@ -14,7 +14,7 @@ import ir.ops as ops
 from ir.graph import Value, graph_of
 from ir.op import IRError
 from ir.types import Type
-from tests.fuzz.graph_parts import EXTENTS, LARGEST, Plain
+from tests.fuzz.graph_parts import Plain
 
 
 class Drawer(Plain):
@@ -41,7 +41,7 @@ class Drawer(Plain):
         lr = [a for a in dict.fromkeys(lx + ly) if (a in both and self.c.chance(3)) or (a not in both and not self.c.chance(8))]  # fmt: skip
         spec = f"{''.join(lx)},{''.join(ly)}->{''.join(self.shuffled(lr))}"
         size = dict(zip(lx + ly, x.shape + y.shape, strict=True))
-        if int(np.prod([size[a] for a in lr] or [1])) > LARGEST:
+        if int(np.prod([size[a] for a in lr] or [1])) > self.largest:
             return
         n = int(np.prod([d for a, d in size.items() if a not in lr] or [1]))
         out = ops.contract(x, y, spec=spec)
@@ -120,7 +120,7 @@ class Drawer(Plain):
         )  # fmt: skip
         out = ops.tanh(out)
         self.keep(out)
-        if int(out.type.size) > LARGEST:
+        if int(out.type.size) > self.largest:
             return
         if self.c.chance(3):
             inner = [a for a in lx if a in {w[0] for w in spec_windows}]
@@ -144,8 +144,8 @@ class Drawer(Plain):
         key = [v for v in self.inputs if v.dtype == "u32"]
         if len(key) < 2:
             return
-        shape = tuple(self.c.pick(EXTENTS) for _ in range(self.c.between(0, 3)))
-        if int(np.prod(shape)) > LARGEST:
+        shape = tuple(self.c.pick(self.extents) for _ in range(self.c.between(0, 3)))
+        if int(np.prod(shape)) > self.largest:
             return
         self.streams += 1
         name = self.c.pick(("random_uniform", "random_normal"))
@@ -166,7 +166,7 @@ class Drawer(Plain):
         names = iter("abcdefgh")
         inner = [Value(t, name=next(names)) for t in
                  [*(u.type for u in carries), *(Type(self.dtype, row) for _ in xs), *(u.type for u in consts)]]  # fmt: skip
-        d = Drawer(self.c, self.dtype)
+        d = Drawer(self.c, self.dtype, self.wide)
         d.values = [v for v in inner if v.shape == row] or list(inner)
         d.values += [v for v in inner if v not in d.values]
         for _ in range(self.c.between(1, 5)):
@@ -238,7 +238,7 @@ class Drawer(Plain):
         if len(v.shape) < 1:
             return
         k = int(v.shape[-1])
-        n = self.c.pick(EXTENTS)
+        n = self.c.pick(self.extents)
         weights = [u for u in self.inputs if u.shape == (k, n) and u.dtype == self.dtype]
         w = self.c.pick(weights) if weights else self.of((k, n))
         lx = "abcde"[: len(v.shape)]

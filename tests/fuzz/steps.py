@@ -12,24 +12,23 @@ import numpy as np
 import ir.ops as ops
 from ir.grad import gradients
 from ir.graph import Graph, Role, Value, graph_of
-from ir.types import NUMPY, Type
+from ir.types import NUMPY, Type, round_bf16
 from tests.fuzz.draw import Choice
-from tests.fuzz.graph_parts import EXTENTS, LARGEST
 from tests.fuzz.graphs import Drawer
 
 
-def draw(c: Choice, dtype: str | None = None) -> Graph:
-    """A random step graph."""
+def draw(c: Choice, dtype: str | None = None, wide: bool = False) -> Graph:
+    """A random step graph. wide: of larger values."""
     dtype = dtype or c.pick(("f64", "f64", "f64", "f32", "f16"))
-    d = Drawer(c, dtype)
+    d = Drawer(c, dtype, wide)
     n_states, n_data = c.between(1, 4), c.between(1, 3)
     shapes: list[tuple[int, ...]] = []
     for _ in range(n_states + n_data):
         if shapes and c.chance(3):
             shapes.append(c.pick(shapes))
         else:
-            shapes.append(tuple(c.pick(EXTENTS) for _ in range(c.between(0, 4))))
-        if int(np.prod(shapes[-1])) > LARGEST:
+            shapes.append(tuple(c.pick(d.extents) for _ in range(c.between(0, 4))))
+        if int(np.prod(shapes[-1])) > d.largest:
             shapes[-1] = shapes[-1][:2]
     floats = [Value(Type(dtype, s), name=f"v{i}") for i, s in enumerate(shapes)]
     states, data = floats[:n_states], floats[n_states:]
@@ -117,5 +116,6 @@ def arrays(graph: Graph, seed: int) -> list[np.ndarray[Any, Any]]:
         if v.dtype == "u32":
             out.append(np.array(rng.integers(0, 100), "u4"))
         else:
-            out.append(np.asarray(rng.uniform(-1, 1, v.shape)).astype(NUMPY[v.dtype]))
+            a = np.asarray(rng.uniform(-1, 1, v.shape)).astype(NUMPY[v.dtype])
+            out.append(round_bf16(a) if v.dtype == "bf16" else a)
     return out
