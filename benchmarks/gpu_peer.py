@@ -65,8 +65,6 @@ def train_keras(a, xs, y, r):
             keras.config.set_float32_matmul_precision("tf32")
     else:
         import keras
-    if a.backend == "kcompile" and a.precision == "tf32":
-        keras.config.set_float32_matmul_precision("tf32")
     if a.precision == "bf16":
         keras.mixed_precision.set_global_policy("mixed_bfloat16")
     model = keras_model(a.model, keras)

@@ -114,14 +114,15 @@ def _in_c(static: Graph, store: StateStore) -> tuple[Program, bool, Any]:
 
 
 def _on_gpu(static: Graph, store: StateStore) -> tuple[Program, bool, Any]:
-    """A program for this process's GPU, tuned there before or, in its first step, now."""
+    """A program for this process's GPU, tuned there before or, in its first step, now; as by rule where that was asked for."""
     static = precision(static, config.float32_matmul_precision())
     tuned = f"triton on {_gpu_kind()} {graph_key(static)}"
-    found = _load(tuned, static)
+    by_rule = choices.asked() is False
+    found = None if by_rule else _load(tuned, static)
     if found is not None:
         return found, True, _cuda_executable(found, store)
     program, cached = _program(static, "triton")
-    program = _for_gpu(program)
+    program = program if by_rule else _for_gpu(program)
     return program, cached, _cuda_executable(program, store, lambda p: _save(tuned, p, static))
 
 

@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 
 import kcompile as keras
+import kcompile.compile as compiling
 
 pytest.importorskip("triton")
 pytest.importorskip("torch")
@@ -134,6 +135,23 @@ def test_models_on_two_devices_share_a_layer_inside_an_epoch(first: str, listens
         found.append([*outer.get_weights(), *inner.get_weights()])
     for a, b in zip(*found, strict=True):
         np.testing.assert_allclose(a, b, rtol=2e-4, atol=2e-5)
+
+
+@pytest.mark.parametrize("asked", ["0", "1", ""])
+def test_schedules_are_those_of_the_rules_where_that_is_asked_for(
+    asked: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """KCOMPILE_TUNE=0: neither what was tuned before nor the table counts."""
+    seen: list[str] = []
+    load, for_gpu = compiling._load, compiling._for_gpu
+    monkeypatch.setattr(compiling, "_load", _noting(load, lambda key, static: seen.append(key)))
+    monkeypatch.setattr(compiling, "_for_gpu", _noting(for_gpu, lambda p: seen.append("table")))
+    monkeypatch.setenv("KCOMPILE_TUNE", asked)
+    model = mlp(6, 20)
+    model.run_on(backend="triton")
+    model.predict(data(6, 4)[0], verbose=0)
+    other = [key.startswith("triton on ") or key == "table" for key in seen]
+    assert any(other) == (asked != "0") and not all(other)
 
 
 def test_products_are_as_precise_as_the_user_says() -> None:
