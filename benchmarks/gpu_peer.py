@@ -118,7 +118,7 @@ def kernels(step):
     saved = {n: t.clone() for n, t in inner.tensors.items()}
     found = [
         {
-            "name": k.name, "ops": k.ops, "kind": k.schedule["kind"], "us": clocked(device, launch) * 1e6,
+            "name": k.name, "ops": k.ops, "kind": k.schedule["kind"], "us": clocked(device, launch[0]) * len(launch) * 1e6,
             "floor_us": floor(k, H200) * 1e6, "tuned": k.schedule.get("tuned"),
         }
         for k, launch in zip(step.executable.program.kernels, inner.launches, strict=True)

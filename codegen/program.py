@@ -58,7 +58,8 @@ class Buffer:
     """One array of a program: `dtype` as in `ir.types`, `shape`, and where it lives.
 
     role: "state" (kept from step to step, shared between programs by `path`), "data" (filled by the
-    caller), "result" or "temp". offset: bytes into the arena for result and temp, -1 for the others.
+    caller), "result", "temp" or "step" (without memory of its own: what one step of a loop has of the buffer
+    named by `path`). offset: bytes into the arena for result and temp, -1 for the others.
     """
 
     name: str

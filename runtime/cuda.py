@@ -161,7 +161,7 @@ class CudaExecutable:
             )
 
     def _over(self, samples: Sequence[Any]) -> Resident:
-        unroll = max(1, min(UNROLL, NODES // (len(self.program.kernels) + 1)))
+        unroll = max(1, min(UNROLL, NODES // (sum(map(len, self._on_device.launches)) + 1)))
         made = self._on_device
         return Resident(
             self.device, samples, made.data, self._launch, self.take, unroll, made.results

@@ -42,11 +42,13 @@ MACHINES = {
 
 
 def floor(kernel: Kernel, machine: Machine) -> float:
-    """The least seconds of a kernel."""
+    """The least seconds of a kernel, in all steps of its loop if it has one."""
     peak = machine.products.get(str(kernel.schedule.get("precision")), machine.plain)
     busy = min(int(kernel.schedule.get("grid", machine.processors)), machine.processors)
     traffic = kernel.bytes / min(machine.bandwidth, busy * machine.reach)
-    return machine.launch + max(traffic, kernel.flops / peak * machine.processors / busy)
+    work = max(traffic, kernel.flops / peak * machine.processors / busy)
+    times = int(kernel.schedule.get("loop", {}).get("length", 1))
+    return times * machine.launch + work
 
 
 def step_seconds(program: Program, machine: Machine) -> float:

@@ -37,15 +37,18 @@ class TritonProgram:
             raise ValueError(f"a program for {program.target!r}; this runs programs for 'triton'")
         self.program, self.device = program, device or place("cpu")
         self._arena = self.device.empty((max(program.arena_bytes, 64),), "u8")
-        at = self.tensors = {b.name: self._bind(b, states, torch) for b in program.buffers}
+        own = [b for b in program.buffers if b.role != "step"]
+        at = self.tensors = {b.name: self._bind(b, states, torch) for b in own}
+        self._rows = {  # of a loop over time: a buffer's part in each step
+            b.name: at[b.path].view(-1, *b.shape) for b in program.buffers if b.role == "step"
+        }
         paths = {b.name: b.path for b in program.buffers}
         self.states = {paths[n]: at[n] for n in program.states}
         self.data = [at[n] for n in program.data]
         self.results = [at[n] for n in program.results]
         kernels = functions(program)
-        self.launches: list[Callable[[], None]] = [
-            self.launch(k, kernels[k.name]) for k in program.kernels
-        ]
+        self.launches = [self.launch(k, kernels[k.name]) for k in program.kernels]
+        self._turns = turns(program)
 
     def _bind(self, b: Buffer, states: Mapping[str, Any], torch: Any) -> Any:
         if b.role == "data":
@@ -66,19 +69,43 @@ class TritonProgram:
 
     def launch(
         self, k: Kernel, function: Any, instead: Mapping[str, Any] = EMPTY
-    ) -> Callable[[], None]:
-        """What launches a kernel, with other tensors `instead` of some buffers; the library's call where that was chosen."""
-        at = {**self.tensors, **instead}
-        if "library" in k.schedule.get("tuned", ()):
-            call = library(k, at)
-            assert call is not None
-            return call
-        return _launch(function, [at[n] for n in k.schedule["args"]], k)
+    ) -> list[Callable[[], None]]:
+        """What launches a kernel, with other tensors `instead` of some buffers: once, or in each step of its loop in turn; the
+        library's call where that was chosen."""
+        loop = k.schedule.get("loop")
+        found = []
+        for t in range(loop["length"]) if loop else (0,):
+            at = {**self.tensors, **self.rows(k, t), **instead}
+            call = library(k, at) if "library" in k.schedule.get("tuned", ()) else None
+            args = [at[n] for n in k.schedule["args"]]
+            found.append(call or _launch(function, args, k))
+        return found
+
+    def rows(self, k: Kernel, t: int) -> dict[str, Any]:
+        """Of the kernels of a loop: the tensors that step t has for some names, of larger ones or in turn."""
+        loop = k.schedule.get("loop")
+        if not loop:
+            return {}
+        left = loop["length"] - 1 - t
+        row = left if loop["reverse"] else t
+        found = {n: self._rows[n][row] for n in k.schedule["args"] if n in self._rows}
+        for a, b in loop["turns"] if left % 2 else ():
+            found[a], found[b] = self.tensors[b], self.tensors[a]
+        return found
 
     def step(self) -> None:
-        """One step: every kernel once, in order."""
-        for launch in self.launches:
-            self.device.run(launch)
+        """One step: every kernel once, in order, those of a loop as often as it runs."""
+        for number in range(len(self.launches)):
+            self.turn(number)
+
+    def turn(self, number: int) -> None:
+        """One launch of a kernel; behind the last one of a loop, the other steps of all."""
+        self.device.run(self.launches[number][0])
+        for others in zip(
+            *(self.launches[k][1:] for k in self._turns.get(number, ())), strict=True
+        ):
+            for launch in others:
+                self.device.run(launch)
 
     def run(self, *data: Any) -> list[np.ndarray[Any, Any]]:
         """Fill the data, make one step, return copies of the results. Raises ValueError for a wrong count or shape."""
@@ -101,6 +128,15 @@ class TritonProgram:
                     f"data has shape {tuple(value.shape)}, the program {tuple(t.shape)}"
                 )
             t.copy_(value)
+
+
+def turns(program: Program) -> dict[int, list[int]]:
+    """For the last kernel of each loop over time, the kernels of that loop, by their numbers."""
+    loops: dict[int, list[int]] = {}
+    for number, k in enumerate(program.kernels):
+        if "loop" in k.schedule:
+            loops.setdefault(k.schedule["loop"]["number"], []).append(number)
+    return {found[-1]: found for found in loops.values()}
 
 
 def functions(program: Program) -> dict[str, Any]:

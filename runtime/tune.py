@@ -58,13 +58,13 @@ def tune(on_device: TritonProgram, device: Device, timer: Timer | None = None) -
     for place, k in enumerate(program.kernels):
         scratch = None if "tuned" in k.schedule else _copies(on_device, k)
         if scratch is None:
-            device.run(on_device.launches[place])
+            on_device.turn(place)
             continue
         times = {}
         for way in ways[k.name]:
             if way is ways[k.name][0] or fits(usage.get(way.name)):
-                times[way.name] = time_of(on_device.launch(way, found[way.name], scratch))
-        call = library(k, {**on_device.tensors, **scratch})
+                times[way.name] = time_of(on_device.launch(way, found[way.name], scratch)[0])
+        call = library(k, {**on_device.tensors, **on_device.rows(k, 0), **scratch})
         if call is not None:
             times["library"] = time_of(call)
         first = k.name
@@ -73,15 +73,12 @@ def tune(on_device: TritonProgram, device: Device, timer: Timer | None = None) -
             best = first
         verdict = {"of": len(times), "seconds": times[best], "heuristic": times[first]}
         if best == "library":
-            made, launch = k, library(k, on_device.tensors)
-            assert launch is not None
             verdict["library"] = True
-        else:
-            made = next(w for w in ways[first] if w.name == best)
-            launch = on_device.launch(made, found[best])
-        device.run(launch)
-        on_device.launches[place] = launch
-        chosen[first] = replace(made, name=first, schedule={**made.schedule, "tuned": verdict})
+        made = next((w for w in ways[first] if w.name == best), k)
+        made = replace(made, schedule={**made.schedule, "tuned": verdict})
+        on_device.launches[place] = on_device.launch(made, found[made.name])
+        on_device.turn(place)
+        chosen[first] = replace(made, name=first)
         log.info("%s: %s of %d, %.3g us; the heuristic's %.3g us", first, best, len(times),
                  times[best] * 1e6, times[first] * 1e6)  # fmt: skip
     return rewritten(program, chosen)
@@ -92,7 +89,8 @@ def _copies(on_device: TritonProgram, k: Kernel) -> dict[str, Any] | None:
     import torch
 
     try:
-        return {n: on_device.tensors[n].clone() for n in k.writes}
+        at = {**on_device.tensors, **on_device.rows(k, 0)}
+        return {n: at[n].clone() for n in k.writes}
     except torch.OutOfMemoryError:
         log.warning("%s is not tuned: no memory for a copy of what it writes", k.name)
         return None

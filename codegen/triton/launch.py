@@ -20,7 +20,8 @@ _FIRST = frozenset({"contract", "scatter_add", "reduce_sum", "reduce_max", "redu
 
 @dataclass(eq=False)
 class Place:
-    """One buffer of the program, and the kernels that touch it first and last."""
+    """One buffer of the program, and the kernels that touch it first and last. whole: of the buffer of one step of a loop, that of
+    all steps, in which it lies."""
 
     dtype: str
     shape: tuple[int, ...]
@@ -30,6 +31,12 @@ class Place:
     last: int = -1
     offset: int = -1
     name: str = ""
+    whole: Place | None = None
+
+    @property
+    def home(self) -> Place:
+        """The buffer whose memory this is."""
+        return self.whole or self
 
     @property
     def nbytes(self) -> int:
@@ -52,6 +59,7 @@ class Launch:
     barrier: bool = False
     second: bool = False  # the rest of a node whose products and sums another launch has made
     parts: list[Launch] = field(default_factory=list)
+    loop: Any = None  # the loop over time of which this is one step (`codegen.triton.steps.Loop`)
     places: list[Place] = field(default_factory=list)
 
     @property

@@ -50,7 +50,7 @@ def _pair(graph: Graph, refused: set[tuple[Node, Node]]) -> Graph | None:
                 late = [n for n in nodes[i + 1 : j] if _depends(n, a, nodes[i + 1 : j])]
                 rest = [n for n in nodes[i + 1 : j] if n not in late]
                 order = [*nodes[:i], *rest, node, *late, *nodes[j + 1 :]]
-                return _rebuilt(graph, order, node, both, outs)
+                return rebuilt(graph, order, node, both, outs)
     return None
 
 
@@ -110,7 +110,7 @@ def _one(graph: Graph) -> Graph | None:
         if hosts:
             a = nodes[min(hosts, key=lambda j: (abs(j - k), j))]
             both, made = _merged(a, node, {*a.outs, *node.outs})
-            return _rebuilt(graph, [n for n in nodes if n is not node], a, both, made)
+            return rebuilt(graph, [n for n in nodes if n is not node], a, both, made)
     return None
 
 
@@ -151,7 +151,7 @@ def _merged(a: Node, b: Node, wanted: set[Value]) -> tuple[Node, list[Value]]:
     return made, stands
 
 
-def _rebuilt(graph: Graph, order: list[Node], at: Node, made: Node, stands: list[Value]) -> Graph:
+def rebuilt(graph: Graph, order: list[Node], at: Node, made: Node, stands: list[Value]) -> Graph:
     """The graph with nodes in this order, `made` for `at`, its results for what they stand for."""
     env: dict[Value, Value] = {}
     out: list[Node] = []

@@ -34,7 +34,7 @@ def together(launches: Sequence[Launch], place_of: Mapping[Buf, Place]) -> list[
 
 
 def _places(bufs: Sequence[Buf], place_of: Mapping[Buf, Place]) -> set[Place]:
-    return {place_of[b] for b in bufs}
+    return {place_of[b].home for b in bufs}
 
 
 def _meet(a: Launch, b: Launch, place_of: Mapping[Buf, Place]) -> bool:
@@ -55,7 +55,7 @@ def _fit(group: Sequence[Launch], place_of: Mapping[Buf, Place]) -> bool:
 
 
 def _small(launch: Launch, place_of: Mapping[Buf, Place]) -> bool:
-    if launch.schedule.notes["kind"] in ("scan", "attention"):
+    if launch.loop is not None or launch.schedule.notes["kind"] in ("scan", "attention"):
         return False
     touched = _places([*launch.reads, *launch.writes], place_of)
     return launch.flops <= FLOPS and sum(p.nbytes for p in touched) <= BYTES

@@ -1,4 +1,4 @@
-"""Loops over time as one kernel: recurrent layers forward and backward in the interpreter, over awkward sizes; what cannot be one kernel."""
+"""Loops over time as one kernel: recurrent layers forward and backward in the interpreter, over awkward sizes."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 import pytest
 
+import codegen.triton.writer as writer
 import ir.ops as ops
 from codegen.pipeline import generate
 from ir.grad import gradients
@@ -122,21 +123,12 @@ def test_rows_of_a_large_batch_are_blocks() -> None:
     assert check(*forward(*simple(600, 2, 1, 3)))[0]["rows"] == 4
 
 
-def test_a_large_layer_has_wider_tiles_and_too_large_a_layer_is_refused() -> None:
+def test_a_large_layer_has_wider_tiles(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(writer, "STREAMED", 1 << 30)
     graph, _ = forward(*simple(1, 2, 1, 1024))
     (loop,) = [k for k in generate(graph, "triton").kernels if k.schedule["kind"] == "scan"]
     assert not loop.schedule["resident"]
-    with pytest.raises(ValueError, match="256 products of tiles"):
-        generate(forward(*simple(1, 2, 1, 2048))[0], "triton")
-
-
-def test_rows_that_meet_are_refused() -> None:
-    def build(z: Value, h: Value) -> Any:
-        own = [Value(v.type.with_shape((3, 2))) for v in (h, z)]
-        total = ops.reduce_sum(own[0], axes=(0,))
-        new = ops.add(own[1], ops.broadcast(total, shape=(3, 2), axes=(1,)))
-        return ops.scan(h, z, body=graph_of("step", own, [new, new]), carries=1, xs=1, length=4)
-
-    graph, _ = forward(build, [(4, 3, 2), (3, 2)])
-    with pytest.raises(ValueError, match="rows of a loop exchange data"):
-        generate(graph, "triton")
+    kernels = generate(forward(*simple(1, 2, 1, 2048))[0], "triton").kernels
+    assert not [
+        k for k in kernels if k.schedule["kind"] == "scan"
+    ]  # 256 products of tiles in a step
