@@ -14,7 +14,7 @@ from typing import Any
 
 from codegen.loops import Buf, Group, Schedule
 from codegen.triton.launch import Launch, written
-from codegen.triton.schedule import MANY, programs, size
+from codegen.triton.schedule import MANY, power_of_two, programs, size
 from codegen.triton.spelling import Unsupported
 
 MOST = 7  # beside the heuristic's own
@@ -28,7 +28,7 @@ def neighbours(plan: Schedule) -> list[Schedule]:
     kind = plan.notes["kind"]
     if kind == "product":
         found = [*_products(plan), *_shapes(plan)]
-    elif kind in ("pointwise", "rows", "loop"):
+    elif kind in ("pointwise", "rows", "loop", "taps"):
         found = [*_blocks(plan), *_shapes(plan)]
     elif kind == "split":
         found = [*_shapes(plan)]
@@ -107,6 +107,9 @@ def _products(plan: Schedule) -> Iterator[Schedule]:
         for k, g in enumerate(plan.groups)
         if g.role in ("grid", "loop") and g.tile > 1 and k not in fixed
     }
+    one_by_one = len(plan.groups) - 2
+    if plan.groups[one_by_one].tile == 1:  # or all terms at once
+        free[one_by_one] = [1, max(16, power_of_two(size(plan.groups[one_by_one].axes)))]
     sides = [[(k, t) for t in tiles] for k, tiles in free.items()]
     for chosen in itertools.product(*sides):
         tiles = dict(chosen)
@@ -129,9 +132,10 @@ def _seconds(plan: Schedule) -> float:
     """A product's time in cycles, roughly: waves of programs, each as long as its arithmetic, its traffic or its waiting."""
     depth, (rows, columns) = plan.groups[-2], (plan.groups[-3].tile, plan.groups[-1].tile)
     n = programs(plan)
-    passes = -(-size(depth.axes) // depth.tile)
-    flops = 2 * rows * columns * passes * depth.tile / LANES
-    traffic = 4 * (rows + columns) * passes * depth.tile / TRAFFIC
+    passes = -(-size(depth.axes) // depth.tile) if depth.tile > 1 else 1
+    terms = passes * depth.tile if depth.tile > 1 else size(depth.axes)
+    flops = 2 * rows * columns * terms / LANES
+    traffic = 4 * (rows + columns) * terms / TRAFFIC
     waiting = passes * WAIT / max(1, int(plan.notes.get("stages", 2)) - 1)
     at_once = max(1.0, min(n / UNITS, 4.0))  # programs of one processor hide each other's waiting
     waves = max(1.0, n / UNITS)

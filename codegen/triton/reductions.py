@@ -173,7 +173,8 @@ class Reductions(Values):
         m, k, n = range(len(self.groups) - 3, len(self.groups))
         inner = self.home(env, self.groups[k].axes)
         out = []
-        for a, dims in zip(e.args, ((m, k), (k, n)), strict=True):
+        tiles = ((m, k), (k, n)) if self.groups[k].tile > 1 else ((m,), (n,))
+        for a, dims in zip(e.args, tiles, strict=True):
             own = self.value(a, inner)
             v = self.spread_over(own, dims)
             if v.dims != dims:
@@ -182,6 +183,9 @@ class Reductions(Values):
         return out[0], out[1]
 
     def product(self, e: E, x: Val, y: Val, acc: str = "") -> str:
+        if len(x.dims) == 1:
+            x, y = self.cast(x, wide(e.dtype)), self.cast(y, wide(e.dtype))
+            return f"{acc} + {x.text}[:, None] * {y.text}[None, :]"
         more = f", {acc}" if acc else ""
         precision = e.attr[0] if x.dtype == "f32" else "ieee"
         if precision == "bf16" and x.dtype == "f32":

@@ -63,7 +63,8 @@ class _Printer(Reductions):
         self.line("")
         with self.scope():
             self.depth -= 1
-            self.line(f"for k in range({start}, {stop}, {g.tile}):")
+            each = "tl.static_range" if g.tile == 1 else "range"  # few, and each by itself
+            self.line(f"for k in {each}({start}, {stop}, {g.tile}):")
             self.depth += 1
             bounded = stop if g.role == "split" or order is not None else ""
             through = "" if order is None else self.names[order.order]
@@ -78,7 +79,7 @@ class _Printer(Reductions):
                     env = self.env if outer is None else self.folded(outer)
                     x, y = self.factors(e, env)
                     self.line(f"{acc} = {self.product(e, x, y, acc)}")
-                    made = Val(acc, (x.dims[0], y.dims[1]), wide(e.dtype))
+                    made = Val(acc, (x.dims[0], y.dims[-1]), wide(e.dtype))
                 elif e.op == "scatter":
                     own = self.over(e)
                     if order is None:

@@ -15,6 +15,11 @@ from codegen.loops import Aff, Axis, E, Group, Region, Schedule
 from codegen.triton.spelling import Unsupported
 
 PERSISTENT = 16384  # elements of a row that one program holds
+SHALLOW = (
+    16  # terms of a product's sums that are added one by one, without memory that threads share
+)
+TAPS = 64  # terms of other sums likewise, where neighbours do not lie along them
+TEXT = 2048  # values that a kernel may spell out one by one
 WHOLE = 128  # rows or columns of a product that an epilogue may need whole
 APART = 16384  # elements of a product whose sums over many rows one program takes after it as well
 SORTED = 32  # rows of a lookup's gradient from which on they are sorted first
@@ -114,6 +119,16 @@ def _rows(region: Region, nodes: Sequence[E]) -> Schedule:
         set(free) <= {a for i in s.idx for a, _ in i.terms} for s in region.stores
     ):
         raise Unsupported("axes of no one value")
+    fast = _fastest(nodes)
+    if len(groups) == 1:
+        (taps,) = groups.values()
+        few = size(taps) <= TAPS and size(taps) * len(nodes) <= TEXT
+        if few and fast in free and all(e.op == "red" for e in nodes if reduced_over(e)):
+            block = min(512 if rows >= MANY * 512 else 128, power_of_two(rows))
+            return Schedule(
+                (Group(tuple(free), "grid", block), Group(tuple(taps), "loop", 1)),
+                {"kind": "taps", "warps": _warps(block)},
+            )
     if not groups:
         block = min(1024 if rows >= MANY * 1024 else 256, power_of_two(rows))
         return Schedule(
@@ -122,7 +137,6 @@ def _rows(region: Region, nodes: Sequence[E]) -> Schedule:
     dims = list(groups.values())
     blocks = [power_of_two(size(d)) for d in dims]
     held = math.prod(blocks)
-    fast = _fastest(nodes)
     wide = min(32, power_of_two(rows)) if fast in free else 1
     if held * wide <= PERSISTENT:
         block = min(power_of_two(rows), max(wide, 2048 // held))
@@ -223,19 +237,21 @@ def _product(region: Region, nodes: Sequence[E], dot: E) -> Schedule:
         raise Unsupported("a reduction over the batch of a product")
     sizes = {"m": size(m), "n": size(n)}
     for name, axes in (("m", m), ("n", n)):
-        if (
-            whole[name] and sizes[name] > WHOLE
-        ):  # each program sums its tile (`codegen.triton.split`)
+        if whole[name] and sizes[name] > WHOLE:  # each program sums its tile (`split`)
             beside = [e for e in nodes if e is not dot and set(axes) & set(reduced_over(e))]
             apart = sizes["m"] * sizes["n"] <= APART
             if apart or any(e.op != "red" for e in beside) or _residues(folded, (), dot):
                 raise Unsupported("a reduction over many rows of a product")
             whole[name] = False
     depth, batch = size(over), size(both)
-    block = {k: min(64, max(16, power_of_two(v))) for k, v in sizes.items()}
+    exact = dot.dtype == "f64" or (dot.dtype == "f32" and dot.attr[0] == "ieee")
+    shallow = exact and 1 < depth <= SHALLOW
+    least = 2 if exact else 16  # matrix units take no less
+    most = {"m": 128 if shallow else 64, "n": 64}
+    block = {k: min(most[k], max(least, power_of_two(v))) for k, v in sizes.items()}
     for name in ("m", "n"):
         if whole[name]:
-            block[name] = max(16, power_of_two(sizes[name]))
+            block[name] = max(least, power_of_two(sizes[name]))
 
     batch *= size(x.r for x in residues.values())
 
@@ -248,6 +264,7 @@ def _product(region: Region, nodes: Sequence[E], dot: E) -> Schedule:
             break
         block[max(free, key=lambda k: block[k])] //= 2
     k_block = min(max(16, power_of_two(depth)), 64 if block["m"] * block["n"] <= 1024 else 32)
+    k_block = 1 if shallow else k_block
     held = block["m"] * block["n"]
     made = [Group(tuple(both), "grid", 1)] if both else []
     made += [Group((x.r,), "grid", 1) for x in residues.values()]

@@ -19,15 +19,16 @@ def k0(b0, b1, b3, b14):
     i2 = p1 * 16 + tl.arange(0, 16)
     a3 = i2 // 32
     a4 = i2 % 32
-    i5 = tl.arange(0, 16)
-    m6 = i5 < 8
-    i7 = p0 * 16 + tl.arange(0, 16)
-    v8 = tl.load(b0 + a4[:, None] * 80 + a3[:, None] * 8 + i5[None, :], mask=m6[None, :], other=0.0)
-    v9 = tl.load(b1 + i5[:, None] * 80 + i7[None, :], mask=m6[:, None], other=0.0)
-    v10 = tl.dot(v8, v9, input_precision="ieee", out_dtype=tl.float32)
-    v11 = tl.load(b3 + i7)
-    v12 = (v10 + v11[None, :])
-    tl.store(b14 + a3[:, None] * 2560 + a4[:, None] * 80 + i7[None, :], v12)
+    i5 = p0 * 16 + tl.arange(0, 16)
+    acc7 = tl.full((16, 16), 0.0, tl.float32)
+    for k in tl.static_range(0, 8, 1):
+        i6 = k
+        v8 = tl.load(b0 + a4 * 80 + a3 * 8 + i6)
+        v9 = tl.load(b1 + i6 * 80 + i5)
+        acc7 = acc7 + v8[:, None] * v9[None, :]
+    v10 = tl.load(b3 + i5)
+    v11 = (acc7 + v10[None, :])
+    tl.store(b14 + a3[:, None] * 2560 + a4[:, None] * 80 + i5[None, :], v11)
 
 
 @triton.jit
@@ -255,33 +256,31 @@ def k4_2(part, b25, b1, b8):
     i0 = pid * 16 + tl.arange(0, 16)
     a1 = i0 // 10
     a2 = i0 % 10
-    i3 = tl.arange(0, 16)
-    m4 = i3 < 8
-    acc7 = tl.full((16, 16), 0.0, tl.float32)
+    i3 = tl.arange(0, 8)
+    acc6 = tl.full((16, 8), 0.0, tl.float32)
     for k in range(0, 80, 64):
-        i5 = k + tl.arange(0, 64)
-        m6 = i5 < 80
-        v8 = tl.load(b25 + a2[:, None] * 2560 + a1[:, None] * 80 + i5[None, :], mask=m6[None, :], other=0.0)
-        v9 = tl.load(b1 + i3[None, :] * 80 + i5[:, None], mask=(m6[:, None] & m4[None, :]), other=0.0)
-        acc7 = tl.dot(v8, v9, acc7, input_precision="ieee", out_dtype=tl.float32)
-    tl.store(b8 + a1[:, None] * 80 + a2[:, None] * 8 + i3[None, :], acc7, mask=(m4)[None, :])
+        i4 = k + tl.arange(0, 64)
+        m5 = i4 < 80
+        v7 = tl.load(b25 + a2[:, None] * 2560 + a1[:, None] * 80 + i4[None, :], mask=m5[None, :], other=0.0)
+        v8 = tl.load(b1 + i3[None, :] * 80 + i4[:, None], mask=m5[:, None], other=0.0)
+        acc6 = tl.dot(v7, v8, acc6, input_precision="ieee", out_dtype=tl.float32)
+    tl.store(b8 + a1[:, None] * 80 + a2[:, None] * 8 + i3[None, :], acc6)
 
 
 @triton.jit
 def k4_3(part, b0, b25, b9):
     pid = part
-    i0 = tl.arange(0, 16)
-    m1 = i0 < 8
-    i2 = pid * 16 + tl.arange(0, 16)
-    acc6 = tl.full((16, 16), 0.0, tl.float32)
+    i0 = tl.arange(0, 8)
+    i1 = pid * 16 + tl.arange(0, 16)
+    acc5 = tl.full((8, 16), 0.0, tl.float32)
     for k in range(0, 320, 64):
-        i3 = k + tl.arange(0, 64)
-        a4 = i3 // 10
-        a5 = i3 % 10
-        v7 = tl.load(b0 + a4[None, :] * 80 + a5[None, :] * 8 + i0[:, None], mask=m1[:, None], other=0.0)
-        v8 = tl.load(b25 + a5[:, None] * 2560 + a4[:, None] * 80 + i2[None, :])
-        acc6 = tl.dot(v7, v8, acc6, input_precision="ieee", out_dtype=tl.float32)
-    tl.store(b9 + i0[:, None] * 80 + i2[None, :], acc6, mask=(m1)[:, None])
+        i2 = k + tl.arange(0, 64)
+        a3 = i2 // 10
+        a4 = i2 % 10
+        v6 = tl.load(b0 + a3[None, :] * 80 + a4[None, :] * 8 + i0[:, None])
+        v7 = tl.load(b25 + a4[:, None] * 2560 + a3[:, None] * 80 + i1[None, :])
+        acc5 = tl.dot(v6, v7, acc5, input_precision="ieee", out_dtype=tl.float32)
+    tl.store(b9 + i0[:, None] * 80 + i1[None, :], acc5)
 
 
 @triton.jit
