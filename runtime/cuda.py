@@ -73,6 +73,7 @@ class CudaExecutable:
         kept = [self.device.pinned(b.shape, b.dtype) for b in self._inputs]
         self.data: list[Array] = [t.numpy() for t in kept]
         self._lane = self.device.lane(kept, self._staging)
+        self.device.ready()
         self._keep = keep
         self._replay: Work | None = None
         self._warm = False

@@ -6,8 +6,10 @@ replay, time. What belongs into a captured stretch goes through `Device.run`. Re
 
 from __future__ import annotations
 
+import contextlib
 import functools
 import os
+import threading
 import time
 from collections.abc import Callable, Sequence
 from typing import Any, Protocol
@@ -56,8 +58,14 @@ class Device(Protocol):
     def free(self) -> int:
         """Bytes that may still be taken."""
 
+    def mark(self) -> Work:
+        """What waits until the work that was asked for so far is done."""
+
     def wait(self) -> None:
         """Until all work is done."""
+
+    def ready(self) -> None:
+        """Until kernels can be launched."""
 
 
 class Lane(Protocol):
@@ -131,7 +139,13 @@ class Interpreted:
     def free(self) -> int:
         return self.limit - self.taken
 
+    def mark(self) -> Work:
+        return self.wait
+
     def wait(self) -> None:
+        return None
+
+    def ready(self) -> None:
         return None
 
     def __repr__(self) -> str:
@@ -195,6 +209,8 @@ class Cuda:
         self.target = f"sm_{major}{minor}"
         self.kind = f"{cuda.get_device_name(index)} {self.target}"
         self._beside = cuda.Stream(index)
+        self._hashing = threading.Thread(target=_hash_triton, daemon=True)
+        self._hashing.start()
 
     def empty(self, shape: Sequence[int], dtype: str) -> Any:
         import torch
@@ -233,11 +249,28 @@ class Cuda:
         kept = cuda.memory_reserved(self.index) - cuda.memory_allocated(self.index)
         return int(cuda.mem_get_info(self.index)[0]) + int(kept)
 
+    def mark(self) -> Work:
+        event = self._cuda.Event()
+        event.record(self._cuda.current_stream(self.index))
+        wait: Work = event.synchronize
+        return wait
+
     def wait(self) -> None:
         self._cuda.synchronize(self.index)
 
+    def ready(self) -> None:
+        self._hashing.join()
+
     def __repr__(self) -> str:
         return f"{self.name} ({self.kind})"
+
+
+def _hash_triton() -> None:
+    """Have Triton hash itself, for the keys of its cache: a third of a second before the first launch, or beside what comes before that."""
+    with contextlib.suppress(ImportError):  # it is private; a launch computes it where this cannot
+        from triton.runtime.cache import triton_key
+
+        triton_key()
 
 
 def _zeros(shape: Sequence[int], dtype: str) -> Any:

@@ -59,6 +59,9 @@ class NativeDrive:
             None if self._order is None else self._order.ctypes.data,
         )  # fmt: skip
 
+    def wait(self) -> None:
+        """See `runtime.feed.Drive`."""
+
 
 def _streams(arrays: Sequence[Array], slots: Sequence[tuple[int, bool]]) -> ctypes.Array[Stream]:
     made = [

@@ -56,7 +56,8 @@ class Drive:
 
     begin(order, into): an epoch begins, in this order of samples (None: as they lie); `into`: an array for each of `results`,
     with a row for each sample, where the results of the places low..high-1 go to rows low..high-1 (none: results are not kept).
-    run(first, stop): a step for each of the batches first..stop-1, all of them whole. feeder: makes the
+    run(first, stop): a step for each of the batches first..stop-1, all of them whole; a device may not have come so far yet, but
+    is no more than that behind. wait(): until it is done. feeder: makes the
     `feed(low, high)` of an order. results: gives the results of the last step.
     """
 
@@ -83,3 +84,6 @@ class Drive:
             if into:
                 for result, whole in zip(self._results(), into, strict=True):
                     whole[low : low + rows] = result
+
+    def wait(self) -> None:
+        """See the class."""

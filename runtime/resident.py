@@ -49,6 +49,7 @@ class Resident:
         self._plain: bool | None = None  # whether the order on the device is 0, 1, 2, ...
         self._gather = _gather(tuple(w[2] for w in self._held), self._rows)
         self._replays: dict[int, Work] = {}
+        self._last: Work = device.ready  # waits for the run before
         self._warm = False
 
     def begin(self, order: Array | None, into: Sequence[Array] = ()) -> None:
@@ -64,7 +65,7 @@ class Resident:
         self._plain = order is None
 
     def run(self, first: int, stop: int) -> None:
-        """See `runtime.feed.Drive`. Returns before the device is done, unless results are kept."""
+        """See `runtime.feed.Drive`. Returns when the device is done with the run before, unless results are kept."""
         if stop <= first:
             return
         self._before()
@@ -74,6 +75,12 @@ class Resident:
                 self._keep(low, min(low + SHELF, stop))
         else:
             self._go(stop - first)
+        before, self._last = self._last, self._device.mark()
+        before()
+
+    def wait(self) -> None:
+        """See `runtime.feed.Drive`."""
+        self._device.wait()
 
     def _go(self, left: int) -> None:
         """So many steps, from where the counter is."""

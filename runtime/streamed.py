@@ -75,6 +75,10 @@ class Streamed:
             self._load(stretch + 1)
             at = high
 
+    def wait(self) -> None:
+        """See `runtime.feed.Drive`."""
+        self._window.wait()
+
     def _load(self, stretch: int) -> None:
         """Have a stretch copied to its place, unless it is there or there is none."""
         slot, low = stretch % 2, stretch * self._many

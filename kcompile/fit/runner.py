@@ -151,12 +151,14 @@ class Runner:
             if on_end is not None:
                 on_end(at - first - 1, {})
             if getattr(self.model, _STOP[self.kind]):
-                return at - first
+                end = whole = at
         if end > whole:
             self._rest(source, order, whole * size, into)
             at += 1
             if on_end is not None:
                 on_end(at - first - 1, {})
+        if first < whole:
+            drive.wait()  # so that the epoch's time is that of its steps
         return at - first
 
     def _rest(

@@ -133,7 +133,17 @@ def test_what_a_gpu_is_called_and_has(cuda: device.Cuda, monkeypatch: pytest.Mon
     assert cuda.free() == 100 + 7 - 3
     assert cuda.seconds(lambda: None) == 2e-3
     cuda.wait()
+    cuda.ready()
+    MAIN.late = True
     done: list[int] = []
+    MAIN.add(lambda: done.append(0))
+    wait = cuda.mark()
+    MAIN.add(lambda: done.append(9))
+    assert done == []
+    wait()
+    assert done == [0]
+    MAIN.drain()
+    done.clear()
     cuda.capture(lambda: done.append(1))()
     assert done == [1]
     with pytest.raises(RuntimeError, match="no device cuda:1; there are 1"):

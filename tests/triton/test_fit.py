@@ -186,12 +186,13 @@ def test_rate_and_seeds_are_on_the_device_and_metrics_stay_there_until_someone_l
     )
     watch(Interpreted, "capture", lambda *args: "capture")
     watch(Resident, "run", lambda *args: "run")
+    watch(Resident, "wait", lambda *args: "wait")
     watch(Seat, "_fetch", lambda seat: "fetch of " + "x".join(map(str, seat.state.host.shape)))
     rates = keras.callbacks.LearningRateScheduler(lambda epoch: 0.01 / (epoch + 1))
     model, _ = trained(
         "triton", lambda: mlp(6, 20), x, y, batch_size=2, epochs=3, callbacks=[rates]
     )
-    _, *others = "\n".join(seen).split("capture")[-1].split("run\nrun\n")
+    _, *others = "\n".join(seen).split("capture")[-1].split("run\nrun\nwait\n")
     assert len(others) == 2 and "capture" not in "".join(others)
     for epoch in others:  # single numbers: totals, counts and the rate
         assert set(epoch.split("\n")) - {""} == {"fetch of "}

@@ -180,3 +180,23 @@ def test_a_data_set_whose_memory_another_took_meanwhile_is_streamed(
     device.limit = device.taken
     with pytest.raises(DeviceMemoryError, match="largest buffers"):
         exe.drive([x, y])
+
+
+def test_the_host_is_at_most_one_run_ahead() -> None:
+    device = Interpreted()
+    marks: list[int] = []
+    open_: list[int] = []
+
+    def mark() -> Any:
+        marks.append(len(marks))
+        open_.append(marks[-1])
+        return lambda n=marks[-1]: open_.remove(n)
+
+    device.mark = mark  # type: ignore[method-assign]
+    target = device.empty((2, 3), "f32")
+    held = [uploaded(device, np.zeros((12, 3), "f4"), "f32")]
+    drive = Resident(device, held, [target], lambda: None, lambda: None, 2)
+    drive.begin(None)
+    for first in range(6):
+        drive.run(first, first + 1)
+        assert open_ == [first]
