@@ -106,8 +106,8 @@ class _Plan:
         for e in atoms:  # products and what they read first: the rest then finds them in memory
             self.value(e)
         last: list[Store] = []
-        for s in region.stores:
-            e = self.value(s.value)
+        values = [self.value(s.value) for s in region.stores]
+        for s, e in zip(region.stores, values, strict=True):
             if s in self.direct:
                 continue
             lacks = self.cut - {a for i in s.idx for a, _ in i.terms}

@@ -302,40 +302,39 @@ class _Renderer(Values):
             self.part(stmt, self.spans[a], depth)
             return
         n = a.size
-        reads, puts = list(self.reads), list(self.puts)
         if n >= 4:
             self.put(depth, f"for (long {i} = 0; {i} + W <= {n}; {i} += W) {{")
-            self.lanes = "W"
-            self.block(stmt.body, depth + 1)
+            self.lane_block(stmt.body, "W", depth + 1, known=n % 16 == 0)
             self.put(depth, "}")
-            self.reads, self.puts = reads, puts
         if n % 16:
             self.put(depth, f"if ({n} % W) {{")
             self.put(depth + 1, f"const long {i} = {n} / W * W;")
-            self.lanes = f"{n} % W"
-            self.block(stmt.body, depth + 1)
+            self.lane_block(stmt.body, f"{n} % W", depth + 1)
             self.put(depth, "}")
+
+    def lane_block(self, body: Sequence[Stmt], lanes: str, depth: int, known: bool = True) -> None:
+        """The body for so many lanes. known: whether what it reads and writes is to be kept; of whole vectors and the rest one is enough."""
+        reads, puts = list(self.reads), list(self.puts)
+        self.lanes = lanes
+        self.block(body, depth)
         self.lanes = ""
+        if not known:
+            self.reads, self.puts = reads, puts
 
     def part(self, stmt: For, span: Span, depth: int) -> None:
         """The vector loop over a part of its axis."""
         i = self.vars[stmt.group.axes[0]]
-        reads, puts = list(self.reads), list(self.puts)
+        whole = span.whole or (span.even and span.most % 16 == 0)
         self.put(depth, f"for (long {i} = {span.low}; {i} + W <= {span.high}; {i} += W) {{")
-        self.lanes = "W"
-        self.block(stmt.body, depth + 1)
+        self.lane_block(stmt.body, "W", depth + 1, known=whole)
         self.put(depth, "}")
-        self.reads, self.puts = reads, puts
-        if span.whole or (span.even and span.most % 16 == 0):
-            self.lanes = ""
+        if whole:
             return
         rest = f"{span.count} % W"
         self.put(depth, f"if ({rest}) {{")
         self.put(depth + 1, f"const long {i} = {span.high} - {rest};")
-        self.lanes = rest
-        self.block(stmt.body, depth + 1)
+        self.lane_block(stmt.body, rest, depth + 1)
         self.put(depth, "}")
-        self.lanes = ""
 
     def accumulate(self, e: E, depth: int) -> None:
         fn, over = e.attr

@@ -6,7 +6,7 @@ import pytest
 
 from tests.fuzz.run import graphs
 
-WRONG = (500134, 500542, 500623, 500822, 500954, 502102, 600020)
+WRONG = (500134, 500542, 500623, 500822, 500954, 502102, 600020, 600149)
 
 
 @pytest.mark.parametrize("seed", WRONG)
