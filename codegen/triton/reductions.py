@@ -164,7 +164,9 @@ class Reductions(Values):
         return self.filled(x, [Val(test, dims, "bool")], 0)
 
     def _dot(self, e: E, env: Env) -> Val:
-        x, y = self.factors(e, env)
+        return self.summed(e, *self.factors(e, env))
+
+    def summed(self, e: E, x: Val, y: Val) -> Val:
         return self.cast(
             Val(self.name(self.product(e, x, y)), (x.dims[0], y.dims[1]), wide(e.dtype)), e.dtype
         )
@@ -199,7 +201,7 @@ class Reductions(Values):
     def _fold(self, e: E, env: Env) -> Val:
         if e.args[0].op == "dot":
             done = self.recall(("done", e.args[0]))
-            return self._dot(e.args[0], self.folded(e)) if done is None else done
+            return self.summed(e.args[0], *self.fold_factors(e)) if done is None else done
         out: Val | None = None
         for taps in product(*(range(w[2].size) for w in e.attr)):
             inner = dict(env)
@@ -222,6 +224,17 @@ class Reductions(Values):
                 out = Val(self.name(text), dims, e.dtype)
         assert out is not None
         return out
+
+    def fold_factors(self, e: E) -> tuple[Val, Val]:
+        """The factors of a product under a `fold`. Of an axis of one position no load has a condition: it is set here."""
+        env = self.folded(e)
+        x, y = self.factors(e.args[0], env)
+        for test in (g for w in e.attr if w[1].size == 1 for g in env[w[1]].guards):
+            if {*test.dims} <= {*x.dims}:
+                x = self.filled(x, [test], 0)
+            else:
+                y = self.filled(y, [test], 0)
+        return x, y
 
     def folded(self, e: E) -> dict[Axis, Index]:
         """Positions for a product under a `fold`: o where (new + low - dilation * t) / stride is one."""

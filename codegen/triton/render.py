@@ -76,8 +76,7 @@ class _Printer(Reductions):
                     outer = next(
                         (f for f in self.region.nodes() if f.op == "fold" and f.args[0] is e), None
                     )
-                    env = self.env if outer is None else self.folded(outer)
-                    x, y = self.factors(e, env)
+                    x, y = self.factors(e, self.env) if outer is None else self.fold_factors(outer)
                     self.line(f"{acc} = {self.product(e, x, y, acc)}")
                     made = Val(acc, (x.dims[0], y.dims[-1]), wide(e.dtype))
                 elif e.op == "scatter":
