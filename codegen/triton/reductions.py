@@ -164,9 +164,9 @@ class Reductions(Values):
         return self.filled(x, [Val(test, dims, "bool")], 0)
 
     def _dot(self, e: E, env: Env) -> Val:
-        return self.summed(e, *self.factors(e, env))
+        return self.multiplied(e, *self.factors(e, env))
 
-    def summed(self, e: E, x: Val, y: Val) -> Val:
+    def multiplied(self, e: E, x: Val, y: Val) -> Val:
         return self.cast(
             Val(self.name(self.product(e, x, y)), (x.dims[0], y.dims[1]), wide(e.dtype)), e.dtype
         )
@@ -201,7 +201,7 @@ class Reductions(Values):
     def _fold(self, e: E, env: Env) -> Val:
         if e.args[0].op == "dot":
             done = self.recall(("done", e.args[0]))
-            return self.summed(e.args[0], *self.fold_factors(e)) if done is None else done
+            return self.multiplied(e.args[0], *self.fold_factors(e)) if done is None else done
         out: Val | None = None
         for taps in product(*(range(w[2].size) for w in e.attr)):
             inner = dict(env)
