@@ -25,7 +25,7 @@ from ir.passes.precision import precision
 from ir.pipeline import collector_paused, optimise
 from kcompile.errors import KCNotImplementedError
 from kcompile.variable import Variable
-from runtime import cache, choices, native
+from runtime import cache, choices, native, pool
 from runtime.executable import Executable
 from runtime.reference import Reference
 from runtime.store import StateStore
@@ -148,6 +148,8 @@ def _program(static: Graph, target: str) -> tuple[Program, bool]:
     found = _load(key, static)
     if found is not None:
         return found, True
+    if target == "native":
+        pool.begin()
     program = generate(optimise(static), target)
     _save(key, program, static)
     return program, False

@@ -8,11 +8,14 @@ pool taken does all by itself. Refuses to know kernels, and to decide how many t
 
 from __future__ import annotations
 
+import contextlib
 import ctypes
 import functools
+import threading
 from typing import Any
 
 from runtime import native, threads
+from runtime.native import NativeError
 
 POOL = r"""#define _GNU_SOURCE
 #include <limits.h>
@@ -250,9 +253,26 @@ void pool_drive(void (*step)(char **), char **b, long first, long stop, long row
 MOST = 64  # streams of one drive
 
 
+def begin() -> None:
+    """Compile and load the pool in a thread, while the caller makes the program that will need it."""
+    if not _beginning:
+        _beginning.append(threading.Thread(target=_begin, name="kcompile-pool"))
+        _beginning[0].start()
+
+
+_beginning: list[threading.Thread] = []
+
+
+def _begin() -> None:
+    with contextlib.suppress(NativeError):  # `library` will say it
+        native.library(POOL)
+
+
 @functools.cache
 def library() -> Any:
     """The loaded pool. Raises NativeError."""
+    for thread in _beginning:
+        thread.join()
     found = native.library(POOL)
     found.pool_threads.argtypes, found.pool_threads.restype = [ctypes.c_int], None
     drive, p, n = found.pool_drive, ctypes.c_void_p, ctypes.c_long

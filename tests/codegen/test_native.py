@@ -301,8 +301,7 @@ SANITIZED = ("-Og", "-g1", "-fsanitize=address,undefined", "-fno-sanitize-recove
 def run_with_sanitizers(program: Program, graph: Graph, tmp_path: Path) -> None:
     """Raises AssertionError where a step under the sanitizers touches what it should not, or makes other numbers."""
     given = tame(program)
-    flags = [f for f in native.FLAGS if f != "-O2"]
-    made = standalone.run(program, given, tmp_path, [*native.compiler(), *flags, *SANITIZED])
+    made = standalone.run(program, given, tmp_path, [*native.compiler(), *native.FLAGS, *SANITIZED])
     with np.errstate(all="ignore"):
         same(made, interpret(graph, given))
 

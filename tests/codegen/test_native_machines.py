@@ -88,7 +88,7 @@ def test_other_machines_are_compiled_for(target: str, tmp_path: Path) -> None:
     source = tmp_path / "all.c"
     source.write_text(scope["C"])
     done = subprocess.run(
-        [str(zig()), "cc", "-target", target, *FLAGS, *WARNINGS, "-c", str(source), "-o", str(tmp_path / "all.o")],
+        [str(zig()), "cc", "-target", target, "-O2", *FLAGS, *WARNINGS, "-c", str(source), "-o", str(tmp_path / "all.o")],
         capture_output=True, text=True,
     )  # fmt: skip
     assert done.returncode == 0, done.stderr[:2000]

@@ -22,7 +22,7 @@ import runtime.compiler as compiler
 import runtime.native as native
 from codegen.pipeline import generate
 from ir.text import parse
-from runtime import cache
+from runtime import cache, pool
 from runtime.executable import Executable
 from runtime.split import split
 from runtime.store import StateStore
@@ -228,6 +228,7 @@ def test_a_compiler_that_hangs_is_ended_and_not_asked_again(
     monkeypatch.setenv("KCOMPILE_CC", script(tmp_path / "cc", hang))
     monkeypatch.setenv("KCOMPILE_TARGET", "native")
     monkeypatch.setattr(compiler, "SECONDS", 1.0)
+    monkeypatch.setattr(pool, "begin", lambda: None)  # which would ask it beside the program
     made = count_builds(monkeypatch)
     monkeypatch.setattr(compiling, "_said", set())
     with caplog.at_level(logging.WARNING, "kcompile.compile"):
@@ -296,3 +297,25 @@ def test_a_large_source_is_cut_into_parts_that_know_each_other() -> None:
     assert all(p.startswith(head) for p in parts)
     assert [tail in p for p in parts] == [False] * (len(parts) - 1) + [True]
     assert split(head + tail) == [head + tail]
+
+
+def test_gcc_spends_less_on_a_large_source(monkeypatch: pytest.MonkeyPatch) -> None:
+    said = {("gcc",): "gcc 12 (C) Free Software Foundation, Inc.", ("clang",): "clang version 20"}
+    monkeypatch.setattr(compiler, "version", functools.cache(said.__getitem__))
+    assert compiler.level(("gcc",), 1) == compiler.level(("clang",), 12) == ("-O2",)
+    assert compiler.level(("gcc",), 12)[0] == "-O1"
+    assert "-fexpensive-optimizations" in compiler.level(("gcc",), 12), "no fused products and sums"
+
+
+def test_a_pool_that_could_not_be_made_ahead_says_why_when_it_is_needed(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.setenv("KCOMPILE_CC", script(tmp_path / "cc", REFUSE))
+    monkeypatch.setattr(pool, "_beginning", [])
+    pool.library.cache_clear()
+    try:
+        pool.begin()
+        with pytest.raises(compiler.NativeError, match="no such flag"):
+            pool.library()
+    finally:
+        pool.library.cache_clear()
