@@ -31,11 +31,13 @@ class Device(Protocol):
     """name: as torch spells it. kind: what tuning results are kept by; "" where times mean nothing.
 
     target: what kernels are compiled for, as `runtime.triton_report` takes it; "" where they are not.
+    shared: bytes of shared memory that a kernel may have.
     """
 
     name: str
     kind: str
     target: str
+    shared: int
 
     def empty(self, shape: Sequence[int], dtype: str) -> Any:
         """A tensor of IR `dtype`, not initialised. Raises torch.OutOfMemoryError."""
@@ -87,7 +89,7 @@ class Interpreted:
     Raises RuntimeError when Triton was not told to interpret before it was imported.
     """
 
-    name, kind, target = "cpu", "", ""
+    name, kind, target, shared = "cpu", "", "", 1 << 62
 
     def __init__(self, limit: int = 1 << 62):
         if os.environ.get("TRITON_INTERPRET") != "1":
@@ -204,13 +206,14 @@ class Cuda:
             raise RuntimeError(f"no device cuda:{index}; there are {cuda.device_count()}")
         if os.environ.get("TRITON_INTERPRET") == "1":
             raise RuntimeError("TRITON_INTERPRET=1 keeps Triton from the GPU; unset it")
+        self._hashing = threading.Thread(target=_hash_triton, daemon=True)
+        self._hashing.start()  # while the driver prepares the device
         self._cuda, self.index, self.name = cuda, index, f"cuda:{index}"
         major, minor = cuda.get_device_capability(index)
         self.target = f"sm_{major}{minor}"
         self.kind = f"{cuda.get_device_name(index)} {self.target}"
+        self.shared = int(cuda.get_device_properties(index).shared_memory_per_block_optin)
         self._beside = cuda.Stream(index)
-        self._hashing = threading.Thread(target=_hash_triton, daemon=True)
-        self._hashing.start()
 
     def empty(self, shape: Sequence[int], dtype: str) -> Any:
         import torch

@@ -13,8 +13,9 @@ import functools
 import hashlib
 import json
 import logging
+import math
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -61,17 +62,17 @@ def tune(on_device: TritonProgram, device: Device, timer: Timer | None = None) -
             on_device.turn(place)
             continue
         times = {}
-        for way in ways[k.name]:
-            if way is ways[k.name][0] or fits(usage.get(way.name)):
-                times[way.name] = time_of(on_device.launch(way, found[way.name], scratch)[0])
+        for way in promising(ways[k.name], usage, device.shared):
+            times[way.name] = time_of(on_device.launch(way, found[way.name], scratch)[0])
         call = library(k, {**on_device.tensors, **on_device.rows(k, 0), **scratch})
         if call is not None:
             times["library"] = time_of(call)
         first = k.name
         best = min(times, key=lambda n: times[n])
-        if times[best] > GAIN * times[first]:
+        if times[best] > GAIN * times.get(first, math.inf):
             best = first
-        verdict = {"of": len(times), "seconds": times[best], "heuristic": times[first]}
+        rule = times.get(first, times[best])  # the rule's may be more than the device has room for
+        verdict = {"of": len(times), "seconds": times[best], "heuristic": rule}
         if best == "library":
             verdict["library"] = True
         made = next((w for w in ways[first] if w.name == best), k)
@@ -80,7 +81,7 @@ def tune(on_device: TritonProgram, device: Device, timer: Timer | None = None) -
         on_device.turn(place)
         chosen[first] = replace(made, name=first)
         log.info("%s: %s of %d, %.3g us; the heuristic's %.3g us", first, best, len(times),
-                 times[best] * 1e6, times[first] * 1e6)  # fmt: skip
+                 times[best] * 1e6, rule * 1e6)  # fmt: skip
     return rewritten(program, chosen)
 
 
@@ -109,9 +110,21 @@ def clocked(device: Device, launch: Work) -> float:
     return min(device.seconds(replay) for _ in range(REPEATS)) / LAUNCHES
 
 
-def fits(usage: Usage | Refused | None) -> bool:
-    """Whether a candidate is worth a trial: it compiles and does not spill."""
-    return usage is None or (isinstance(usage, Usage) and usage.stack <= 0)
+def promising(
+    ways: Sequence[Kernel], usage: Mapping[str, Usage | Refused], shared: int
+) -> list[Kernel]:
+    """The ways of a kernel that are worth a trial: they compile, have room and do not spill; the rule's may spill.
+
+    shared: bytes of shared memory that a kernel may have. Where none is, the rule's.
+    """
+    found = []
+    for way in ways:
+        u = usage.get(way.name)
+        if u is None or (
+            isinstance(u, Usage) and u.shared <= shared and (u.stack <= 0 or way is ways[0])
+        ):
+            found.append(way)
+    return found or [ways[0]]
 
 
 def widened(program: Program) -> tuple[Program, dict[str, list[Kernel]]]:

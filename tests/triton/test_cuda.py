@@ -88,6 +88,9 @@ class Stand:
     device_count = staticmethod(lambda: 1)
     get_device_capability = staticmethod(lambda index: (9, 0))
     get_device_name = staticmethod(lambda index: "a GPU")
+    get_device_properties = staticmethod(
+        lambda index: SimpleNamespace(shared_memory_per_block_optin=232448)
+    )
     memory_reserved = staticmethod(lambda index: 7)
     memory_allocated = staticmethod(lambda index: 3)
     mem_get_info = staticmethod(lambda index: (100, 200))
@@ -130,6 +133,7 @@ def cuda(monkeypatch: pytest.MonkeyPatch) -> device.Cuda:
 
 def test_what_a_gpu_is_called_and_has(cuda: device.Cuda, monkeypatch: pytest.MonkeyPatch) -> None:
     assert (cuda.name, cuda.target, cuda.kind) == ("cuda:0", "sm_90", "a GPU sm_90")
+    assert cuda.shared == 232448
     assert cuda.free() == 100 + 7 - 3
     assert cuda.seconds(lambda: None) == 2e-3
     cuda.wait()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -23,7 +24,18 @@ from runtime.device import Interpreted
 from runtime.library import library
 from runtime.seat import host
 from runtime.triton_program import TritonProgram
-from runtime.tune import choices, clocked, digest, from_table, is_tuned, rewritten, tune, widened
+from runtime.triton_report import Refused, Usage
+from runtime.tune import (
+    choices,
+    clocked,
+    digest,
+    from_table,
+    is_tuned,
+    promising,
+    rewritten,
+    tune,
+    widened,
+)
 
 Array = np.ndarray[Any, Any]
 
@@ -207,3 +219,37 @@ def test_a_launch_is_timed_as_the_least_of_many() -> None:
     count: list[int] = []
     assert clocked(device, lambda: count.append(1)) == 3.0 / 20
     assert len(count) == 1 + 20 + 5 * 20
+
+
+def test_what_spills_has_no_room_or_does_not_compile_is_not_tried(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    graph, states = train_graph(mlp(6, 20), 5)
+    p = generate(graph, "triton")
+    many = [k.name for k in p.kernels if len(k.candidates) >= 3]
+    first, second = many[:2]
+
+    def usage(wide: Program, target: str) -> dict[str, Usage | Refused]:
+        plain = {k.name: Usage(k.name, 32, 0, 1000, k.schedule["warps"], "") for k in wide.kernels}
+        odd: dict[str, Usage | Refused] = {
+            first: replace(plain[first], stack=8), f"{first}_1": replace(plain[first], stack=8),
+            f"{first}_2": replace(plain[first], shared=5001), f"{first}_3": Refused("no"),
+            second: replace(plain[second], shared=5001),
+        }  # fmt: skip
+        return plain | odd
+
+    class Small(Interpreted):
+        target, shared = "sm_90", 5000
+
+    monkeypatch.setattr("runtime.tune.build", usage)
+    made = TritonProgram(p, states)
+    made.fill(batch(p))
+    tuned = {k.name: k for k in tune(made, Small(), lambda launch: 1.0).kernels}
+    was = {k.name: k for k in p.kernels}
+    assert tuned[first].schedule["tuned"]["of"] == 1 + len(was[first].candidates) - 3
+    assert tuned[first].schedule["groups"] == was[first].schedule["groups"]
+    assert tuned[second].schedule["tuned"] == {
+        "of": len(was[second].candidates), "seconds": 1.0, "heuristic": 1.0,
+    }  # fmt: skip
+    assert tuned[second].schedule["groups"] == was[second].candidates[0]["groups"]
+    assert promising(p.kernels[:1], {p.kernels[0].name: Refused("no")}, 1) == [p.kernels[0]]
