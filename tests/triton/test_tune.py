@@ -14,6 +14,7 @@ import ir.ops as ops
 from codegen.pipeline import generate
 from codegen.program import Program
 from ir.graph import Value, graph_of
+from ir.interpret import interpret
 from ir.types import Type, type_of
 from tests.triton.steps import cnn, mlp, train_graph
 
@@ -205,6 +206,43 @@ def test_a_plain_product_may_be_the_librarys(
     assert call is not None
     call()
     np.testing.assert_allclose(host(made.results[0]), np.einsum(spec, a, b), rtol=1e-5)
+
+
+CONVOLUTIONS = {
+    "forward": ("nijc,abcf->nhwf", (2, 9, 9, 3), (3, 3, 3, 4), (5, 5), 2),
+    "input": ("nhwf,abcf->nijc", (2, 5, 5, 4), (3, 3, 3, 4), (9, 9), 2),
+    "weight": ("nijc,nhwf->abcf", (2, 9, 9, 3), (2, 5, 5, 4), (3, 3), 2),
+    "depthwise": ("nijg,abg->nhwg", (2, 9, 9, 3), (3, 3, 3), (9, 9), 1),
+    "groups": ("nijgc,abcgf->nhwgf", (2, 9, 9, 2, 3), (3, 3, 3, 2, 4), (9, 9), 1),
+}
+
+
+@pytest.mark.parametrize("name", CONVOLUTIONS)
+def test_a_plain_convolution_may_be_the_librarys(name: str) -> None:
+    spec, x, y, out, stride = CONVOLUTIONS[name]
+    rng = np.random.default_rng(0)
+    a, b = rng.random(x, np.float32), rng.random(y, np.float32)
+    windows = (("i", "h", "a", stride, 1, 1), ("j", "w", "b", stride, 1, 1))
+    ins = [Value(type_of(v), None, 0, "x") for v in (a, b)]
+    g = graph_of("case", ins, [ops.contract(*ins, spec=spec, windows=windows, out=out)])
+    p = generate(g, "triton")
+    made = TritonProgram(p, {})
+    made.fill([a, b])
+    call = library(p.kernels[0], made.tensors)
+    assert call is not None
+    call()
+    np.testing.assert_allclose(host(made.results[0]), interpret(g, [a, b])[0], rtol=1e-5)
+
+
+@pytest.mark.parametrize(("size", "out", "low"), [(8, 4, 0), (9, 5, 1)])
+def test_a_convolution_padded_more_behind_is_not_the_librarys(
+    size: int, out: int, low: int
+) -> None:
+    ins = [Value(Type("f32", s), name="x") for s in ((2, size, 3), (3, 3, 4))]
+    windows = (("i", "h", "a", 2, 1, low),)
+    z = ops.contract(*ins, spec="nic,acf->nhf", windows=windows, out=(out,))
+    p = generate(graph_of("case", ins, [z]), "triton")
+    assert ("library" in p.kernels[0].schedule) == bool(low)
 
 
 def test_what_is_more_than_a_product_is_not_the_librarys() -> None:
