@@ -11,10 +11,10 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from typing import Any
 
 from codegen.loops import Aff, Axis, Buf, E, Region, Store, axis_aff, load
+from codegen.native.align import aligned
 from codegen.native.atoms import (
     Atom,
     Cut,
@@ -29,6 +29,7 @@ from codegen.native.atoms import (
 from codegen.native.forms import form_key
 from codegen.native.render import Kernel, nest
 from codegen.native.resolve import Unprintable, flat_form
+from codegen.native.steps import Step, crossed, home, sums_below, together
 from codegen.native.values import Aliased, Frame, Span, element
 from codegen.schedule import size_of
 
@@ -43,15 +44,6 @@ class _Illegal(Exception):
         self.axis = axis
 
 
-@dataclass
-class _Step:
-    """Loops over stores, or an atom with its operands in memory, whose result goes to the one store."""
-
-    stores: list[Store]
-    atom: Atom | None = None
-    operands: tuple[E, ...] = ()
-
-
 def parts(region: Region, host: Host, maker: Maker) -> list[Kernel | Region]:
     """The functions that compute a region, and regions for the host to print, in order.
 
@@ -60,7 +52,10 @@ def parts(region: Region, host: Host, maker: Maker) -> list[Kernel | Region]:
     atoms = atoms_of(region, maker)
     if not atoms:
         return []
-    first = next(iter(atoms.values()))
+    if len(atoms) > 1:
+        region = aligned(region)
+        atoms = atoms_of(region, maker)
+    first = max(atoms.values(), key=lambda a: math.prod(x.size for x in a.e.axes))  # fills a block
     order = first.order(stored_order(region, first.e))
     banned = moved_axes(region, atoms)
     alone = (
@@ -99,12 +94,16 @@ class _Plan:
         self.inner: dict[Buf, tuple[Axis, ...]] = {}  # scratch of a block
         self.direct: set[Store] = set()  # stores that a step of their own makes
         self.before: list[Kernel | Region] = []
-        self.steps: list[_Step] = []
+        self.steps: list[Step] = []
         self.partial: list[Store] = []  # sums over a block
         self.adding: list[Store] = []  # where numbers are added up row by row: zero before
         self.late: list[Store] = []
-        for e in atoms:  # products and what they read first: the rest then finds them in memory
-            self.value(e)
+        self.split = {e for e in region.nodes() if e.op == "red" and crossed([e], sums_below(e.args[0]))}  # fmt: skip
+        for e in (
+            region.nodes()
+        ):  # products and what they read first: the rest then finds them in memory
+            if e in atoms or e in self.split:
+                self.value(e)
         last: list[Store] = []
         values = [self.value(s.value) for s in region.stores]
         for s, e in zip(region.stores, values, strict=True):
@@ -114,10 +113,14 @@ class _Plan:
             if lacks and e in self.hot:
                 raise _Illegal(lacks.pop())
             (self.late if lacks or e in self.cold else last).append(Store(s.buf, s.idx, e))
-        if self.adding:
-            self.steps.append(_Step(self.adding))
-        if last or self.partial:
-            self.steps.append(_Step([*last, *self.partial]))
+        rest: list[Store] = []
+        more = [*last, *self.partial]
+        for s in more:
+            step = home(s, more, self.steps, self.memory_of)
+            (rest if step is None else step.stores).append(s)
+        alike = {*self.cut, *self.units.values()}
+        self.steps[:0] = map(Step, together(self.adding, alike, self.memory_of))
+        self.steps += map(Step, together(rest, alike, self.memory_of))
 
     def all(self) -> list[Kernel | Region]:
         """What to print, in order."""
@@ -139,6 +142,8 @@ class _Plan:
             out = self.product(atom)
         elif e.op == "red" and self.cut & set(e.attr[1]):
             out = self.summed(e)
+        elif e in self.split:  # no order of loops does both sums
+            out = self.rebuilt(e, [self.memory(e.args[0])])
         else:
             out = self.rebuilt(e, [self.value(a) for a in e.args])
             if e.op == "random" and self.cut:  # made for all blocks at once
@@ -163,7 +168,7 @@ class _Plan:
         if self.apart or not self.within(atom.e, operands):
             return self.ahead(atom.over(operands), order, atom.e)
         store = self.place(atom.e, order)
-        self.steps.append(_Step([store], atom, operands))
+        self.steps.append(Step([store], atom, operands))
         return self.written(store)
 
     def memory(self, x: E) -> E:
@@ -179,7 +184,7 @@ class _Plan:
         if self.apart or not self.within(e, (e,)):
             return self.ahead(e, order, x)
         store = self.place(x, order, e)
-        self.steps.append(_Step([store]))
+        self.steps.append(Step([store]))
         self.made[x] = self.written(store)
         return self.made[x]
 
@@ -203,6 +208,10 @@ class _Plan:
             self.inner[buf] = tuple(own)
             found = Store(buf, tuple(map(axis_aff, own)), e)
         return Store(found.buf, found.idx, e if value is None else value)
+
+    def memory_of(self, buf: Buf) -> Any:
+        """Equal for buffers in the same memory."""
+        return buf if buf in self.inner else self.host.place_key(buf)
 
     def taken(self, e: E, own: Sequence[Axis]) -> Store | None:
         """The store of a value as it is, if that lies as the value shall; it is made where the value is."""
@@ -337,10 +346,10 @@ class _Plan:
         }
         return Kernel(lines, frame.bufs, frame.written, notes, units, flops / 80 + moved / 15, own)
 
-    def step(self, step: _Step, frame: Frame, spans: Mapping[Axis, Span]) -> list[str]:
+    def step(self, step: Step, frame: Frame, spans: Mapping[Axis, Span]) -> list[str]:
         if step.atom is None:
             region = Region(step.stores, self.region.order)
-            adds = {s.buf for s in self.adding} if step.stores is not self.adding else set()
+            adds = {s.buf for s in self.adding} if step.stores[0] not in self.adding else set()
             return nest(region, frame, self.host.scratch, spans, adds)
         (s,) = step.stores
         form = flat_form(s.buf, s.idx)

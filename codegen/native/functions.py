@@ -78,14 +78,14 @@ INLINE vf32 times_power_vf32(vf32 x, vf32 n) {
 #endif
 // e^x where that is finite
 INLINE vf32 exp_low_vf32(vf32 x) {
-  vf32 z = select_vf32(x < -104.5f, splat_f32(-104.5f), x);
+  vf32 z = larger_f32(x, splat_f32(-104.5f));
   vf32 t = z * 1.44269504088896341f + 12582912.0f, n = t - 12582912.0f;
   vf32 r = z - n * 0.693145751953125f; r = r - n * 1.428606765330187e-6f;
   vf32 p = r * 1.9875691500e-4f + 1.3981999507e-3f;
   p = p * r + 8.3334519073e-3f; p = p * r + 4.1665795894e-2f; p = p * r + 1.6666665459e-1f; p = p * r + 5.0000001201e-1f;
   return times_power_vf32(p * (r * r) + r + 1.0f, n);
 }
-INLINE vf32 exp_vf32(vf32 x) { return exp_low_vf32(select_vf32(x > 89.0f, splat_f32(89.0f), x)); }
+INLINE vf32 exp_vf32(vf32 x) { return exp_low_vf32(smaller_f32(x, splat_f32(89.0f))); }
 // ln x: x = 2**k * m, m in [sqrt(1/2), sqrt(2))
 INLINE vf32 log_vf32(vf32 x) {
   vmask tiny = x < 1.17549435e-38f;
@@ -111,27 +111,27 @@ INLINE vf32 log1p_vf32(vf32 x) {  // the rounding of 1 + x is put right to first
 INLINE vf32 abs_vf32(vf32 x) { return (vf32)((vi32)x & 0x7FFFFFFF); }
 INLINE vf32 signed_vf32(vf32 x, vf32 s) { return (vf32)((vi32)x | ((vi32)s & (vi32)splat_u32(0x80000000u))); }
 INLINE vf32 tanh_vf32(vf32 x) {  // x P(x^2) / Q(x^2) up to 9.01, where f32 cannot tell it from 1 any more
-  vf32 c = select_vf32(x > 9.01f, splat_f32(9.01f), x); c = select_vf32(c < -9.01f, splat_f32(-9.01f), c);
+  vf32 c = larger_f32(smaller_f32(x, splat_f32(9.01f)), splat_f32(-9.01f));
   vf32 z = c * c;
   vf32 p = z * 1.3402060168005753e-08f + 2.0648554922309475e-05f; p = p * z + 3.4982279967436256e-03f;
   p = p * z + 1.338333481852486e-01f; p = p * z + 1.0f;
   vf32 q = z * 7.797493789446672e-07f + 3.2897794459196307e-04f; q = q * z + 2.5887288253784318e-02f;
   q = q * z + 4.6716656185207145e-01f; q = q * z + 1.0f;
   vf32 r = c * p / q;
-  r = select_vf32(r > 1.0f, splat_f32(1.0f), r); return select_vf32(r < -1.0f, splat_f32(-1.0f), r);
+  return larger_f32(smaller_f32(r, splat_f32(1.0f)), splat_f32(-1.0f));
 }
 INLINE vf32 sigmoid_vf32(vf32 x) {
   vf32 e = exp_low_vf32(-abs_vf32(x)); return select_vf32(x >= 0.0f, splat_f32(1.0f), e) / (1.0f + e);
 }
 INLINE vf32 erf_vf32(vf32 x) {  // x P(x^2) / Q(x^2) up to 3.92, where f32 cannot tell it from 1 any more
-  vf32 c = select_vf32(x > 3.92f, splat_f32(3.92f), x); c = select_vf32(c < -3.92f, splat_f32(-3.92f), c);
+  vf32 c = larger_f32(smaller_f32(x, splat_f32(3.92f)), splat_f32(-3.92f));
   vf32 z = c * c;
   vf32 p = z * 2.050084443625582e-06f + 2.8488376231385743e-04f; p = p * z + 3.7656522081278517e-03f;
   p = p * z + 5.2748833068882575e-02f; p = p * z + 1.9040725454505478e-01f; p = p * z + 1.128379146130805f;
   vf32 q = z * 3.80917398350826e-05f + 1.16254450765222e-03f; q = q * z + 1.4969287116429284e-02f;
   q = q * z + 1.1410944258430183e-01f; q = q * z + 5.020767765120641e-01f; q = q * z + 1.0f;
   vf32 r = c * p / q;
-  r = select_vf32(r > 1.0f, splat_f32(1.0f), r); return select_vf32(r < -1.0f, splat_f32(-1.0f), r);
+  return larger_f32(smaller_f32(r, splat_f32(1.0f)), splat_f32(-1.0f));
 }
 INLINE f64 sigmoid_one_f64(f64 x) { f64 e = __builtin_exp(-__builtin_fabs(x)); return (x >= 0 ? 1 : e) / (1 + e); }
 INLINE vf32 uniform_vf32(vu32 w) { vi32 i = (vi32)w; i ^= i >> 31; return __builtin_convertvector(i, vf32) * 4.6566127342e-10f; }

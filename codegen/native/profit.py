@@ -8,7 +8,7 @@ products stand alone. Refuses to hold legality (`ir.passes.fuse`).
 from __future__ import annotations
 
 from codegen.reads import largest, nbytes, through
-from ir.graph import Node
+from ir.graph import Node, Value
 from ir.ops.contract import letters
 from ir.passes.fuse import CLONED, Group
 
@@ -54,18 +54,26 @@ def profit(node: Node, group: Group) -> str:
 
 
 def _chained(node: Node, product: Node, group: Group) -> bool:
-    """Whether a product in each of a batch goes on with what another such product of the group makes, or is combined with:
-    all of one position of the batch then stays in the cache, as the scores of one head of attention do."""
+    """Whether a product in each of a batch goes on with what another such product of the group makes, or is combined with, or
+    reads the same operand: all of one position of the batch then stays in the cache, as the scores of one head of attention do."""
     if node.op.name != "contract" or node.attrs[1] or product.attrs[1] or not _worth(product):
         return False
     made = product.outs[0]
-    batch = _batch(product)[2]
+    *read, batch = _batch(product)
     for v, mine in zip(node.inputs, _batch(node), strict=False):
-        here = group.env.get(v, group.inputs.get(v))
-        plain = here is None or (here.node is not None and here.node.op.name in CLONED)
-        if batch and mine == batch and v.shape == made.shape and not plain:
+        if batch and mine == batch and v.shape == made.shape and not _given(group.env.get(v)):
+            return True
+        shared = (
+            at for x, at in zip(product.inputs, read, strict=True) if x is group.inputs.get(v)
+        )
+        if mine and mine in shared:
             return True
     return False
+
+
+def _given(here: Value | None) -> bool:
+    """Whether what stands for a value in a group is read there, not computed."""
+    return here is None or (here.node is not None and here.node.op.name in CLONED)
 
 
 def _batch(n: Node) -> list[list[int]]:

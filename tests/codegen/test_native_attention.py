@@ -52,7 +52,7 @@ def attended(
 
 @pytest.mark.parametrize("masked", [False, True])
 def test_attention_and_its_gradients(masked: bool, small: None, rng: np.random.Generator) -> None:
-    """All shapes in one program; forward and back, the products of a head are in one kernel each."""
+    """All shapes in one program; forward and back, the products of a head share kernels."""
     inputs: list[Value] = []
     outputs: list[Value] = []
     for shape in SHAPES:
@@ -62,7 +62,7 @@ def test_attention_and_its_gradients(masked: bool, small: None, rng: np.random.G
     done, graph = program(inputs, outputs)
     together = [k.ops.split(", ").count("contract") for k in done.kernels]
     many = sum(n * h > 1 for n, h, *_ in SHAPES)
-    assert sum(n > 1 for n in together) >= 2 * many, together
+    assert sum(n for n in together if n > 1) >= 6 * many, together
     check(done, graph, drawn(inputs, rng))
 
 
@@ -70,7 +70,7 @@ def test_what_reads_a_product_twice_computes_it_once(small: None, rng: np.random
     """The scores are divided once for the result and the next product."""
     given, made = attended(3, 2, 19, 19, 8, False)
     done, _ = program(given, made)
-    forward = next(k for k in done.kernels if k.ops.count("contract") == 2)
+    forward = next(k for k in done.kernels if k.ops.count("contract") > 1)
     first, last = forward.lines
     text = "\n".join(done.source.splitlines()[first - 1 : last])
     assert text.count("exp_vf32") <= 4  # a sum and a result, for whole vectors and for the rest

@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 import pytest
 
+from codegen.native import contract
 from codegen.pipeline import generate
 from codegen.program import Program
 from ir.graph import Graph, Role
@@ -233,6 +234,39 @@ def test_whatever_is_fused_is_right(text: str) -> None:
         whole = fuse(decompose(graph), lambda node, group: "")
         assert len(whole.nodes) <= 2
         check(whole)
+
+
+# blocks of rows that go through two products, sums within rows and over them, and what the gradients keep
+ROWS = """
+def f(x: f32[N, T, K] = data("x"), w: f32[K, M] = data("w"), v: f32[M, K] = data("v"), b: f32[M] = data("b"), r: f32[N, K] = data("r")) -> (f32[N, T, M], f32[N, T, K], f32[N, T], f32[N, K], f32[M],):
+    p: f32[N, T, M] = contract(x, w, spec="ntk,km->ntm")
+    c: f32[N, T, M] = broadcast(b, shape=(N, T, M), axes=(2,))
+    q: f32[N, T, M] = add(p, c)
+    h: f32[N, T, M] = erf(q)
+    d: f32[N, T, M] = mul(h, q)
+    o: f32[N, T, K] = contract(d, v, spec="ntm,mk->ntk")
+    y: f32[N, T, K] = add(o, x)
+    m: f32[N, T] = reduce_max(y, axes=(2,))
+    e: f32[N, T, K] = broadcast(m, shape=(N, T, K), axes=(0, 1))
+    z: f32[N, T, K] = sub(y, e)
+    u: f32[N, K] = reduce_sum(z, axes=(1,))
+    s: f32[N, K] = mul(u, r)
+    t: f32[M] = reduce_sum(d, axes=(0, 1))
+    return h, z, m, s, t,
+"""
+
+
+def test_blocks_of_rows_go_through_several_products(monkeypatch: pytest.MonkeyPatch) -> None:
+    """All in one kernel, but for what is added up over the blocks; what two results need is computed once."""
+    monkeypatch.setattr(contract, "GRAIN", 1)
+    for n, t, k, m in ((2, 7, 3, 15), (3, 31, 16, 129), (7, 65, 33, 63), (17, 33, 129, 17)):
+        text = ROWS
+        for letter, size in zip("NTKM", (n, t, k, m), strict=True):
+            text = text.replace(letter, str(size))
+        program = check(fuse(decompose(parse(text)), lambda node, group: ""))
+        (kernel,) = program.kernels
+        assert kernel.schedule["products"] == 2
+        assert program.source.count("= erf_vf32(") <= 2  # whole vectors, and the rest
 
 
 def test_a_sum_of_nothing_is_zero() -> None:
