@@ -8,7 +8,7 @@ products stand alone. Refuses to hold legality (`ir.passes.fuse`).
 from __future__ import annotations
 
 from codegen.reads import largest, nbytes, through
-from ir.graph import Node, Value
+from ir.graph import Node
 from ir.ops.contract import letters
 from ir.passes.fuse import CLONED, Group
 
@@ -61,7 +61,9 @@ def _chained(node: Node, product: Node, group: Group) -> bool:
     made = product.outs[0]
     *read, batch = _batch(product)
     for v, mine in zip(node.inputs, _batch(node), strict=False):
-        if batch and mine == batch and v.shape == made.shape and not _given(group.env.get(v)):
+        here = group.env.get(v, group.inputs.get(v))
+        plain = here is None or (here.node is not None and here.node.op.name in CLONED)
+        if batch and mine == batch and v.shape == made.shape and not plain:
             return True
         shared = (
             at for x, at in zip(product.inputs, read, strict=True) if x is group.inputs.get(v)
@@ -69,11 +71,6 @@ def _chained(node: Node, product: Node, group: Group) -> bool:
         if mine and mine in shared:
             return True
     return False
-
-
-def _given(here: Value | None) -> bool:
-    """Whether what stands for a value in a group is read there, not computed."""
-    return here is None or (here.node is not None and here.node.op.name in CLONED)
 
 
 def _batch(n: Node) -> list[list[int]]:
