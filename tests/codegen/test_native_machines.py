@@ -1,6 +1,7 @@
-"""The C of the table's ops under every compiler at hand and every width of vectors, warnings as errors; other machines, compiled only.
+"""The C of the table's ops under every compiler at hand and every width of vectors, warnings as errors; other machines.
 
-KCOMPILE_TEST_CC: more compilers to try, commands parted by commas.
+KCOMPILE_TEST_CC: more compilers to try, commands parted by commas. The C for other machines is compiled, and run where
+QEMU can (`qemu-user-static`).
 """
 
 from __future__ import annotations
@@ -25,7 +26,8 @@ from codegen.program import Program
 from ir.interpret import interpret
 from runtime.executable import Executable
 from runtime.store import StateStore
-from tests.codegen.test_native import TOLERANCE, table_graph
+from tests.codegen import standalone
+from tests.codegen.test_native import TOLERANCE, same, table_graph, tame
 
 # unused values: a lane's value may be computed for a part of the loops that does not need it
 WARNINGS = ("-Wall", "-Werror", "-Wno-unused-variable", "-Wno-psabi")
@@ -78,9 +80,21 @@ def test_each_compiler_and_width(cc: str, machine: str, monkeypatch: pytest.Monk
             np.testing.assert_allclose(next(got), b, rtol=rtol, atol=atol, err_msg=c.id)
 
 
-@pytest.mark.skipif(
-    zig() is None, reason="the clang of the ziglang wheel compiles for other machines"
-)
+ZIG = pytest.mark.skipif(zig() is None, reason="the clang of the ziglang wheel compiles for other machines")  # fmt: skip
+
+
+@ZIG
+@pytest.mark.skipif(shutil.which("qemu-aarch64-static") is None, reason="no QEMU for ARM")
+def test_arm_makes_the_same_numbers(tmp_path: Path) -> None:
+    graph, _ = table_graph("f32")
+    program, _ = representative()
+    given = tame(program)
+    command = [str(zig()), "cc", "-target", "aarch64-linux-musl", "-static", *FLAGS]
+    made = standalone.run(program, given, tmp_path, command, ["qemu-aarch64-static"])
+    same(made, interpret(graph, given))
+
+
+@ZIG
 @pytest.mark.parametrize("target", ["aarch64-linux-gnu", "aarch64-macos", "x86_64-macos"])
 def test_other_machines_are_compiled_for(target: str, tmp_path: Path) -> None:
     scope: dict[str, Any] = {}
