@@ -7,7 +7,8 @@ from __future__ import annotations
 
 import logging
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import partial
 from itertools import pairwise
@@ -23,10 +24,11 @@ from ir.graph import Graph
 from ir.key import key as graph_key
 from ir.passes.precision import precision
 from ir.pipeline import collector_paused, optimise
-from kcompile.errors import KCNotImplementedError
+from kcompile.errors import KCMemoryError, KCNotImplementedError
 from kcompile.variable import Variable
 from runtime import cache, choices, native, pool
 from runtime.executable import Executable
+from runtime.memory import DeviceMemoryError
 from runtime.reference import Reference
 from runtime.store import StateStore
 
@@ -55,7 +57,7 @@ def compile_graph(
     """Compile a step graph whose states are `variables`, with its named dimensions bound.
 
     targets: see `kcompile.run_on`; the first that can runs the step, and a message says once why another could not. The program is
-    taken from the disk cache where it is there. Raises KCNotImplementedError KC502 where none can, IRError for a broken graph.
+    taken from the disk cache where it is there. Raises KCNotImplementedError KC502 where none can, KCMemoryError KC503, IRError for a broken graph.
     """
     start = time.perf_counter()
     with collector_paused():
@@ -120,10 +122,22 @@ def _on_gpu(static: Graph, store: StateStore) -> tuple[Program, bool, Any]:
     by_rule = choices.asked() is False
     found = None if by_rule else _load(tuned, static)
     if found is not None:
-        return found, True, _cuda_executable(found, store)
+        with device_memory():
+            return found, True, _cuda_executable(found, store)
     program, cached = _program(static, "triton")
     program = program if by_rule else _for_gpu(program)
-    return program, cached, _cuda_executable(program, store, lambda p: _save(tuned, p, static))
+    with device_memory():
+        exe = _cuda_executable(program, store, lambda p: _save(tuned, p, static))
+    return program, cached, exe
+
+
+@contextmanager
+def device_memory() -> Iterator[None]:
+    """Inside, a device whose memory does not suffice is the user's affair. Raises KCMemoryError KC503."""
+    try:
+        yield
+    except DeviceMemoryError as e:
+        raise KCMemoryError("KC503", e.given, e.rule, e.todo) from e
 
 
 # loaded with the first program on a GPU

@@ -46,6 +46,7 @@ CODES: dict[str, str] = {
     # export and compiler
     "KC501": "the model cannot be exported",
     "KC502": "the compiler was asked for something it does not have",
+    "KC503": "a device has too little memory",
 }
 
 
@@ -105,6 +106,10 @@ class KCKeyError(KCError, KeyError):
 
 class KCFileNotFoundError(KCError, FileNotFoundError):
     """A file that is not there."""
+
+
+class KCMemoryError(KCError, MemoryError):
+    """More memory than there is."""
 
 
 class KCOSError(KCError, OSError):

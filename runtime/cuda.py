@@ -18,7 +18,7 @@ import runtime.tune as tuning
 from codegen.program import Buffer, Program
 from ir.types import NUMPY
 from runtime.device import Device, Work, here
-from runtime.memory import Array
+from runtime.memory import Array, DeviceMemoryError
 from runtime.resident import Resident, room, uploaded
 from runtime.seat import Seat, host, is_seated
 from runtime.store import StateStore
@@ -31,10 +31,6 @@ log = logging.getLogger("kcompile.device")
 NODES = 1600  # launches in one captured stretch of steps
 UNROLL = 64  # steps in it at most
 SHARE = 0.5  # of the free memory that a data set may take
-
-
-class DeviceMemoryError(MemoryError):
-    """A program needs more memory than the device has: what takes most, and what to do."""
 
 
 class CudaExecutable:
@@ -197,11 +193,11 @@ def too_large(program: Program, device: Device) -> DeviceMemoryError:
     ]
     fixed = sum(b.nbytes for b in program.buffers if b.role == "state")
     return DeviceMemoryError(
-        f"{program.name} needs {shown(program.peak_bytes)} of memory on {device}; {shown(device.free())} are free\n"
-        f"largest buffers (temporaries share memory where their lives do not meet):\n"
-        + "\n".join(lines)
-        + f"\nwhat to do: {shown(fixed)} are weights and optimizer states, the rest grows with the batch: pass a smaller "
-        "batch_size; use mixed_bfloat16; close what else uses the device; or train on device='cpu'"
+        f"{program.name} needs {shown(program.peak_bytes)} of memory on {device}; its largest buffers (temporaries share memory "
+        "where their lives do not meet):\n" + "\n".join(lines),
+        f"{shown(device.free())} are free",
+        f"{shown(fixed)} are weights and optimizer states, the rest grows with the batch: pass a smaller "
+        "batch_size; use mixed_bfloat16; close what else uses the device; or train on device='cpu'",
     )
 
 

@@ -1,4 +1,4 @@
-"""Allocation: arrays and arenas aligned to 64 bytes, and the typed views of an arena.
+"""Allocation: arrays and arenas aligned to 64 bytes, the typed views of an arena, and the error where memory does not suffice.
 
 Refuses to hold liveness or offsets (`codegen` plans them) and who owns what (`runtime.store`).
 """
@@ -15,6 +15,14 @@ from ir.types import NUMPY
 Array: TypeAlias = "np.ndarray[Any, np.dtype[Any]]"
 
 ALIGNMENT = 64
+
+
+class DeviceMemoryError(MemoryError):
+    """A program needs more memory than its device has. given: what takes most; rule: what is free; todo: what to do."""
+
+    def __init__(self, given: str, rule: str, todo: str):
+        self.given, self.rule, self.todo = given, rule, todo
+        super().__init__(f"{given}\n{rule}\nwhat to do: {todo}")
 
 
 def aligned(shape: tuple[int, ...], dtype: Any) -> Array:

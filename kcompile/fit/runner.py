@@ -15,6 +15,7 @@ import numpy as np
 import kcompile.fit.checks as checks
 from kcompile.callbacks.callback_list import CallbackList
 from kcompile.callbacks.tally import Tally
+from kcompile.compile import device_memory
 from kcompile.errors import KCNotImplementedError
 from kcompile.fit.arrays import SparseRows
 from kcompile.fit.batch import Batch
@@ -225,14 +226,15 @@ def _feeder(
 
 
 def _drive(source: Arrays, exe: Any) -> Drive:
-    """The steps of `exe` over the whole batches of `source`."""
+    """The steps of `exe` over the whole batches of `source`. Raises KCMemoryError KC503."""
     arrays = source.data.leaves()
     if any(isinstance(a, SparseRows) for a in arrays):
         rows = source.batch_size
         return Drive(
             lambda order: _feeder(source, order, exe.data), exe.step, rows, lambda: exe.results
         )
-    made: Drive = exe.drive(arrays)
+    with device_memory():
+        made: Drive = exe.drive(arrays)
     return made
 
 

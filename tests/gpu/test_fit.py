@@ -76,7 +76,29 @@ def test_a_data_set_fed_from_the_host_gives_the_same(monkeypatch: pytest.MonkeyP
     build = lambda: case.build(keras)
     resident = history(build, "triton", x, y, case.loss, batch_size=8, epochs=2)
     monkeypatch.setattr("runtime.cuda.SHARE", 0.0)
-    assert history(build, "triton", x, y, case.loss, batch_size=8, epochs=2) == resident
+    for stretch in (1, 1 << 25):  # a batch at a time, and all at once
+        monkeypatch.setattr("runtime.streamed.STRETCH", stretch)
+        assert history(build, "triton", x, y, case.loss, batch_size=8, epochs=2) == resident
+
+
+def test_a_layer_is_shared_with_a_model_on_the_cpu(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Steps of both in turn, inside an epoch, move the same weights."""
+    monkeypatch.setenv("KCOMPILE_TUNE", "0")
+    x = np.random.default_rng(0).random((48, 6), np.float32)
+    found = []
+    for backends in (("triton", "native"), ("native", "triton"), ("native", "native")):
+        keras.utils.set_random_seed(5)
+        shared = keras.layers.Dense(6)
+        outer, inner = (keras.Sequential([keras.Input((6,)), shared]) for _ in range(2))
+        for model, backend in zip((outer, inner), backends, strict=True):
+            model.compile(keras.optimizers.SGD(0.1), "mse", backend=backend)
+        turn = lambda batch, logs, inner=inner: inner.train_on_batch(x[:4], -x[:4])
+        both = keras.callbacks.LambdaCallback(on_train_batch_end=turn)
+        outer.fit(x, x, batch_size=2, verbose=0, shuffle=False, callbacks=[both])
+        found.append(outer.get_weights())
+    for other in found[:2]:
+        for a, b in zip(other, found[2], strict=True):
+            np.testing.assert_allclose(a, b, rtol=1e-4, atol=1e-5)
 
 
 def test_kernels_compiled_ahead_of_time_are_found_by_launches(

@@ -137,6 +137,27 @@ def test_models_on_two_devices_share_a_layer_inside_an_epoch(first: str, listens
         np.testing.assert_allclose(a, b, rtol=2e-4, atol=2e-5)
 
 
+@pytest.mark.parametrize("room", [0, 9_000, 20_000], ids=["none", "the program's", "enough"])
+def test_too_little_memory_is_said_with_what_to_do(
+    room: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A program that does not fit, one beside which not even two batches do, and one that has what it needs."""
+    x, y = data(6, 24)
+    small = Interpreted(limit=room)
+    monkeypatch.setattr("runtime.cuda.here", lambda: small)
+    model = mlp(6, 20)
+    model.compile("sgd", "sparse_categorical_crossentropy", backend="triton")
+    if room == 20_000:
+        model.fit(x, y, batch_size=8, verbose=0)
+        return
+    before = model.get_weights()
+    with pytest.raises(keras.KCError, match=r"KC503[\s\S]*largest buffers[\s\S]*batch_size") as e:
+        model.fit(x, y, batch_size=8, verbose=0)
+    assert isinstance(e.value, MemoryError)
+    for a, b in zip(model.get_weights(), before, strict=True):
+        np.testing.assert_array_equal(a, b)
+
+
 @pytest.mark.parametrize("asked", ["0", "1", ""])
 def test_schedules_are_those_of_the_rules_where_that_is_asked_for(
     asked: str, monkeypatch: pytest.MonkeyPatch

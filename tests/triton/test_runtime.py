@@ -14,8 +14,9 @@ from tests.triton.steps import mlp, train_graph
 pytest.importorskip("triton")
 pytest.importorskip("torch")
 
-from runtime.cuda import CudaExecutable, DeviceMemoryError
+from runtime.cuda import CudaExecutable
 from runtime.device import Interpreted
+from runtime.memory import DeviceMemoryError
 from runtime.resident import Resident, uploaded
 from runtime.streamed import Streamed
 
