@@ -1,8 +1,8 @@
 """Attention found in a step graph: scores, softmax and weighted sum as one node, its gradients as two.
 
 The nodes that would write all scores to memory go into `fused` nodes whose body is an `Attention`: a graph with the meaning they
-had, and what each operand is. The way back starts from the rows' maxima and sums. Whatever is not exactly this (dropout between,
-scores that something else reads, large heads) stays as it was. Long, because one match finds the way forward and the way back
+had, and what each operand is. The way back starts from the rows' maxima and sums. Whatever is not exactly this (scores that
+something else reads, heads of more than 256 positions) stays as it was. Long, because one match finds the way forward and the way back
 together. Refuses to write kernels (`codegen.triton.flash`).
 """
 
@@ -10,12 +10,13 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 
+from codegen.triton.dropout import Dropout, dropout_of, number
 from codegen.triton.masks import Axes, Mask, parts
 from ir.graph import Graph, Node, Value, reachable
 from ir.ops.contract import letters
 from ir.ops.fused import fused
 
-LARGEST = 128  # positions of a head
+LARGEST = 256  # positions of a head
 
 
 class Attention(Graph):
@@ -24,14 +25,17 @@ class Attention(Graph):
     axes: for each input, and each output, what its dimensions are. t, s: the rows' and the columns' axes of the scores.
     """
 
-    __slots__ = ("axes", "fill", "kind", "masks", "operands", "precision", "s", "score", "t")
+    __slots__ = ("axes", "dropout", "fill", "kind", "masks", "operands", "precision", "s", "score", "t",
+                 "zeroed")  # fmt: skip
 
     kind: str
     operands: dict[
         str, int
-    ]  # q, k, v, mask0, .., g (the result's gradient), m, l (maxima and sums), o, delta: which input
+    ]  # q, k, v, mask0, .., seed, step, g (the result's gradient), m, l (maxima and sums), o, delta: which input
     axes: dict[str, Axes]
     masks: tuple[Mask, ...]
+    dropout: Dropout | None
+    zeroed: bool  # what the mask forbids is no part of the weighted sum, even where it forbids all of a row
     t: int
     s: int
     score: tuple[int, ...]
@@ -120,13 +124,25 @@ class _Match:
         if self.first.attr("windows"):
             raise _No
         self.axes: dict[str, Axes] = {}
+        self.inside: set[Node] = set()
+        self.dropout: Dropout | None = None
+        self.given = self.p  # what the values are weighted by
+        again = [n for n in users.get(self.p, ()) if self._masked(n, self.p)]
+        self.zeroed = bool(again)
+        if again:
+            self.given = again[0].outs[0]
+            self.inside.add(again[0])
+        dropped = dropout_of(self.given, users)
+        if dropped is not None:
+            self.dropout, self.given, made_by = dropped
+            self.inside.update(made_by)
         self._operands()
         self._weighted()
         inner = {div, exp, add, sub, top, self.first}
         inner |= {x.node for x in (div.inputs[1], sub.inputs[1]) if x.node}
         if made is not None and made is not self.first:
             inner.add(made)
-        self.inside = {*inner, self.second}
+        self.inside |= {*inner, self.second}
         self._back()
         for n in self.inside:
             for v in n.outs:
@@ -135,6 +151,12 @@ class _Match:
                     continue
                 if outer or v in results:
                     raise _No
+
+    def _masked(self, n: Node | None, v: Value) -> bool:
+        """Whether a node makes 0 of what `v` has where the mask forbids it."""
+        if self.cond is None or n is None or n.op.name != "select":
+            return False
+        return n.inputs[0] is self.cond and n.inputs[1] is v and number(n.inputs[2]) == 0
 
     def _operands(self) -> None:
         """q and k, and which of their dimensions is what."""
@@ -163,12 +185,14 @@ class _Match:
             raise _No
 
     def _weighted(self) -> None:
-        """o = p v."""
+        """o = p v, p after its dropout."""
         found = [
-            n for n in self.users.get(self.p, ()) if n.op.name == "contract" and not self._same(n)
+            n
+            for n in self.users.get(self.given, ())
+            if n.op.name == "contract" and not self._same(n)
         ]
         for n in found:
-            own = self._product(n, self.p, {self.t}, "v")
+            own = self._product(n, self.given, {self.t}, "v")
             if own is not None:
                 self.second = n
                 self.v, self.axes["v"], self.axes["o"] = own
@@ -209,14 +233,15 @@ class _Match:
     def _back(self) -> None:
         """The nodes of the gradients, where there are any: all of them or none."""
         self.gradients: list[Value] = []
-        rest = [n for n in self.users[self.p] if n not in self.inside]
+        read = {self.p, self.given}
+        rest = [n for v in read for n in self.users[v] if n not in self.inside]
         if not rest:
             return
-        dv = [n for n in rest if self._product(n, self.p, {self.s}, "v")]
+        dv = [n for n in rest if self._product(n, self.given, {self.s}, "v")]
         muls = [n for n in rest if n.op.name == "mul"]
         if len(dv) != 1 or len(muls) != 2 or len(rest) != 3:
             raise _No
-        found = self._product(dv[0], self.p, {self.s}, "v")
+        found = self._product(dv[0], self.given, {self.s}, "v")
         assert found is not None
         self.do, self.axes["g"], self.axes["dv"] = found
         for first, last in (muls, muls[::-1]):
@@ -229,6 +254,18 @@ class _Match:
         total = _made(_spread(sub.inputs[1]), "reduce_sum")
         if total.inputs[0] is not first.outs[0] or total.attr("axes") != (self.s,):
             raise _No
+        if self.zeroed:
+            chosen = _made(dp, "select")
+            if not self._masked(chosen, chosen.inputs[1]):
+                raise _No
+            dp = chosen.inputs[1]
+            self.inside.add(chosen)
+        if self.dropout is not None:
+            back = self.dropout.behind(dp)
+            if back is None:
+                raise _No
+            dp = back[0]
+            self.inside.update(back[1])
         again = _made(dp, "contract")
         if {*again.inputs} != {self.do, self.v} or again.attr("windows"):
             raise _No
@@ -242,12 +279,7 @@ class _Match:
             if len(self.users.get(ds, ())) != 1:
                 raise _No
             (chosen,) = self.users[ds]
-            zero = (
-                chosen.op.name == "select"
-                and chosen.inputs[0] is self.cond
-                and chosen.inputs[2].node
-            )
-            if not zero or zero.op.name != "full" or zero.attrs[0] != 0:
+            if not self._masked(chosen, ds):
                 raise _No
             ds = chosen.outs[0]
             self.inside.add(chosen)
@@ -286,6 +318,9 @@ class _Match:
         masks = [m.value for m in self.masks if m.value is not None]
         names = ["q", "k", "v", *(f"mask{i}" for i in range(len(masks)))]
         given = [self.q, self.k, self.v, *masks]
+        if self.dropout is not None:
+            names += ["seed", "step"]
+            given += [self.dropout.seed, self.dropout.step]
         outs = {"o": self.o}
         if self.gradients:
             outs |= {"m": self.m, "l": self.l}
@@ -320,10 +355,10 @@ class _Match:
         body = Attention(kind, [env[v] for v in inputs], nodes, [env[v] for v in outs.values()])
         body.kind, body.t, body.s = kind, self.t, self.s
         body.operands = {name: inputs.index(v) for name, v in zip(names, given, strict=True)}
-        body.masks = tuple(self.masks)
+        body.masks, body.dropout = tuple(self.masks), self.dropout
         body.score = tuple(int(d) for d in self.first.outs[0].shape)
         body.precision = self.first.attr("precision")
-        body.fill = self.fill
+        body.fill, body.zeroed = self.fill, self.zeroed
         body.axes = {name: self.axes[name] for name in (*names, *outs) if name in self.axes}
         made = Node(
             fused, tuple(inputs), (body, ()), [v.type for v in outs.values()], self.first.at

@@ -31,8 +31,9 @@ class Flash:
         self.width = {"d": self._extent("q", "d"), "v": self._extent("v", "v")}
         self.dtype = self.bufs["q"].dtype
         self.exact = self.dtype == "f32" and body.precision == "ieee"
-        most = 32 if self.exact or max(self.width["d"], self.width["v"]) > 64 else 64
-        rows = 64 if not self.exact and body.kind != "keys" else most
+        widest = max(self.width["d"], self.width["v"])
+        most = 16 if widest > 128 else 32 if self.exact or widest > 64 else 64
+        rows = 64 if not self.exact and body.kind != "keys" and widest <= 128 else most
         self.bt = min(rows, max(16, power_of_two(self.t)))
         self.bs = min(most, max(16, power_of_two(self.s)))
         self.causal = len(body.masks) == 1 and body.masks[0].value is None
@@ -45,7 +46,10 @@ class Flash:
         """What the launch needs to know."""
         blocks = -(-self.s // self.bs) if self.body.kind == "keys" else -(-self.t // self.bt)
         grid = blocks * math.prod(self.size[i] for i in self.batch)
-        return Schedule((), {"kind": "attention", "grid": grid, "warps": 4, "stages": 2})
+        full = max(self.width.values()) > 128 or (
+            self.body.dropout is not None and self.body.kind == "keys"
+        )
+        return Schedule((), {"kind": "attention", "grid": grid, "warps": 8 if full else 4, "stages": 2})  # fmt: skip
 
     # -- text -------------------------------------------------------------------------------------
 
@@ -58,13 +62,17 @@ class Flash:
         block, n = (self.bs, self.s) if by == "s" else (self.bt, self.t)
         count = -(-n // block)
         self.line(1, "pid = tl.program_id(0)")
-        self.line(1, f"{by} = pid % {count} * {block} + tl.arange(0, {block})")
+        self.line(1, f"first = pid % {count} * {block}")
+        self.line(1, f"{by} = first + tl.arange(0, {block})")
         rest = f"pid // {count}"
         for i in reversed(self.batch):
             self.line(1, f"n{i} = ({rest} % {self.size[i]}).to(tl.int64)")
             rest = f"{rest} // {self.size[i]}"
         for axis, n in (("d", self.width["d"]), ("v", self.width["v"])):
             self.line(1, f"{axis} = tl.arange(0, {max(16, power_of_two(n))})")
+        if self.body.dropout is not None:
+            seed, step = (f"tl.load({self.names[self.bufs[x]]})" for x in ("seed", "step"))
+            self.line(1, f"key = {self.body.dropout.key(seed, step)}")
         own[self.body.kind]()
         params = ", ".join(dict.fromkeys(names.values()))
         return "\n".join(["@triton.jit", f"def {name}({params}):", *self.lines])
@@ -135,10 +143,11 @@ class Flash:
 
     def narrow(self, x: str) -> str:
         """A tile of f32 as an operand of a product."""
-        return x if self.dtype == "f32" else f"{x}.to({DTYPES[self.dtype]})"
+        return x if self.dtype == "f32" else f"({x}).to({DTYPES[self.dtype]})"
 
-    def masked(self, dims: str, value: str, fill: str) -> str:
-        """`value` [rows, columns as in dims] where the mask allows it, else `fill`."""
+    def _allow(self, dims: str) -> None:
+        """Write `allowed`, where the mask lets a score be, along `dims`."""
+        tests = []
         for i, m in enumerate(self.body.masks):
             if m.value is None:
                 a, b = ({self.body.t: "t", self.body.s: "s"}.get(x, f"n{x}") for x in m.axes)
@@ -146,11 +155,10 @@ class Flash:
                     x if len(x) > 1 else f"{x}[:, None]" if dims[0] == x else f"{x}[None, :]"
                     for x in (a, b)
                 ]
-                test = f"({shown[0]} >= {shown[1]})"
+                tests.append(f"({shown[0]} >= {shown[1]})")
             else:
-                test = f"({self._mask_at(i, dims)} != 0)"
-            value = f"tl.where({test}, {value}, {fill})"
-        return value
+                tests.append(f"({self._mask_at(i, dims)} != 0)")
+        self.line(2, f"allowed = {' & '.join(tests)}")
 
     def _mask_at(self, i: int, dims: str) -> str:
         m = self.body.masks[i]
@@ -198,7 +206,24 @@ class Flash:
         """Write `p`, the scores of rows and columns along `dims`, with what a mask leaves out at its fill."""
         self.line(2, f"p = {self.dot(rows, f'tl.trans({columns})')}")
         if self.body.masks:
-            self.line(2, f"p = {self.masked(dims, 'p', repr(self.body.fill))}")
+            self._allow(dims)
+            self.line(2, f"p = tl.where(allowed, p, {self.body.fill!r})")
+
+    def _dropped(self, dims: str) -> None:
+        """Write `kept`, the probabilities that dropout keeps, where there is dropout."""
+        body = self.body
+        if body.dropout is not None:
+            first = "k" if dims == "ts" else "first"
+            tile = dims, self.bt, self.bs, first
+            for line in body.dropout.lines(body.score, body.t, body.s, *tile):
+                self.line(2, line)
+
+    def kept(self, x: str) -> str:
+        """`x` after dropout, and 0 where the mask says so."""
+        dropout = self.body.dropout
+        if dropout is not None:
+            x = f"tl.where(kept, {x} * {dropout.scale}, 0.0)"
+        return f"tl.where(allowed, {x}, 0.0)" if self.body.zeroed else x
 
     def _forward(self) -> None:
         inf = "float('-inf')"
@@ -218,7 +243,9 @@ class Flash:
         self.line(2, "p = tl.exp(p - higher[:, None])")
         self.line(2, "less = tl.exp(top - higher)")
         self.line(2, "total = total * less + tl.sum(p, 1)")
-        self.line(2, f"acc = {self.dot(self.narrow('p'), 'values', 'acc * less[:, None]')}")
+        self._dropped("ts")
+        given = self.narrow(self.kept("p"))
+        self.line(2, f"acc = {self.dot(given, 'values', 'acc * less[:, None]')}")
         self.line(2, "top = higher")
         self.store("o", "tv", "acc / total[:, None]")
         if "m" in self.outs:
@@ -240,7 +267,9 @@ class Flash:
         self.line(2, f"values = {self.load('v', 'sv')}")
         self._scores("ts", "q", "keys")
         self.line(2, "p = tl.exp(p - top[:, None]) / total[:, None]")
-        self.line(2, f"ds = p * ({self.dot('g', 'tl.trans(values)')} - delta[:, None])")
+        self._dropped("ts")
+        back = self.kept(self.dot("g", "tl.trans(values)"))
+        self.line(2, f"ds = p * ({back} - delta[:, None])")
         self._inside("ts")
         self.line(2, f"acc = {self.dot(self.narrow('ds'), 'keys', 'acc')}")
         self.store("dq", "td", "acc")
@@ -260,8 +289,9 @@ class Flash:
         self._scores("st", "keys", "q")
         self.line(2, "p = tl.exp(p - top[None, :]) / total[None, :]")
         self._outside("st", "p")
-        self.line(2, f"dv = {self.dot(self.narrow('p'), 'g', 'dv')}")
-        self.line(2, f"ds = p * ({self.dot('values', 'tl.trans(g)')} - delta[None, :])")
+        self._dropped("st")
+        self.line(2, f"dv = {self.dot(self.narrow(self.kept('p')), 'g', 'dv')}")
+        self.line(2, f"ds = p * ({self.kept(self.dot('values', 'tl.trans(g)'))} - delta[None, :])")
         self._inside("st")
         self.line(2, f"dk = {self.dot(self.narrow('ds'), 'q', 'dk')}")
         self.store("dk", "sd", "dk")
@@ -270,7 +300,7 @@ class Flash:
     def _inside(self, dims: str) -> None:
         """What flows back through the scores: nothing where the mask or the end of the axes says so."""
         if self.body.masks:
-            self.line(2, f"ds = {self.masked(dims, 'ds', '0.0')}")
+            self.line(2, "ds = tl.where(allowed, ds, 0.0)")
         self._outside(dims, "ds")
 
     def _outside(self, dims: str, name: str) -> None:

@@ -203,9 +203,11 @@ class Writer(States):
         else:
             indices = idx.attr[0]
         order = Order.of(indices, new.size)
-        for b in order.reads():
-            self.place_of[b] = Place(b.dtype, b.shape, "temp")
-        self.launches.append(Launch([indices], order.reads(), order.schedule(), node, order.source))
+        for k, x in enumerate(order.passes):
+            for b in x.writes():
+                self.place_of[b] = Place(b.dtype, b.shape, "temp")
+            made = Launch(x.reads(), x.writes(), x.schedule(), node, x.source, second=k > 0)
+            self.launches.append(made)
         return order
 
 

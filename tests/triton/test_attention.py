@@ -62,6 +62,46 @@ def built(
     return optimise(graph_of("case", values, outs)), arrays
 
 
+def dropped(
+    n: int, h: int, t: int, s: int, d: int, mask: str, order: str = "nhts"
+) -> tuple[Graph, list[Array]]:
+    """As `built` does, with dropout of the probabilities, and what the mask forbids 0 behind the softmax as Keras's layers do it.
+    order: of the scores' axes."""
+    rng = np.random.default_rng(t * 1000 + s)
+    shapes = [(n, h, t, d), (n, h, s, d), (n, h, s, d), (n, h, t, d)]
+    arrays: list[Array] = [rng.standard_normal(x).astype("f4") for x in shapes]
+    arrays += [np.array(7, "u4"), np.array(3, "u4"), rng.random((n, s)) < 0.7]
+    values = [Value(type_of(a), None, 0, f"x{k}") for k, a in enumerate(arrays)]
+    q, k, v, g, seed, step, padding = values
+    shape = tuple({"n": n, "h": h, "t": t, "s": s}[c] for c in order)
+    at = order.index
+    full = lambda x, dtype: ops.full(value=x, shape=shape, dtype=dtype)
+    parts = []
+    if "c" in mask:
+        axes = tuple(sorted((at("t"), at("s"))))
+        row, column = (
+            ops.iota(shape=tuple(shape[a] for a in axes), axis=axes.index(at(c)), dtype="i32")
+            for c in "ts"
+        )
+        parts.append(ops.broadcast(ops.ge(row, column), shape=shape, axes=axes))
+    if "p" in mask:
+        parts.append(ops.broadcast(padding, shape=shape, axes=(at("n"), at("s"))))
+    scores = ops.contract(q, k, spec=f"nhtd,nhsd->{order}")
+    allowed = parts[0] if parts else None
+    for m in parts[1:]:
+        allowed = ops.logical_and(allowed, m)
+    if allowed is not None:
+        scores = ops.select(allowed, scores, full(-1e9, "f32"))
+    p = ops.softmax(scores, axis=at("s"))
+    if allowed is not None:
+        p = ops.select(allowed, p, full(0.0, "f32"))
+    keep = ops.ge(ops.random_uniform(seed, step, stream=2, shape=shape), full(0.3, "f32"))
+    p = ops.select(keep, ops.mul(p, full(1 / 0.7, "f32")), full(0.0, "f32"))
+    o = ops.contract(p, v, spec=f"{order},nhsd->nhtd")
+    outs = [o, *(x for x in gradients([o], [q, k, v], [g]) if x is not None)]
+    return optimise(graph_of("case", values, outs)), arrays
+
+
 def check(graph: Graph, arrays: list[Array], kernels: int) -> str:
     program = generate(graph, "triton")
     kinds = [k.schedule["kind"] for k in program.kernels]
@@ -97,8 +137,21 @@ def test_heads(d: int) -> None:
     check(*built(1, 1, 5, 6, d, "p"), 3 if d > 1 else 0)
 
 
-def test_large_heads_stay_as_they_were() -> None:
-    check(*built(1, 1, 3, 4, 129, ""), 0)
+def test_wide_heads_and_those_that_stay_as_they_were() -> None:
+    check(*built(1, 1, 17, 18, 129, "c"), 3)
+    check(*built(1, 1, 3, 4, 257, ""), 0)
+
+
+@pytest.mark.parametrize("mask", ["", "c", "cp"])
+@pytest.mark.parametrize(("t", "s"), [(5, 8), (17, 33), (36, 20)])
+def test_dropout_is_drawn_in_the_kernels(t: int, s: int, mask: str) -> None:
+    """Bit for bit the words of the graph, a tile in fours (columns that divide so) or one by one."""
+    check(*dropped(2, 2, t, s, 3, mask), 3)
+
+
+def test_dropout_of_scores_in_another_order() -> None:
+    check(*dropped(2, 3, 8, 12, 4, "c", "tnhs"), 3)
+    check(*dropped(2, 3, 8, 12, 4, "", "nsht"), 3)
 
 
 def test_without_gradients_only_the_result_is_written() -> None:

@@ -18,7 +18,8 @@ def k0(b0, b10):
 @triton.jit
 def k1(b10, b1, b2, b4, b6, b11, b12):
     pid = tl.program_id(0)
-    t = pid % 2 * 32 + tl.arange(0, 32)
+    first = pid % 2 * 32
+    t = first + tl.arange(0, 32)
     n1 = (pid // 2 % 2).to(tl.int64)
     n0 = (pid // 2 // 2 % 2).to(tl.int64)
     d = tl.arange(0, 16)
@@ -32,7 +33,8 @@ def k1(b10, b1, b2, b4, b6, b11, b12):
         keys = tl.load(b1 + d[None, :] + s[:, None] * 16 + n1 * 640 + n0 * 1280, mask=(s[:, None] < 40), other=0)
         values = tl.load(b2 + v[None, :] + s[:, None] * 16 + n1 * 640 + n0 * 1280, mask=(s[:, None] < 40), other=0)
         p = tl.dot(q, tl.trans(keys), input_precision="ieee", out_dtype=tl.float32)
-        p = tl.where((tl.load(b4 + s[None, :] + n0 * 40, mask=(s[None, :] < 40), other=0).to(tl.int32) != 0), tl.where((t[:, None] >= s[None, :]), p, -1000000000.0), -1000000000.0)
+        allowed = (t[:, None] >= s[None, :]) & (tl.load(b4 + s[None, :] + n0 * 40, mask=(s[None, :] < 40), other=0).to(tl.int32) != 0)
+        p = tl.where(allowed, p, -1000000000.0)
         p = tl.where(s[None, :] < 40, p, float('-inf'))
         higher = tl.maximum(top, tl.max(p, 1))
         p = tl.exp(p - higher[:, None])
@@ -48,7 +50,8 @@ def k1(b10, b1, b2, b4, b6, b11, b12):
 @triton.jit
 def k2(b10, b1, b2, b4, b3, b11, b12, b6, b13, b14):
     pid = tl.program_id(0)
-    t = pid % 2 * 32 + tl.arange(0, 32)
+    first = pid % 2 * 32
+    t = first + tl.arange(0, 32)
     n1 = (pid // 2 % 2).to(tl.int64)
     n0 = (pid // 2 // 2 % 2).to(tl.int64)
     d = tl.arange(0, 16)
@@ -65,10 +68,11 @@ def k2(b10, b1, b2, b4, b3, b11, b12, b6, b13, b14):
         keys = tl.load(b1 + d[None, :] + s[:, None] * 16 + n1 * 640 + n0 * 1280, mask=(s[:, None] < 40), other=0)
         values = tl.load(b2 + v[None, :] + s[:, None] * 16 + n1 * 640 + n0 * 1280, mask=(s[:, None] < 40), other=0)
         p = tl.dot(q, tl.trans(keys), input_precision="ieee", out_dtype=tl.float32)
-        p = tl.where((tl.load(b4 + s[None, :] + n0 * 40, mask=(s[None, :] < 40), other=0).to(tl.int32) != 0), tl.where((t[:, None] >= s[None, :]), p, -1000000000.0), -1000000000.0)
+        allowed = (t[:, None] >= s[None, :]) & (tl.load(b4 + s[None, :] + n0 * 40, mask=(s[None, :] < 40), other=0).to(tl.int32) != 0)
+        p = tl.where(allowed, p, -1000000000.0)
         p = tl.exp(p - top[:, None]) / total[:, None]
         ds = p * (tl.dot(g, tl.trans(values), input_precision="ieee", out_dtype=tl.float32) - delta[:, None])
-        ds = tl.where((tl.load(b4 + s[None, :] + n0 * 40, mask=(s[None, :] < 40), other=0).to(tl.int32) != 0), tl.where((t[:, None] >= s[None, :]), ds, 0.0), 0.0)
+        ds = tl.where(allowed, ds, 0.0)
         ds = tl.where(t[:, None] < 40, ds, 0.0)
         ds = tl.where(s[None, :] < 40, ds, 0.0)
         acc = tl.dot(ds, keys, acc, input_precision="ieee", out_dtype=tl.float32)
@@ -79,7 +83,8 @@ def k2(b10, b1, b2, b4, b3, b11, b12, b6, b13, b14):
 @triton.jit
 def k3(b10, b1, b2, b4, b3, b11, b12, b14, b8, b9):
     pid = tl.program_id(0)
-    s = pid % 2 * 32 + tl.arange(0, 32)
+    first = pid % 2 * 32
+    s = first + tl.arange(0, 32)
     n1 = (pid // 2 % 2).to(tl.int64)
     n0 = (pid // 2 // 2 % 2).to(tl.int64)
     d = tl.arange(0, 16)
@@ -96,13 +101,14 @@ def k3(b10, b1, b2, b4, b3, b11, b12, b14, b8, b9):
         total = tl.load(b12 + t + n1 * 40 + n0 * 80, mask=(t < 40), other=0)
         delta = tl.load(b14 + t + n1 * 40 + n0 * 80, mask=(t < 40), other=0)
         p = tl.dot(keys, tl.trans(q), input_precision="ieee", out_dtype=tl.float32)
-        p = tl.where((tl.load(b4 + s[:, None] + n0 * 40, mask=(s[:, None] < 40), other=0).to(tl.int32) != 0), tl.where((t[None, :] >= s[:, None]), p, -1000000000.0), -1000000000.0)
+        allowed = (t[None, :] >= s[:, None]) & (tl.load(b4 + s[:, None] + n0 * 40, mask=(s[:, None] < 40), other=0).to(tl.int32) != 0)
+        p = tl.where(allowed, p, -1000000000.0)
         p = tl.exp(p - top[None, :]) / total[None, :]
         p = tl.where(s[:, None] < 40, p, 0.0)
         p = tl.where(t[None, :] < 40, p, 0.0)
         dv = tl.dot(p, g, dv, input_precision="ieee", out_dtype=tl.float32)
         ds = p * (tl.dot(values, tl.trans(g), input_precision="ieee", out_dtype=tl.float32) - delta[None, :])
-        ds = tl.where((tl.load(b4 + s[:, None] + n0 * 40, mask=(s[:, None] < 40), other=0).to(tl.int32) != 0), tl.where((t[None, :] >= s[:, None]), ds, 0.0), 0.0)
+        ds = tl.where(allowed, ds, 0.0)
         ds = tl.where(s[:, None] < 40, ds, 0.0)
         ds = tl.where(t[None, :] < 40, ds, 0.0)
         dk = tl.dot(ds, q, dk, input_precision="ieee", out_dtype=tl.float32)

@@ -7,11 +7,12 @@ def k0(b0, b3, b4, b5, b6):
     p = tl.program_id(0) * 32 + tl.arange(0, 32)
     own = tl.load(b0 + p, mask=p < 40, other=0)
     own = tl.minimum(tl.maximum(own.to(tl.int64), 0), 49).to(tl.int32)
+    start = 0
     below = tl.zeros((32,), tl.int32)
     before = tl.zeros((32,), tl.int32)
     alike = tl.zeros((32,), tl.int32)
     for k in range(0, 40, 64):
-        q = k + tl.arange(0, 64)
+        q = start + k + tl.arange(0, 64)
         other = tl.load(b0 + q, mask=q < 40, other=0)
         other = tl.minimum(tl.maximum(other.to(tl.int64), 0), 49).to(tl.int32)
         real = (q < 40)[None, :]
@@ -19,7 +20,7 @@ def k0(b0, b3, b4, b5, b6):
         below += tl.sum(((other[None, :] < own[:, None]) & real).to(tl.int32), 1)
         before += tl.sum((same & (q[None, :] < p[:, None])).to(tl.int32), 1)
         alike += tl.sum(same.to(tl.int32), 1)
-    at = below + before
+    at = start + below + before
     tl.store(b3 + at, p, mask=p < 40)
     tl.store(b4 + at, own, mask=p < 40)
     tl.store(b5 + own, below, mask=(p < 40) & (before == 0))
