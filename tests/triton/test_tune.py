@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import json
 from dataclasses import replace
 from pathlib import Path
@@ -21,9 +22,11 @@ from tests.triton.steps import cnn, mlp, train_graph
 pytest.importorskip("triton")
 pytest.importorskip("torch")
 
+from runtime.cuda import CudaExecutable
 from runtime.device import Interpreted
 from runtime.library import library
 from runtime.seat import host
+from runtime.store import StateStore
 from runtime.triton_program import TritonProgram
 from runtime.triton_report import Refused, Usage
 from runtime.tune import (
@@ -291,3 +294,40 @@ def test_what_spills_has_no_room_or_does_not_compile_is_not_tried(
     }  # fmt: skip
     assert tuned[second].schedule["groups"] == was[second].candidates[0]["groups"]
     assert promising(p.kernels[:1], {p.kernels[0].name: Refused("no")}, 1) == [p.kernels[0]]
+
+
+@pytest.mark.parametrize("asked", ["1", "0"])
+def test_a_program_is_tuned_in_its_first_step_once_and_kept(
+    asked: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Where it is not to be tuned its kernels are compiled side by side all the same."""
+    monkeypatch.setenv("KCOMPILE_TUNE", asked)
+    graph, states = train_graph(mlp(6, 20), 5)
+    p = generate(graph, "triton")
+    built: list[str] = []
+    build = lambda program, target: built.append(target) or {}
+    ticks = itertools.cycle([3.0, 2.0, 1.0])
+    monkeypatch.setattr("runtime.tune.build", build)
+    monkeypatch.setattr("runtime.cuda.build", build)
+    monkeypatch.setattr("runtime.tune.clocked", lambda device, launch: next(ticks))
+
+    class Fast(Interpreted):
+        target = "sm_90"
+
+    def steps(program: Program, keep: Any) -> tuple[Any, list[bytes]]:
+        store = StateStore()
+        for path, value in states.items():
+            store.put(path, value)
+        exe = CudaExecutable(program, store, keep, Fast())
+        for _ in range(3):
+            for target, given in zip(exe.data, batch(p), strict=True):
+                target[...] = given
+            exe.step()
+        return exe, [store[path].tobytes() for path in store]
+
+    kept: list[Program] = []
+    exe, found = steps(p, kept.append)
+    assert built == ["sm_90"] and len(kept) == (asked == "1")
+    assert is_tuned(exe.program) == (asked == "1") and exe.program in [p, *kept]
+    again, same = steps(exe.program, None)
+    assert same == found and built == ["sm_90"] and again.program is exe.program
