@@ -28,11 +28,11 @@ def _pair(graph: Graph, refused: set[tuple[Node, Node]]) -> Graph | None:
     nodes = list(graph.nodes)
     made = {v: k for k, n in enumerate(nodes) for v in n.outs}
     for j, node in enumerate(nodes):
-        if not _open(node) or _scalar(node):
+        if not opened(node) or scalar(node):
             continue
         for i in sorted({made[v] for v in node.inputs if v in made}, reverse=True):
             a = nodes[i]
-            if not _open(a) or _scalar(a) or (a, node) in refused:
+            if not opened(a) or scalar(a) or (a, node) in refused:
                 continue
             refused.add((a, node))
             reached = set(a.outs)  # what depends on the producer, but for the reader itself
@@ -42,9 +42,9 @@ def _pair(graph: Graph, refused: set[tuple[Node, Node]]) -> Graph | None:
             if (reached - set(a.outs)) & set(node.inputs):
                 continue
             read = {v for n in nodes if n is not node for v in n.inputs} | set(graph.outputs)
-            both, outs = _merged(a, node, read)
-            before = _programs(a), _programs(node)
-            after = _programs(both)
+            both, outs = merged(a, node, read)
+            before = programs_of(a), programs_of(node)
+            after = programs_of(both)
             if after and pays(both.attrs[0].nodes, after, max(before)):
                 # at the reader's place; what reads the producer in between must come after
                 late = [n for n in nodes[i + 1 : j] if _depends(n, a, nodes[i + 1 : j])]
@@ -64,16 +64,16 @@ def _depends(n: Node, a: Node, between: list[Node]) -> bool:
     return False
 
 
-def _open(n: Node) -> bool:
+def opened(n: Node) -> bool:
     """Whether a node is a kernel that others may join."""
     return n.op is fused and type(n.attrs[0]) is Graph
 
 
-def _scalar(n: Node) -> bool:
+def scalar(n: Node) -> bool:
     return all(v.type.size == 1 for v in (*n.inputs, *n.outs))
 
 
-def _programs(n: Node) -> int:
+def programs_of(n: Node) -> int:
     """How many programs a kernel launches; 0 where it has no schedule."""
     body: Graph = n.attrs[0]
     try:
@@ -96,7 +96,7 @@ def _one(graph: Graph) -> Graph | None:
     nodes: list[Node] = list(graph.nodes)
     old_of = dict(zip(graph.outputs[: graph.n_states], graph.inputs, strict=False))
     for k, node in enumerate(nodes):
-        if node.op is not fused or not _scalar(node):
+        if node.op is not fused or not scalar(node):
             continue
         sources, outs = set(node.inputs), set(node.outs)
         after = max((j for j, n in enumerate(nodes) if sources & set(n.outs)), default=-1)
@@ -106,15 +106,15 @@ def _one(graph: Graph) -> Graph | None:
             (j for j, n in enumerate(nodes) if n is not node and written & set(n.inputs)),
             default=-1,
         )
-        hosts = [j for j in range(max(after, quiet) + 1, before) if j != k and _open(nodes[j])]
+        hosts = [j for j in range(max(after, quiet) + 1, before) if j != k and opened(nodes[j])]
         if hosts:
             a = nodes[min(hosts, key=lambda j: (abs(j - k), j))]
-            both, made = _merged(a, node, {*a.outs, *node.outs})
+            both, made = merged(a, node, {*a.outs, *node.outs})
             return rebuilt(graph, [n for n in nodes if n is not node], a, both, made)
     return None
 
 
-def _merged(a: Node, b: Node, wanted: set[Value]) -> tuple[Node, list[Value]]:
+def merged(a: Node, b: Node, wanted: set[Value]) -> tuple[Node, list[Value]]:
     """One fused node that does the work of two, of which b may read a; and what its results stand for:
     b's, and those of a that are wanted."""
     given: dict[Value, Value] = {}

@@ -19,6 +19,7 @@ from codegen.triton.candidates import candidates, laid
 from codegen.triton.launch import Launch, Place, plan
 from codegen.triton.library import library
 from codegen.triton.merge import joined, with_hosts
+from codegen.triton.prologue import prologues
 from codegen.triton.spelling import Unsupported, prelude
 from codegen.triton.steps import Loop
 from codegen.triton.writer import Writer
@@ -27,7 +28,7 @@ from ir.graph import Graph
 
 def triton_program(graph: Graph, key: str) -> Program:
     """The program of a fused step graph with static extents. Raises Unsupported, naming the op."""
-    w = Writer(with_hosts(joined(apart(graph))))
+    w = Writer(with_hosts(joined(prologues(apart(graph)))))
     g, n = w.graph, w.graph.n_states
     inputs = []
     for v, role in zip(g.inputs, g.roles, strict=True):

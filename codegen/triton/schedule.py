@@ -127,7 +127,7 @@ def _rows(region: Region, nodes: Sequence[E]) -> Schedule:
             block = min(512 if rows >= MANY * 512 else 128, power_of_two(rows))
             return Schedule(
                 (Group(tuple(free), "grid", block), Group(tuple(taps), "loop", 1)),
-                {"kind": "taps", "warps": _warps(block)},
+                {"kind": "taps", "warps": max(2, _warps(block))},
             )
     if not groups:
         block = min(1024 if rows >= MANY * 1024 else 256, power_of_two(rows))

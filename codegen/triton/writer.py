@@ -17,6 +17,7 @@ from codegen.triton.flash import Flash
 from codegen.triton.launch import Launch, Place, loads, size_of, uniform, written
 from codegen.triton.merge import joined, with_hosts
 from codegen.triton.ordered import Order
+from codegen.triton.prologue import prologues
 from codegen.triton.scan import Scan
 from codegen.triton.schedule import schedule, size
 from codegen.triton.spelling import UNSUPPORTED, Unsupported
@@ -87,7 +88,7 @@ class Writer(States):
         """A loop over time by kernels of one step. why: what keeps it from being one kernel."""
         n, xs, length = node.attr("carries"), node.attr("xs"), int(node.attr("length"))
         graph, stacks, before = step_graph(node, {*self.users, *self.results})
-        inner = Writer(with_hosts(joined(apart(graph))), turns=[])
+        inner = Writer(with_hosts(joined(prologues(apart(graph)))), turns=[])
         given = []
         for k, v in enumerate(inner.graph.inputs):
             role = "state" if k < n else "step" if k < n + xs else "data"

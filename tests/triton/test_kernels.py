@@ -74,11 +74,6 @@ def test_a_softmax_is_one_kernel_with_rows_held(n: int) -> None:
     assert len(check(build, normal(3, n)).kernels) == 1
 
 
-@pytest.mark.parametrize("n", SIZES)
-def test_columns_are_summed_in_coalesced_rows(n: int) -> None:
-    assert len(check(lambda x: ops.reduce_sum(x, axes=(0,)), normal(n, 33)).kernels) == 1
-
-
 def test_long_rows_are_walked() -> None:
     p = check(lambda x: ops.softmax(x, axis=1), normal(67, 16400))
     assert kinds(p) == ["loop"]
@@ -92,25 +87,6 @@ def test_a_long_sum_is_split_and_the_same_every_time(n: int) -> None:
     assert kinds(p) == ["split", "rows"]
     one, two = (TritonProgram(p, {}).run(x)[0] for _ in range(2))
     assert one.tobytes() == two.tobytes()
-
-
-@pytest.mark.parametrize("n", SIZES)
-@pytest.mark.parametrize("spec", ["mk,kn->mn", "km,kn->mn", "mk,nk->nm"])
-def test_products_of_ragged_sizes(n: int, spec: str) -> None:
-    size = {"m": n, "k": 33, "n": 17}
-    left, right = spec.split("->")[0].split(",")
-    x, y = normal(*(size[c] for c in left)), normal(*(size[c] for c in right))
-
-    def build(a: Value, b: Value) -> Value:
-        z = ops.contract(a, b, spec=spec)
-        return ops.maximum(z, ops.full(value=0.0, shape=z.shape, dtype="f32"))
-
-    assert len(check(build, x, y).kernels) == 1
-
-
-@pytest.mark.parametrize("k", SIZES)
-def test_products_of_ragged_depth(k: int) -> None:
-    check(lambda a, b: ops.contract(a, b, spec="mk,kn->mn"), normal(18, k), normal(k, 20))
 
 
 @pytest.mark.parametrize("b", [1, 3])

@@ -1,0 +1,66 @@
+"""What kernels read and make themselves: rows of a table, a cast, a relu before a product."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+import ir.ops as ops
+from ir.graph import Value
+from tests.triton.test_kernels import check, kinds, normal, wide
+
+pytest.importorskip("triton")
+pytest.importorskip("torch")
+
+
+def both(x: Value, w: Value, g: Value) -> tuple[Value, ...]:
+    """A product of x, and the gradient of its other factor."""
+    return ops.contract(x, w, spec="mk,kn->mn"), ops.contract(x, g, spec="mk,mn->kn")
+
+
+W, G = normal(40, 20), normal(300, 24)
+
+
+def test_an_embedding_is_looked_up_where_it_is_multiplied() -> None:
+    """The rows are in memory nowhere; the indices, which something else reads, are."""
+    idx = np.random.default_rng(1).integers(-3, 50, 300).astype("i4")
+
+    def build(t: Value, i: Value, w: Value, g: Value) -> tuple[Value, ...]:
+        i = ops.add(i, ops.full(value=1, shape=i.shape, dtype="i32"))
+        return *both(ops.gather(t, i, axis=0), w, g), ops.mul(i, i)
+
+    p = check(build, normal(50, 40), idx, W, G)
+    assert kinds(p).count("product") == 2
+    assert not [b for b in p.buffers if b.shape == (300, 40)]
+
+
+def test_a_relu_and_a_cast_are_made_where_they_are_multiplied() -> None:
+    def build(x: Value, w: Value, g: Value) -> tuple[Value, ...]:
+        x = ops.cast(x, dtype="f32")
+        return both(ops.maximum(x, ops.zeros_like(x)), w, g)
+
+    p = check(build, normal(300, 40).astype("f2"), W, G)
+    assert kinds(p) == ["product", "product"]
+
+
+def test_what_takes_more_reading_or_arithmetic_is_made_once() -> None:
+    def sums(x: Value, y: Value, w: Value, g: Value) -> tuple[Value, ...]:
+        return both(ops.add(x, y), w, g)
+
+    def waves(x: Value, w: Value, g: Value) -> tuple[Value, ...]:
+        return both(ops.sin(x), w, g)
+
+    x = normal(300, 40)
+    assert kinds(check(sums, x, normal(300, 40), W, G))[0] == "pointwise"
+    assert kinds(check(waves, x, W, G))[0] == "pointwise"
+
+
+def test_what_is_made_for_one_product_is_made_there() -> None:
+    """The gradient of an activation, a mask and a normalisation's slope."""
+
+    def build(x: Value, y: Value, s: Value, w: Value) -> Value:
+        x = ops.select(ops.gt(y, ops.zeros_like(y)), ops.mul(x, wide(s, x, 1)), ops.zeros_like(x))
+        out: Value = ops.contract(x, w, spec="mk,kn->mn")
+        return out
+
+    assert kinds(check(build, normal(300, 40), normal(300, 40), normal(40), W)) == ["product"]
