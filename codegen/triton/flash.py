@@ -12,6 +12,7 @@ from collections.abc import Mapping, Sequence
 
 from codegen.loops import Buf, Schedule
 from codegen.triton.attention import Attention
+from codegen.triton.positions import is_large
 from codegen.triton.schedule import power_of_two
 from codegen.triton.spelling import DTYPES
 
@@ -80,6 +81,17 @@ class Flash:
     def line(self, depth: int, text: str) -> None:
         self.lines.append("    " * depth + text)
 
+    def shown(self, where: str, dims: str, wide: bool = False) -> str:
+        """The positions along one of the dimensions of a tile, in its shape."""
+        text = f"{where}.to(tl.int64)" if wide else where
+        return (
+            text
+            if len(dims) == 1
+            else f"{text}[:, None]"
+            if dims[0] == where
+            else f"{text}[None, :]"
+        )
+
     def at(self, name: str, buf: Buf, dims: str) -> tuple[str, str]:
         """Offset and mask of an operand along two of t, s, d, v (rows and columns of a tile), or one."""
         offset, tests = "", []
@@ -88,39 +100,18 @@ class Flash:
             where = {self.body.t: "t", self.body.s: "s"}.get(axis, str(axis))
             if axis is not None and n > 1:
                 if where in dims:
-                    k = dims.index(where)
-                    shown = (
-                        where
-                        if len(dims) == 1
-                        else f"{where}[:, None]"
-                        if k == 0
-                        else f"{where}[None, :]"
-                    )
+                    shown = self.shown(where, dims, is_large(buf))
                     offset += f" + {shown} * {step}" if step > 1 else f" + {shown}"
                 else:
                     offset += f" + n{axis} * {step}"
             step *= n
-        for k, where in enumerate(dims):
+        for where in dims:
             n = {"t": self.t, "s": self.s}.get(where) or self.width[where]
             block = {"t": self.bt, "s": self.bs}.get(where) or max(16, power_of_two(n))
             if n % block:
-                shown = (
-                    where
-                    if len(dims) == 1
-                    else f"{where}[:, None]"
-                    if k == 0
-                    else f"{where}[None, :]"
-                )
-                tests.append(f"({shown} < {n})")
+                tests.append(f"({self.shown(where, dims)} < {n})")
             if offset.count(where) == 0:  # one position: the tile still has the dimension
-                shown = (
-                    where
-                    if len(dims) == 1
-                    else f"{where}[:, None]"
-                    if k == 0
-                    else f"{where}[None, :]"
-                )
-                offset += f" + {shown} * 0"
+                offset += f" + {self.shown(where, dims)} * 0"
         return offset, " & ".join(tests)
 
     def load(self, name: str, dims: str) -> str:
@@ -171,11 +162,11 @@ class Flash:
                 if where is None:
                     offset += f" + n{axis} * {step}"
                 else:
-                    shown = f"{where}[:, None]" if dims[0] == where else f"{where}[None, :]"
+                    shown = self.shown(where, dims, is_large(buf))
                     offset += f" + {shown} * {step}" if step > 1 else f" + {shown}"
                     block = self.bt if where == "t" else self.bs
                     if n % block:
-                        tests.append(f"({shown} < {n})")
+                        tests.append(f"({self.shown(where, dims)} < {n})")
             step *= n
         more = f", mask={' & '.join(tests)}, other=0" if tests else ""
         return f"tl.load({self.names[buf]}{offset}{more}).to(tl.int32)"

@@ -5,6 +5,7 @@ A `Val` is a written value, an `Index` a written position. Refuses to hold what 
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import Any, NamedTuple, TypeAlias
@@ -12,6 +13,13 @@ from typing import Any, NamedTuple, TypeAlias
 from codegen.loops import Aff, Axis, Buf, Region, Schedule
 from codegen.triton.schedule import size
 from codegen.triton.spelling import Unsupported
+
+LARGE = 2**31 - 1  # above, a position or an offset needs 64 bits
+
+
+def is_large(buf: Buf) -> bool:
+    """Whether the offset of an element may need 64 bits."""
+    return math.prod(buf.shape) > LARGE
 
 
 class Val(NamedTuple):
@@ -111,7 +119,10 @@ class Positions:
             if k not in active:
                 self.pids[k] = "0"
         if active:
-            self.line("pid = tl.program_id(0)")
+            wide = (
+                ".to(tl.int64)" if any(size(g.axes) + g.tile > LARGE for g in self.groups) else ""
+            )
+            self.line(f"pid = tl.program_id(0){wide}")
             step = 1
             for k in reversed(active):
                 n = self.programs(k)
@@ -173,8 +184,10 @@ class Positions:
         guards: list[Val] = []
         found = [(self.index(a, env), c) for a, c in form.terms]
         dims = tuple(sorted({d for i, _ in found for d in i.dims}))
+        wide = form.const + sum(max(c * i.low, c * i.high) for i, c in found) > LARGE
         for i, c in found:
-            text = self.shown(i.text, i.dims, dims)
+            own = f"({i.text}).to(tl.int64)" if wide and not i.text.isdigit() else i.text
+            text = self.shown(own, i.dims, dims)
             parts.append(text if c == 1 else f"{text} * {c}")
             low, high = low + min(c * i.low, c * i.high), high + max(c * i.low, c * i.high)
             guards += i.guards

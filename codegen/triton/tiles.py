@@ -11,11 +11,10 @@ from typing import Any
 
 from codegen.loops import Buf, Region, Schedule
 from codegen.triton.columns import Columns, Matrix, Segment
-from codegen.triton.positions import Val
+from codegen.triton.positions import Val, is_large
 from codegen.triton.reductions import Reductions
 from codegen.triton.schedule import power_of_two
 from codegen.triton.spelling import DTYPES, Unsupported, literal
-from codegen.triton.values import LARGE
 from ir.graph import Value
 
 Constant = float | int | bool
@@ -70,7 +69,7 @@ class Tiles(Reductions):
     ) -> tuple[str, tuple[int, ...], list[Val]]:
         """Where the segment of a value is in memory: offset, dimensions, conditions."""
         steps = self.plan.steps(v)
-        wide_ = ".to(tl.int64)" if _elements(buf) > LARGE else ""
+        wide_ = ".to(tl.int64)" if is_large(buf) else ""
         out, dims, conditions = "", [], []
         if time:
             per_step = 1
@@ -187,10 +186,3 @@ class Tiles(Reductions):
         self.lines, self.depth = lines, depth
         self.done[key] = made
         return made
-
-
-def _elements(buf: Buf) -> int:
-    n = 1
-    for d in buf.shape:
-        n *= d
-    return n

@@ -9,11 +9,9 @@ from collections.abc import Sequence
 from typing import Any
 
 from codegen.loops import Aff, Axis, Buf, E
-from codegen.triton.positions import Env, Index, Positions, Val
+from codegen.triton.positions import Env, Index, Positions, Val, is_large
 from codegen.triton.schedule import reduced_over
 from codegen.triton.spelling import DTYPES, Unsupported, literal, spell
-
-LARGE = 2**31 - 1
 
 
 class Values(Positions):
@@ -142,7 +140,7 @@ class Values(Positions):
         return Val(found_name, dims, e.dtype)
 
     def offset(self, found: Sequence[tuple[Index, int]], dims: Sequence[int], buf: Buf) -> str:
-        wide = ".to(tl.int64)" if _elements(buf) > LARGE else ""
+        wide = ".to(tl.int64)" if is_large(buf) else ""
         out = ""
         for i, step in found:
             if i.text == "0":
@@ -322,10 +320,3 @@ class Values(Positions):
         if flat.const:
             parts.append(str(flat.const // 4))
         return Val(self.name(" + ".join(parts), "q"), dims, "i32")
-
-
-def _elements(buf: Buf) -> int:
-    n = 1
-    for d in buf.shape:
-        n *= d
-    return n
