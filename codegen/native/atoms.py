@@ -127,6 +127,17 @@ def stored_order(region: Region, e: E) -> list[Axis]:
     return [a for a in by_step(best) if a in own]
 
 
+def given(region: Region, old: E, new: E) -> Region:
+    """The region with another expression in the place of one of its own."""
+    memo: dict[E, E] = {old: new}
+    for e in region.nodes():
+        if e not in memo:
+            args = tuple(memo[a] for a in e.args)
+            same = all(a is b for a, b in zip(args, e.args, strict=True))
+            memo[e] = e if same else E(e.op, args, e.attr, e.dtype, e.axes)
+    return Region([Store(s.buf, s.idx, memo[s.value]) for s in region.stores], region.order)
+
+
 def moved_axes(region: Region, atoms: Mapping[E, Atom]) -> set[Axis]:
     """The axes along which a value is read at another position than its own, outside of atoms."""
     found: set[Axis] = set()

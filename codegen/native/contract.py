@@ -9,8 +9,8 @@ import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
-from codegen.loops import Aff, Axis, E
-from codegen.native.atoms import Cut
+from codegen.loops import Aff, Axis, E, Region, Store, axis_aff, load
+from codegen.native.atoms import Cut, Host, given, is_memory, stored_order
 from codegen.native.resolve import Unprintable, flat_form
 from codegen.native.values import Frame, Span
 from codegen.native.ways import PANELS, RULE, Way
@@ -20,7 +20,10 @@ BLOCK = (
 )
 LEAST = 32  # rows that a packed panel serves, columns of a block
 UNITS = 8  # blocks of a product that is worth cutting
-GRAIN = 200_000  # multiplications of a block at least: some microseconds
+ENOUGH = 4  # blocks from which its sum is not cut
+PARTS = 8  # of a sum that is
+LONG = 512  # numbers of such a sum at least
+GRAIN = 150_000  # multiplications of a block at least: some microseconds
 
 
 @dataclass(frozen=True)
@@ -161,6 +164,33 @@ def product(e: E, way: Way = RULE) -> Product | None:
     if e.op != "dot" or any(_windowed(a) for a in e.args):
         return None
     return Product(e, way)
+
+
+def summed(region: Region, host: Host) -> list[Region] | None:
+    """A region around a long sum with a small result as two: sums over parts of it, side by side, then their sum and what follows.
+
+    None where blocks of the result are enough. Raises Unprintable.
+    """
+    dots = [e for e in region.nodes() if e.op == "dot"]
+    made = product(dots[0]) if len(dots) == 1 else None
+    if made is None or made.batch or not made.deep or not all(map(is_memory, made.operands)):
+        return None
+    e, over = made.e, max(made.deep, key=lambda a: a.size)
+    parts = next((n for n in range(PARTS, 1, -1) if over.size % n == 0), 1)
+    own = [a for a in made.order(stored_order(region, e)) if a.size > 1]
+    units = math.prod(c.parts for c in made.cuts(own, lambda a: True))
+    result = math.prod(a.size for a in own)
+    if parts == 1 or units >= ENOUGH or made.flops // 2 < max(2 * PARTS * GRAIN, LONG * result):
+        return None
+    part, rest = Axis("p", parts), Axis(over.name, over.size // parts)
+    place = {over: Aff(((part, rest.size), (rest, 1)))}
+    x, y = (load(a.attr[0], tuple(i.subst(place) for i in a.attr[1])) for a in made.operands)
+    attr = (e.attr[0], tuple(rest if a is over else a for a in e.attr[1]), *e.attr[2:])
+    each = E("dot", (x, y), attr, e.dtype, (part, *e.axes))
+    sums = host.fresh([parts, *(a.size for a in own)], e.dtype)
+    store = Store(sums, (axis_aff(part), *map(axis_aff, own)), each)
+    total = E("red", (load(sums, store.idx),), ("sum", (part,)), e.dtype, tuple(own))
+    return [Region([store], (part, *own)), given(region, e, total)]
 
 
 def _windowed(e: E) -> bool:

@@ -13,7 +13,7 @@ import math
 from collections.abc import Callable, Mapping, Sequence
 
 from codegen.loops import Aff, Axis, Buf, E, Region, Store, axis_aff, load
-from codegen.native.atoms import Cut, Host
+from codegen.native.atoms import Cut, Host, given
 from codegen.native.nest import FEW, Nest
 from codegen.native.render import Kernel
 from codegen.native.resolve import Unprintable, flat_form
@@ -23,7 +23,8 @@ from codegen.native.windows import Windows, steps_form, windows
 
 PARTS = 8  # blocks of images that a weight gradient is summed in
 PART = 1_500_000  # operations from which another block pays
-WIDE = 1 << 20  # bytes of a weight from which its blocks cost more than they bring
+ADDED = 60  # operations of a block for each byte of its sum from which more than two pay
+WIDE = 1 << 20  # bytes of a weight from which no more than two do
 GRAIN = 400_000  # operations of a block at least: some microseconds
 TALL = 64 * 1024  # elements of an image's result from which its rows are cut
 
@@ -156,10 +157,9 @@ def summed(region: Region, host: Host, way: Way = RULE) -> list[Kernel | Region]
     before: list[Kernel | Region] = []
     operands = [_in_memory(x, host, before) for x in found.operands]
     nest = found.draft
-    most = min(
-        _steps(nest),
-        PARTS if math.prod(a.size for a in found.e.axes) * nest.itemsize <= WIDE else 2,
-    )
+    size = math.prod(a.size for a in found.e.axes) * nest.itemsize
+    few = size > WIDE or nest.flops // 4 < ADDED * size
+    most = 2 if few else 4 if nest.flops // PARTS < ADDED * size else PARTS
     parts = max(1, min(int(most / way.grain), _steps(nest), nest.flops // PART))
     order = [a for a in found.order(_stored(region, found.e)) if a.size > 1]
     sums = host.fresh([parts, *(a.size for a in order)], found.e.dtype)
@@ -167,14 +167,7 @@ def summed(region: Region, host: Host, way: Way = RULE) -> list[Kernel | Region]
     part, idx = Axis("p", parts), tuple(map(axis_aff, order))
     each = load(sums, (axis_aff(part), *idx))
     total = each if parts == 1 else E("red", (each,), ("sum", (part,)), found.e.dtype, tuple(order))
-    memo: dict[E, E] = {found.e: total}
-    for e in region.nodes():
-        if e not in memo:
-            args = tuple(memo[a] for a in e.args)
-            same = all(a is b for a, b in zip(args, e.args, strict=True))
-            memo[e] = e if same else E(e.op, args, e.attr, e.dtype, e.axes)
-    stores = [Store(s.buf, s.idx, memo[s.value]) for s in region.stores]
-    return [*before, Region(stores, region.order)]
+    return [*before, given(region, found.e, total)]
 
 
 def _steps(nest: Nest) -> int:
@@ -217,20 +210,24 @@ def _gradient(
     a, b = (frame.param(x.attr[0]) for x in operands)
     c = frame.param(sums, True)
     steps, most = _steps(nest), nest.rows() if nest.tall is not None else 0
+    blocks = -(-nest.tall.size // most) if nest.tall is not None else 1
+    images = nest.together() if blocks == 1 else 1
     body = [
         "for (long u = lo; u < hi; u++) {",
         f"  const long from = {steps}L * u / {parts}, to = {steps}L * (u + 1) / {parts};",
-        "  for (long s = from; s < to; s++) {",
+        f"  for (long s = from; s < to; s += {images}) {{",
         "    const int add = s > from;",
     ]
-    blocks = -(-nest.tall.size // most) if nest.tall is not None else 1
     if blocks > 1:
         assert nest.tall is not None
         body.append(f"    const long n = s / {blocks}, top = s % {blocks} * {most};")
         body.append(f"    const long end = least(top + {most}, {nest.tall.size});")
     else:
-        body.append("    const long n = s;")
         most = 0
+        if images > 1:
+            body.append(f"    const long first = s, last = least(s + {images}, to);")
+        else:
+            body.append("    const long n = s;")
     rooms: list[int] = []
 
     def room(n: int) -> str:
@@ -239,9 +236,9 @@ def _gradient(
 
     if parts > 1:
         c += f" + u * {size}L"
-    body += [f"    {t}" for t in nest.step(a, b, c, room, most)]
+    body += [f"    {t}" for t in nest.step(a, b, c, room, most, images)]
     body += ["  }", "}"]
-    notes = {"convolution": nest.flops, "sums": parts}
+    notes = {"convolution": nest.flops, "sums": parts, "images": images}
     own = -(-sum(rooms) // 64) * 64
     return Kernel(
         [f"  {t}" for t in body], frame.bufs, frame.written, notes, parts, nest.flops / 80, own

@@ -3,7 +3,7 @@
 `gemm_T(m1, m, n, k1, k, a, am1, am, ak1, ak, b, bk1, bk, bn, c, cm1, cm, how)` sets C[m1 m, n] to the sum over (k1 k) of
 A[m1 m, k1 k] B[k1 k, n]: rows and sums are two axes each, strides are in elements, and C's columns lie next to each other. An element is summed in
 the same order whichever rows and columns are asked for together: blocks of a product are bit-equal to all of it.
-Few columns, or few rows, take vectors along the sum (`column_T`). how: 0, or the number of one of `ways.PANELS`. Refuses to choose extents, threads and what else a block computes (`contract`, `blocks`).
+Few columns, or few rows, take vectors along the sum (`column_T`), or down the rows (`down_T`). how: 0, or the number of one of `ways.PANELS`. Refuses to choose extents, threads and what else a block computes (`contract`, `blocks`).
 """
 
 from __future__ import annotations
@@ -181,6 +181,27 @@ APART void column_@(long m, long k, const @ *a, long am, const @ *b, @ *c, long 
     EVERY for (int r = 0; r < 4; r++) if (i + r < m) c[r * cm] = add ? c[r * cm] + sum[r] : sum[r];
   }
 }
+// fewer columns than lanes, A's rows next to each other: vectors go down the rows, and what they made is turned; the sums are those of the tiles
+APART void down_@(long m, long n, long k, const @ *a, long ak, const @ *b, long bk, long bn, @ *c, long row, int add) {
+  @ pack[DEEP * WIDE * L_@] __attribute__((aligned(64))), own[L_@ * WIDE * L_@] __attribute__((aligned(64)));
+  for (long i = 0; i < m; i += WIDE * L_@, a += WIDE * L_@, c += WIDE * L_@ * row) {
+    const long left = m - i;
+    const int wide = left >= WIDE * L_@ ? WIDE : (left + L_@ - 1) / L_@, whole = left >= wide * L_@;
+    const @ *panel = whole ? a : pack;
+    const long step = whole ? ak : wide * L_@;
+    if (!whole) pack_rows_@(k, a, ak, left, pack, wide);
+DOWN_TILES
+    for (long v = 0; v < wide; v++) {
+      r@ x[L_@];
+      EVERY for (int j = 0; j < L_@; j++) x[j] = j < n ? get_@(own + j * WIDE * L_@ + v * L_@) : (r@){0};
+      turn_@(x);
+      EVERY for (int j = 0; j < L_@; j++) if (v * L_@ + j < left) {
+        @ *to = c + (v * L_@ + j) * row;
+        puts_@(to, add ? some_@(to, n) + x[j] : x[j], n);
+      }
+    }
+  }
+}
 APART void gemm_@(long m1, long m, long n, long k1, long k, const @ *a, long am1, long am, long ak1, long ak, const @ *b, long bk1, long bk, long bn, @ *c, long cm1, long cm, int how) {
   @ pack[DEEP * WIDE * L_@] __attribute__((aligned(64)));
   const int near = m1 * m <= DIRECT || k1 * k * bk * (long)sizeof(@) <= 16384;
@@ -199,6 +220,11 @@ APART void gemm_@(long m1, long m, long n, long k1, long k, const @ *a, long am1
     if (m1 * m <= narrow && ak == 1 && bk == 1 && k >= L_@) {
       for (long i = 0; i < m1; i++) for (long p = 0; p < m; p++)
         column_@(n, h, b + r * bk1 + q, bn, a + i * am1 + p * am + r * ak1 + q, c + i * cm1 + p * cm, 1, add);
+      continue;
+    }
+    if (n < L_@ && am == 1 && m >= L_@ && (k >= 4 * L_@ || n <= L_@ / 4)) {
+      for (long i = 0; i < m1; i++)
+        down_@(m, n, h, a + i * am1 + r * ak1 + q * ak, ak, b + r * bk1 + q * bk, bk, bn, c + i * cm1, cm, add);
       continue;
     }
     for (long j = 0; j < n; j += WIDE * L_@) {
@@ -232,11 +258,17 @@ def _text() -> str:
     for plain, made in ((_PLAIN_TURN, _turn), (_PLAIN_WHOLE, _whole)):
         parts.append(f"#if !__has_builtin(__builtin_shufflevector) || L_@ < 4\n{plain}")
         parts += [f"#elif L_@ == {n}\n{made(n)}" for n in (16, 8, 4)] + ["#endif"]
-    calls = "\n".join(
-        f"#if WIDE >= {w}\n        if (wide == {w}) rows_@_{w}(m, h, at, am, ak, panel, step, to, cm, last, add);\n#endif"
-        for w in (1, 2, 3)
-    )
-    return "\n".join([*parts, _GEMM.replace("ROWS_OF_TILES", calls)])
+
+    def tiles(pad: str, call: str) -> str:
+        """A call for as many vectors as there are."""
+        every = (
+            f"#if WIDE >= {w}\n{pad}if (wide == {w}) rows_@_{w}({call});\n#endif" for w in (1, 2, 3)
+        )
+        return "\n".join(every)
+
+    rows = tiles("        ", "m, h, at, am, ak, panel, step, to, cm, last, add")
+    down = tiles("    ", "n, k, b, bn, bk, panel, step, own, WIDE * L_@, L_@, 0")
+    return "\n".join([*parts, _GEMM.replace("ROWS_OF_TILES", rows).replace("DOWN_TILES", down)])
 
 
 TEXTS = (_HEAD, _text())  # pieces for the prelude

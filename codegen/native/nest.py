@@ -23,6 +23,7 @@ BLOCKS = 8  # of the rows of one image
 ROW = 16  # positions of a tile that takes a whole row, each tap with the rows it has
 TAPS = 5  # of such a row, which are written out
 DEEP = 8  # numbers that one tap at least sums for such a tile
+LONG = 96  # numbers that a tile sums at least, where images are small
 SHORT = 4  # rows: a tile's axis so short takes another along
 
 
@@ -116,6 +117,13 @@ class Nest:
         """Bytes of one image."""
         return math.prod(d.extent for d in self.p.dims[self.image is not None :]) * self.itemsize
 
+    def together(self) -> int:
+        """Images that one step of a sum over them should take: enough that a tile is not written for a few numbers each."""
+        if not self.summed or self.image is None or self.zeros or len(self.problems) > 1:
+            return 1
+        each = math.prod(a.size for a in self.p.deep if a is not self.image)
+        return min(max(1, LONG // max(each, 1)), self.image.size)
+
     def rows(self) -> int:
         """Rows of an image that a step should take at most."""
         assert self.tall is not None
@@ -195,8 +203,10 @@ class Nest:
 
     # -- the C ------------------------------------------------------------------------------------
 
-    def step(self, a: str, b: str, c: str, room: Callable[[int], str], most: int = 0) -> list[str]:
-        """The C of the step `n`; of its rows from top to end, `most` of them, where that is not 0.
+    def step(
+        self, a: str, b: str, c: str, room: Callable[[int], str], most: int = 0, images: int = 1
+    ) -> list[str]:
+        """The C of the step `n`, or of `images` at most, those from first to last; of its rows from top to end, `most` of them, where that is not 0.
 
         a, b, c: pointers to element 0 of each array. room: gives the pointer (`char *`) to so many bytes of scratch.
         """
@@ -212,7 +222,7 @@ class Nest:
             out.append(f"{self.p.dtype} *x = ({self.p.dtype} *){at};")
             out += self._copy(a, "x", tall, first, extent, strides)
             a = "x"
-        step = Step(self.image, tall, self.zeros, self.summed, self.lanes, self.choice)
+        step = Step(self.image, tall, self.zeros, self.summed, self.lanes, self.choice, images)
         for q, tile, taps in zip(self.problems, self.tiles, self.taps, strict=True):
             lines = Sweep(step, q, tile, taps, a, strides, first, b, c).lines()
             out += ["{", *(f"  {t}" for t in lines), "}"]

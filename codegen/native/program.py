@@ -188,9 +188,11 @@ class NativeWriter(Writer):
         try:
             notes: dict[str, Any] = {}
             region = widened(region)
-            found = convolution.summed(region, self, self.way)
+            found: Sequence[Kernel | Region] | None = convolution.summed(region, self, self.way)
             if found is not None:
                 self.kinds.append("convolution")
+            elif (parts := contract.summed(region, self)) is not None:
+                found, notes = parts, {"sums": parts[0].stores[0].buf.shape[0]}
             for part in blocks.parts(region, self, self.atom) if found is None else found:
                 if isinstance(part, Kernel):
                     self.emit(part)

@@ -21,6 +21,7 @@ class Step:
 
     zeros: the dimensions along which `a` is read from a copy with zeros around it. summed: whether the steps
     add up. lanes: the axis of the vectors. choice: which tile of registers (see `tiles.shapes`).
+    images: with more than one, a tile sums positions `first` to before `last` of `image` (C), so many of them at most.
     """
 
     image: Axis | None
@@ -29,6 +30,7 @@ class Step:
     summed: bool
     lanes: Axis | None
     choice: int = 0
+    images: int = 1
 
 
 class Sweep:
@@ -53,7 +55,7 @@ class Sweep:
             Axis, tuple[int, Aff, int]
         ] = {}  # a sum's axis: its step, the rest, the extent
         self.vars: dict[Axis, str] = {}
-        if step.image is not None:
+        if step.image is not None and step.images == 1:
             self.vars[step.image] = "n"
         for d, dim in enumerate(() if p.empty else p.dims):
             if d not in step.zeros and d != taps and not dim.inside:
@@ -136,8 +138,9 @@ class Sweep:
         over = inner[0] if inner else Axis("one", 1)
         extra = inner[1].size if len(inner) > 1 else 1
         wide = lanes is not None and lanes in p.batch
-        length = math.prod(a.size for a in deep)
-        whole = self.tap is not None
+        length = math.prod(a.size for a in deep) * max(len(self.pieces), 1) * step.images
+        sizes = [int(piece.high) - int(piece.low) for piece in self.pieces]
+        whole = sum(sizes) / len(sizes) if sizes else 0
         picked = shapes(over.size * extra, width, length, p.dtype, extra, wide, whole, step.choice)
         m = {w: s[0] for w, s in picked.items()}
         n = {w: s[1] for w, s in picked.items()}
@@ -150,6 +153,9 @@ class Sweep:
         outer.append("  " * len(rows) + "{")
         pad = "  " * (len(rows) + 1)
         levels: list[Level] = []
+        if step.image is not None and step.images > 1:
+            each = step.image
+            levels.append(Level("n", "first", "last", self.a.get(each, 0), self.of_b.get(each, 0)))
         for k, a in enumerate(deep):
             low, high = ("top", "end") if a is tall else ("0", str(a.size))
             if a in self.cuts:

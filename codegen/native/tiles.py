@@ -68,13 +68,13 @@ def shapes(
     dtype: str,
     inner: int,
     wide: bool,
-    whole: bool = False,
+    whole: float = 0,
     choice: int = 0,
 ) -> dict[int, tuple[int, int]]:
     """Positions (of `inner` rows each) and vectors of a tile, by the lanes of the machine.
 
-    rows, cols, deep: of the whole product. wide: a row is a vector of its own, not one number. whole: all rows in one tile.
-    choice: which by estimate, 0 the best.
+    rows, cols, deep: of the whole product. wide: a row is a vector of its own, not one number. whole: where a tile has
+    all rows, how many of them a tap has (else 0). choice: which by estimate, 0 the best.
     """
     return {
         w: _shape(
@@ -92,7 +92,7 @@ def _shape(
     registers: int,
     inner: int,
     wide: bool,
-    whole: bool,
+    whole: float,
     choice: int,
 ) -> tuple[int, int]:
     """The tile with the least time, or a later one: multiplications (one a cycle, four in flight), loads, the touch of b; begin and end."""
@@ -113,11 +113,12 @@ def _shape(
             for r, many in parts:
                 for v, times in panels:
                     if r and v:
-                        loads = (r * inner * v if wide else r * inner) + v
-                        pace = max(r * inner * v, 4.5, loads * 0.85, 2.2 * v) + loads * 0.05
+                        each = whole or r * inner
+                        loads = (each * v if wide else each) + v
+                        pace = max(each * v, 4.5, loads * 0.85, 2.2 * v) + loads * 0.05
                         pace += 0.5 * v if deep * v * lanes > FIRST else 0
                         time += many * times * (deep * pace + 2 * r * inner * v + TURN)
-            if time < best * 0.995:
+            if time < best * 0.998:
                 best = time
                 found.insert(0, (time, m, nv))
             else:
@@ -170,6 +171,10 @@ def tile(
                 f"  v{dtype} w[{nv}];",
                 f"  {each_v} w[j] = ld_{dtype}(y + j * W, {lanes});",
             ]
+            if (
+                dtype == "f32" and not wide
+            ):  # one register, where compilers would rather load it again for each row
+                body.append(f"  {each_v} KEEP(w[j]);")
             if wide:
                 body.append(
                     f"  {rows} {each_v} s[r][j] += ld_{dtype}(x + {row_a} + j * W, {lanes}) * w[j];"

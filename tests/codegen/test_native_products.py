@@ -95,6 +95,31 @@ def test_every_layout_over_awkward_sizes(dtype: str) -> None:
         assert error <= bound * max(1, size["k"]) ** 0.5 * 8, (spec, size, error)
 
 
+NARROW = [
+    ("km,kn->mn", dict(m=m, n=n, k=k))
+    for m in (16, 33, 65)
+    for n in (1, 2, 7, 10, 15)
+    for k in (17, 64, 300)
+]  # vectors go down the rows
+LONG = [
+    ("mk,kn->nm", dict(m=16, n=33, k=16384)),
+    ("km,kn->mn", dict(m=9, n=31, k=20000)),
+    ("abk,abn->kn", dict(a=63, b=128, k=31, n=33)),
+]  # sums in parts
+
+
+@pytest.mark.parametrize("cases", [NARROW, LONG], ids=["narrow", "long"])
+def test_few_columns_and_long_sums(cases: list[tuple[str, dict[str, int]]]) -> None:
+    graph = products("f32", cases)
+    program = check(graph)
+    assert all(k.schedule.get("sums") == 8 for k in program.kernels) == (cases is LONG)
+    arrays = arrays_for(graph)
+    got = Executable(program, StateStore()).run(*arrays)
+    for k, (spec, _) in enumerate(cases):
+        exact = np.einsum(spec, *(a.astype(np.float64) for a in arrays[2 * k : 2 * k + 2]))
+        np.testing.assert_allclose(got[k], exact, rtol=1e-5, atol=1e-5 * np.abs(exact).max())
+
+
 BATCHES = [
     ("nthd,nshd->nhts", dict(n=3, t=17, s=33, h=2, d=8)),
     ("nhts,nshd->nthd", dict(n=3, t=17, s=33, h=2, d=8)),
