@@ -17,6 +17,7 @@ import numpy as np
 import runtime.tune as tuning
 from codegen.program import Buffer, Program
 from ir.types import NUMPY
+from runtime.choices import asked
 from runtime.device import Device, Work, here
 from runtime.memory import Array, DeviceMemoryError
 from runtime.resident import Resident, room, uploaded
@@ -117,7 +118,7 @@ class CudaExecutable:
         keep, self._keep = self._keep, None
         if keep is None or not self.device.target:
             self._on_device.step()
-        elif tuning.wanted():
+        elif asked() is not False:
             with self._memory():
                 self.program = tuning.tune(self._on_device, self.device)
             keep(self.program)

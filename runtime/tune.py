@@ -21,7 +21,7 @@ from pathlib import Path
 from typing import Any
 
 from codegen.program import Kernel, Program
-from runtime.choices import GAIN, asked
+from runtime.choices import GAIN
 from runtime.device import Device, Work
 from runtime.library import library
 from runtime.triton_build import build
@@ -33,16 +33,6 @@ log = logging.getLogger("kcompile.tune")
 TABLE = Path(__file__).parent / "tuned.json"
 REPEATS, LAUNCHES = 5, 20  # trials of a candidate, and launches in one
 Timer = Callable[[Work], float]
-
-
-def wanted() -> bool:
-    """Whether programs are tuned: unless KCOMPILE_TUNE is 0, which pins every schedule and with it every sum's order."""
-    return asked() is not False
-
-
-def is_tuned(program: Program) -> bool:
-    """Whether the choices of a program are made."""
-    return any("tuned" in k.schedule for k in program.kernels)
 
 
 def tune(on_device: TritonProgram, device: Device, timer: Timer | None = None) -> Program:

@@ -34,7 +34,6 @@ from runtime.tune import (
     clocked,
     digest,
     from_table,
-    is_tuned,
     promising,
     rewritten,
     tune,
@@ -42,6 +41,10 @@ from runtime.tune import (
 )
 
 Array = np.ndarray[Any, Any]
+
+
+def is_tuned(p: Program) -> bool:
+    return any("tuned" in k.schedule for k in p.kernels)
 
 
 def stepped(p: Program, states: dict[str, Array], data: list[Array]) -> dict[str, Array]:
