@@ -7,6 +7,8 @@ Refuses to draw.
 from __future__ import annotations
 
 from collections.abc import Callable
+from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any
 
 import numpy as np
@@ -20,8 +22,11 @@ from ir.ops.fused import fused
 from ir.pipeline import optimise, stages
 from ir.text import dump, parse
 from ir.verify import verify
+from runtime import native
 from runtime.executable import Executable
 from runtime.store import StateStore
+from tests.codegen import standalone
+from tests.codegen.test_native import SANITIZED, in_numpy
 from tests.fuzz.steps import arrays
 
 # relative to the size of the numbers; f16 is only asked not to be wild
@@ -53,6 +58,17 @@ def check_native(graph: Graph, seed: int, steps: int = 3) -> None:
     with np.errstate(all="ignore"):
         build = lambda g: generate(optimise(g), "native")
         run(graph, build, start, seed, steps, "program in C", least)
+
+
+def check_memory(graph: Graph, seed: int) -> None:
+    """Raises AssertionError where a step in C under sanitizers touches what it should not."""
+    program = generate(optimise(graph), "native")
+    if in_numpy(program):
+        return
+    flags = [f for f in native.FLAGS if f != "-O2"]
+    with TemporaryDirectory() as there:
+        command = [*native.compiler(), *flags, *SANITIZED]
+        standalone.run(program, arrays(graph, seed), Path(there), command)
 
 
 def check(graph: Graph, seed: int, steps: int = 3) -> None:

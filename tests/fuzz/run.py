@@ -1,6 +1,7 @@
 """Long runs: `python -m tests.fuzz.run models 0 1000` (or graphs) checks the cases of these numbers and says which fail.
 
-With `native` behind the numbers, kcompile runs them as C: about a second a case, so take fewer.
+With `native` behind the numbers, kcompile runs them as C: about a second a case, so take fewer. With `memory`, graphs as C
+under sanitizers, whatever numbers come out.
 
 Holds the loop. Refuses to hold cases and comparisons.
 """
@@ -50,8 +51,9 @@ def graphs(target: str) -> Callable[[int], object]:
     from tests.fuzz import programs
     from tests.fuzz.steps import draw
 
-    native = target == "native"
-    check = programs.check_native if native else programs.check
+    native = target != "numpy"
+    checks = {"native": programs.check_native, "memory": programs.check_memory}
+    check = checks.get(target, programs.check)
 
     def one(seed: int) -> object:
         g = draw(
