@@ -20,7 +20,7 @@ from codegen.program import Program
 from ir.types import NUMPY
 
 GAP = 64  # bytes between what owns its memory, more than a vector
-CALL = re.compile(r"^  +(?:each\((k\d+)_part, \(void \*\[\]\)\{(.*)\}, \d+, \d+\)|(k\d+)\((.*)\));(?=  // k\d+$)", re.M)  # fmt: skip
+CALL = re.compile(r"^  +(?:each\((k\d+)_part, \(void \*\[\]\)\{(.*)\}, \d+, \d+\)|(k\d+)\((.*)\));(?=  // k-?\d+$)", re.M)  # fmt: skip
 
 SEEN = r"""
 #ifdef __SANITIZE_ADDRESS__
