@@ -102,9 +102,7 @@ class ProgramCache:
         try:
             handle, name = tempfile.mkstemp(dir=self.directory, prefix=".new-")  # mode 0600
             with os.fdopen(handle, "wb") as f:
-                f.write(head + body)
-                f.flush()
-                os.fsync(f.fileno())
+                f.write(head + body)  # not synced: what a crash cuts off has another digest
             os.replace(name, self.path(key))
         except OSError as e:
             log.warning("program %s was not cached in %s: %s", program.name, self.directory, e)

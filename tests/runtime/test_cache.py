@@ -104,7 +104,7 @@ def test_a_failed_write_leaves_the_old_entry(programs, monkeypatch, caplog):
     def full(*_):
         raise OSError(28, "No space left on device")
 
-    monkeypatch.setattr(os, "fsync", full)
+    monkeypatch.setattr(os, "replace", full)
     programs.save("k1", PROGRAM)
     assert "was not cached" in caplog.text
     assert programs.load("k1") == PROGRAM
