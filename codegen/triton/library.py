@@ -49,6 +49,7 @@ class _Letters:
         self.name, self.letters = name, letters
         shape = [int(d) for d in value.shape]
         steps = [*itertools.accumulate(reversed(shape[1:]), lambda a, b: a * b, initial=1)][::-1]
+        steps = steps[: len(shape)]  # a single number has none
         self.size = dict(zip(letters, shape, strict=True))
         self.step = dict(zip(letters, steps, strict=True))
 

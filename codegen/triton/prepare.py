@@ -1,5 +1,5 @@
-"""What the Triton target makes of a step graph before its nodes are grouped: attention in nodes of its own; sorting and running
-products of what comes before in terms of ops that have kernels.
+"""What the Triton target makes of a step graph before its nodes are grouped: attention in nodes of its own; sorting, running
+products of what comes before, and running sums and extremes of long rows in terms of ops that have kernels.
 
 A value's place in a sorted line is the number of those before it: that is a sum, and what stands at a place is another. Refuses to fuse.
 """
@@ -9,10 +9,13 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from codegen.triton.attention import attention
+from codegen.triton.schedule import PERSISTENT
 from ir import ops
 from ir.graph import Graph, Node, Value, graph_of
 from ir.ops.fused import fused
 from ir.rewrite import Replacement, clone, map_bodies, rewrite
+
+STRETCH = 1024  # positions of a long line that are summed up together
 
 
 def prepare(graph: Graph) -> Graph:
@@ -26,7 +29,66 @@ def _rule(n: Node) -> Replacement:
         return _sorted(n.inputs[0], n.attr("axis"), name == "argsort")
     if name == "cumprod" and n.attr("exclusive") and n.outs[0].type.size:
         return _cumprod(n.inputs[0], n.attr("axis"), n.attr("reverse"))
+    if name in ("argmax", "argmin", "cumsum", "cumprod"):
+        (x,) = n.inputs
+        if x.shape[n.attr("axis")] > PERSISTENT and x.type.size and x.dtype != "bool":
+            return _place(x, n) if name.startswith("arg") else _running(x, n)
     return None
+
+
+def _place(x: Value, n: Node) -> Value:
+    """The place of the extreme of a row that no program holds whole: the least of those that have it, or of the NaN."""
+    axis: int = n.attr("axis")
+    rest = tuple(a for a in range(x.type.rank) if a != axis)
+    reduce = ops.reduce_max if n.op.name == "argmax" else ops.reduce_min
+    where = ops.iota(shape=x.shape, axis=axis, dtype=n.outs[0].dtype)
+    none = ops.full(value=x.shape[axis], shape=x.shape, dtype=where.dtype)
+    nan = None
+    if x.type.is_float:
+        nan = ops.is_nan(x)
+        worst = -float("inf") if n.op.name == "argmax" else float("inf")
+        x = ops.select(nan, ops.full(value=worst, shape=x.shape, dtype=x.dtype), x)
+    (best,) = alone([x], [reduce(x, axes=(axis,))])
+    here = ops.eq(x, ops.broadcast(best, shape=x.shape, axes=rest))
+    first: Value = ops.reduce_min(ops.select(here, where, none), axes=(axis,))
+    if nan is None:
+        return first
+    wrong = ops.reduce_min(ops.select(nan, where, none), axes=(axis,))
+    found = ops.lt(wrong, ops.full(value=x.shape[axis], shape=wrong.shape, dtype=wrong.dtype))
+    out: Value = ops.select(found, wrong, first)
+    return out
+
+
+def _running(x: Value, n: Node) -> Value:
+    """A running sum or product of a long line: of stretches, times or plus what all stretches before come to."""
+    axis, reverse, exclusive = n.attr("axis"), n.attr("reverse"), n.attr("exclusive")
+    total = n.op.name == "cumsum"
+    rank, length = x.type.rank, x.shape[axis]
+    parts = -(-length // STRETCH)
+    unit = 0 if total else 1
+    high = tuple(parts * STRETCH - length if a == axis else 0 for a in range(rank))
+    none = (0,) * rank
+    whole = ops.pad(x, low=none, high=high, interior=none, value=unit)
+    shape = (*x.shape[:axis], parts, STRETCH, *x.shape[axis + 1 :])
+    lines: Value = ops.reshape(whole, shape=shape)
+    op = ops.cumsum if total else ops.cumprod
+    inner = op(lines, axis=axis + 1, reverse=reverse, exclusive=exclusive)
+    reduce = ops.reduce_sum if total else ops.reduce_prod
+    (each,) = alone([lines], [reduce(lines, axes=(axis + 1,))])
+    before = (
+        ops.cumsum(each, axis=axis, reverse=reverse, exclusive=True)
+        if total
+        else _cumprod(each, axis, reverse)
+    )
+    (inner,) = alone([lines], [inner])
+    (before,) = alone([each], [before])
+    axes = tuple(a for a in range(rank + 1) if a != axis + 1)
+    join = ops.add if total else ops.mul
+    both = join(inner, ops.broadcast(before, shape=shape, axes=axes))
+    out: Value = ops.slice_(
+        ops.reshape(both, shape=whole.shape), start=none, stop=x.shape, step=(1,) * rank
+    )
+    return out
 
 
 def _sorted(x: Value, axis: int, positions: bool) -> Value:

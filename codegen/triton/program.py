@@ -89,9 +89,9 @@ def _kernel(name: str, launch: Launch, w: Writer) -> tuple[Kernel, str]:
     try:
         source = launch.write(name, names, launch.barrier)
     except Unsupported as e:
-        raise Unsupported(
-            f"the kernel of {', '.join(dict.fromkeys(n.op.name for n in body))}: {e}"
-        ) from e
+        ops = ", ".join(dict.fromkeys(n.op.name for n in body))
+        layers = ", ".join(dict.fromkeys(n.at for n in body if n.at))
+        raise Unsupported(f"the kernel of {ops} ({layers}): {e}") from e
     reads = tuple(dict.fromkeys(names[b] for b in launch.reads))
     writes = tuple(dict.fromkeys(names[b] for b in launch.writes))
     ops = ", ".join(n.op.name for n in body if n.op.name not in ("full", "broadcast")) or "copy"
