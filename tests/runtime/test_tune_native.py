@@ -174,7 +174,10 @@ def test_tuning_on_the_clock_changes_no_state(
     _, plain = fitted()
     monkeypatch.setenv("KCOMPILE_TUNE", "1")
     program, made = fitted()
-    assert all(k.schedule["tuned"]["seconds"] > 0 for k in program.kernels if "contract" in k.ops)
+    timed = [k for k in program.kernels if "contract" in k.ops]
+    assert timed and all(k.schedule["tuned"]["seconds"] > 0 for k in timed)
+    shown = made.dump_ir(stage="kernels", batch_size=8)
+    assert shown.count("chosen of") == len(timed)
     for a, b in zip(plain.get_weights(), made.get_weights(), strict=True):
         np.testing.assert_allclose(a, b, rtol=1e-5, atol=1e-6)
     assert choices.asked() is True
