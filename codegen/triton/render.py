@@ -63,7 +63,7 @@ class _Printer(Reductions):
         self.line("")
         with self.scope():
             self.depth -= 1
-            each = "tl.static_range" if g.tile == 1 else "range"  # few, and each by itself
+            each = "tl.static_range" if self.schedule.notes["kind"] == "taps" else "range"
             self.line(f"for k in {each}({start}, {stop}, {g.tile}):")
             self.depth += 1
             bounded = stop if g.role == "split" or order is not None else ""

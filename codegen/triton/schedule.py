@@ -124,7 +124,8 @@ def _rows(region: Region, nodes: Sequence[E]) -> Schedule:
         (taps,) = groups.values()
         few = size(taps) <= TAPS and size(taps) * len(nodes) <= TEXT
         if few and fast in free and all(e.op == "red" for e in nodes if reduced_over(e)):
-            block = min(512 if rows >= MANY * 512 else 128, power_of_two(rows))
+            most = power_of_two(max(64, 4096 // size(taps)))  # so that all terms fit into registers
+            block = min(most, 512 if rows >= MANY * 512 else 128, power_of_two(rows))
             return Schedule(
                 (Group(tuple(free), "grid", block), Group(tuple(taps), "loop", 1)),
                 {"kind": "taps", "warps": max(2, _warps(block))},

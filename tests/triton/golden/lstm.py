@@ -21,7 +21,7 @@ def k0(b0, b1, b3, b14):
     a4 = i2 % 32
     i5 = p0 * 16 + tl.arange(0, 16)
     acc7 = tl.full((16, 16), 0.0, tl.float32)
-    for k in tl.static_range(0, 8, 1):
+    for k in range(0, 8, 1):
         i6 = k
         v8 = tl.load(b0 + a4 * 80 + a3 * 8 + i6)
         v9 = tl.load(b1 + i6 * 80 + i5)
