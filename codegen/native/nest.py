@@ -58,6 +58,8 @@ class Nest:
         terms = self.p.dims[0].at.terms if self.p.dims else ()
         if len(terms) != 1 or terms[0][1] != 1 or not self.p.dims[0].inside:
             return None
+        if any(q.dims[0].at.const for q in self.problems if not q.empty):
+            return None  # rows of one image, from another than its first on
         if any(q.dims[0].at.terms != terms for q in self.problems if not q.empty):
             return None  # rows of one image, which other residues look at through a window
         a = terms[0][0]

@@ -176,6 +176,11 @@ def f(t: f32[4, 3] = data("t"), d: f32[7, 4] = data("d")) -> (f32[7, 1],):
     r: f32[7, 1] = contract(a, b, spec="fH,fAj->ij", windows=(("i", "H", "A", 3, 1, 2),), out=(7,))
     return r,
 """,
+    "gradient whose rows begin further on": """
+def f(t: f32[4, 3, 3] = data("t"), w: f32[3, 1, 3] = data("w")) -> (f32[5, 5],):
+    r: f32[5, 5] = contract(t, w, spec="HfW,BAf->kl", windows=(("k", "H", "A", 2, 2, 2), ("l", "W", "B", 2, 2, 2)), out=(5, 5))
+    return r,
+""",
     "one position, with zeros around it": """
 def f(x: f32[1, 7] = data("x"), w: f32[7, 1, 1] = data("w")) -> (f32[1, 5, 7],):
     r: f32[1, 5, 7] = contract(x, w, spec="ij,jfA->fHj", windows=(("i", "H", "A", 1, 1, 2),), out=(5,))
