@@ -20,7 +20,10 @@ def split(source: str) -> list[str]:
     if not found:
         return [source]
     sizes = [end - start for start, end in found]
-    n = max(1, min(MOST, len(found), round(sum(sizes) / SIZE)))
+    n = round(sum(sizes) / SIZE)
+    if n > 1:
+        n += n % 2  # two cores are the least that most machines have: none waits for an odd part
+    n = max(1, min(MOST, len(found), n))
     load = [0] * n
     part = {}
     for k in sorted(range(len(found)), key=lambda k: -sizes[k]):
