@@ -12,7 +12,7 @@ HEIGHTS = (8, 4, 2, 1)  # rows of the tiles
 DEEP = 256  # how much of the sum one packed panel holds: 32 KB in f32, two vectors wide
 AHEAD = 32  # how far ahead in the sum A is fetched: down a column, each step is on another line
 NARROW = 6  # columns (or rows) up to which vectors go along the sum, where the operands lie so
-DIRECT = 512  # rows up to which whole vectors of B are read where they are: a copy of them does not pay
+DIRECT = 512  # rows up to which whole vectors of B are read where they are: no copy pays
 
 _HEAD = f"""
 #define DEEP {DEEP}
