@@ -9,13 +9,14 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from codegen.loops import Buf, Region, Schedule, Store
+from codegen.loops import Buf, Region, Schedule, Store, union_axes
 from codegen.triton.render import render
+from codegen.triton.schedule import size
 from ir.graph import Graph, Node
 from ir.types import Type
 
 ALIGN = 64
-_FIRST = frozenset({"contract", "scatter_add", "reduce_sum", "reduce_max", "reduce_min"})
+_MOVES = frozenset({"load", "const", "iota", "at", "spread", "concat", "fold"})
 
 
 @dataclass(eq=False)
@@ -57,7 +58,7 @@ class Launch:
     write: Callable[[str, Mapping[Buf, str], bool], str]
     region: Region | None = None
     barrier: bool = False
-    second: bool = False  # the rest of a node whose products and sums another launch has made
+    part: bool = False  # of the work of its node, of which other launches do the rest
     parts: list[Launch] = field(default_factory=list)
     loop: Any = None  # the loop over time of which this is one step (`codegen.triton.steps.Loop`)
     places: list[Place] = field(default_factory=list)
@@ -98,13 +99,22 @@ class Launch:
         """Floating point operations."""
         if self.parts:
             return sum(p.flops for p in self.parts)
+        if self.part:
+            return 0 if self.region is None else _flops(self.region, self.schedule)
         loop = self.node is not None and self.node.op.name == "scan"
         times = int(self.node.attr("length")) if self.node is not None and loop else 1
         return times * sum(
             int(n.op.flops(*n.op.args(tuple(v.type for v in n.inputs)), *n.attrs))
             for n in self.nodes
-            if n.op.flops and not (self.second and n.op.name in _FIRST)
+            if n.op.flops
         )
+
+
+def _flops(region: Region, plan: Schedule) -> int:
+    """Floating point operations of a region: its product's, and one for each position of all else."""
+    rest = (e for e in region.nodes() if e.op not in _MOVES and e.op != "dot")
+    own = int(plan.notes.get("flops", 0))
+    return own + sum(max(size(e.axes), size(union_axes(e.args))) for e in rest)
 
 
 def written(

@@ -24,7 +24,7 @@ def library(launch: Launch, name_of: Callable[[Value], str]) -> dict[str, Any] |
     [x, w, y], "makes": which of them, "stride", "padding", "dilation", "groups"} for a convolution or one of its gradients.
     """
     node = launch.node
-    if node is None or node.op.name != "fused" or launch.second:
+    if node is None or node.op.name != "fused" or launch.part:
         return None
     body: Graph = node.attrs[0]
     if [n.op.name for n in body.nodes] != ["contract"] or len(body.outputs) != 1:

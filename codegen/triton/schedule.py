@@ -20,6 +20,8 @@ SHALLOW = (
 )
 TAPS = 64  # terms of other sums likewise, where neighbours do not lie along them
 TEXT = 2048  # values that a kernel may spell out one by one
+WARPS = ((1, 256), (2, 512), (4, 2048), (8, 8192))  # for tiles of at most so many elements
+PASS = 8192  # elements that one program walks at a time, at most
 WHOLE = 128  # rows or columns of a product that an epilogue may need whole
 APART = 16384  # elements of a product whose sums over many rows one program takes after it as well
 SORTED = 32  # rows of a lookup's gradient from which on they are sorted first
@@ -149,9 +151,9 @@ def _rows(region: Region, nodes: Sequence[E]) -> Schedule:
     large = max(range(len(dims)), key=lambda k: blocks[k])
     rest = held // blocks[large]
     whole = {a for e in nodes if e.op in ("argred", "first", "cum") for a in reduced_over(e)}
-    if rest * wide > 2048 or whole & set(dims[large]):
-        raise Unsupported("rows too long to be held whole, by an op that needs them so")
     least = 32 if wide == 1 else 4  # where neighbours lie along other axes, a pass may be short
+    if rest * wide * least > PASS or whole & set(dims[large]):
+        raise Unsupported("rows too long to be held whole, by an op that needs them so")
     block = min(blocks[large], max(least, (2048 if wide == 1 else 4096) // (rest * wide)))
     made = [Group(tuple(free), "grid", wide)] if free else []
     made += [
@@ -189,7 +191,8 @@ def _fastest(nodes: Sequence[E]) -> Axis | None:
 
 
 def _warps(elements: int) -> int:
-    return 1 if elements <= 256 else 2 if elements <= 512 else 4 if elements <= 4096 else 8
+    """Warps for a tile: a thread has few elements of it, for it keeps those of several values."""
+    return next((w for w, most in WARPS if elements <= most), 16)
 
 
 def _product(region: Region, nodes: Sequence[E], dot: E) -> Schedule:
@@ -265,8 +268,9 @@ def _product(region: Region, nodes: Sequence[E], dot: E) -> Schedule:
             break
         block[max(free, key=lambda k: block[k])] //= 2
     k_block = min(max(16, power_of_two(depth)), 64 if block["m"] * block["n"] <= 1024 else 32)
-    k_block = 1 if shallow else k_block
     held = block["m"] * block["n"]
+    k_block = 1 if shallow else min(k_block, 16) if exact and held >= 4096 else k_block
+    warps = 8 if held > 4096 or (exact and held == 4096) else 4
     made = [Group(tuple(both), "grid", 1)] if both else []
     made += [Group((x.r,), "grid", 1) for x in residues.values()]
     made += [
@@ -274,7 +278,7 @@ def _product(region: Region, nodes: Sequence[E], dot: E) -> Schedule:
         Group(tuple(over), "loop" if depth > k_block else "tile", k_block),
         Group(tuple(n), "tile" if whole["n"] else "grid", block["n"]),
     ]
-    notes: dict[str, Any] = {"kind": "product", "warps": 8 if held > 4096 else 4, "stages": 3,
+    notes: dict[str, Any] = {"kind": "product", "warps": warps, "stages": 3,
                              "flops": 2 * sizes["m"] * sizes["n"] * depth * batch}  # fmt: skip
     if residues:
         notes["residues"] = residues

@@ -181,7 +181,8 @@ class Writer(States):
             order = self.ordered(made.notes["scatter"], node)
             extra = order.reads()
             made = Schedule(made.groups, {**made.notes, "order": order})
-        for k, part in enumerate(split(region, made)):
+        parts = split(region, made)
+        for part in parts:
             for s in part[0].stores:
                 if s.buf not in self.place_of:
                     self.place_of[s.buf] = Place(s.buf.dtype, s.buf.shape, "temp")
@@ -189,8 +190,8 @@ class Writer(States):
             write = functools.partial(written, region, plan)
             stores = [s.buf for s in region.stores]
             reads = [*loads(region), *extra]
-            second = k > 0 or bool(extra)
-            self.launches.append(Launch(reads, stores, plan, node, write, region, second=second))
+            shared = len(parts) > 1 or bool(extra)
+            self.launches.append(Launch(reads, stores, plan, node, write, region, part=shared))
 
     def ordered(self, e: E, node: Node | None) -> Order:
         """Launch the sorting of a scatter's indices."""
@@ -204,10 +205,10 @@ class Writer(States):
         else:
             indices = idx.attr[0]
         order = Order.of(indices, new.size)
-        for k, x in enumerate(order.passes):
+        for x in order.passes:
             for b in x.writes():
                 self.place_of[b] = Place(b.dtype, b.shape, "temp")
-            made = Launch(x.reads(), x.writes(), x.schedule(), node, x.source, second=k > 0)
+            made = Launch(x.reads(), x.writes(), x.schedule(), node, x.source, part=True)
             self.launches.append(made)
         return order
 

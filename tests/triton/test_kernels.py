@@ -11,6 +11,7 @@ import pytest
 import ir.ops as ops
 from codegen.pipeline import generate
 from codegen.program import Program
+from codegen.triton.schedule import PASS
 from ir.graph import Graph, Value, graph_of
 from ir.interpret import interpret
 from ir.types import type_of
@@ -77,6 +78,20 @@ def test_a_softmax_is_one_kernel_with_rows_held(n: int) -> None:
 def test_long_rows_are_walked() -> None:
     p = check(lambda x: ops.softmax(x, axis=1), normal(67, 16400))
     assert kinds(p) == ["loop"]
+
+
+def test_the_mean_of_many_entropies_over_many_classes_leaves_no_program_all_rows() -> None:
+    def build(x: Value) -> tuple[Value, ...]:
+        top = ops.reduce_max(x, axes=(1,))
+        away = ops.sub(x, wide(top, x, 0))
+        total = ops.log(ops.reduce_sum(ops.exp(away), axes=(1,)))
+        return total, ops.reduce_sum(total, axes=(0,))
+
+    _, p = made(build, normal(600, 2000))
+    assert p.kernels[0].schedule["grid"] == 600
+    held = [[tile for _, _, tile in k.schedule["groups"]] for k in p.kernels]
+    assert all(np.prod(tiles) <= PASS for tiles in held)
+    assert sum(k.flops for k in p.kernels) < 14 * 600 * 2000
 
 
 @pytest.mark.parametrize("n", [40000, 70001])
