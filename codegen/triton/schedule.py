@@ -20,7 +20,7 @@ SHALLOW = (
 )
 TAPS = 64  # terms of other sums likewise, where neighbours do not lie along them
 TEXT = 2048  # values that a kernel may spell out one by one
-WARPS = ((1, 256), (2, 512), (4, 2048), (8, 8192))  # for tiles of at most so many elements
+WARPS = ((1, 256), (2, 512), (4, 2048))  # for tiles of at most so many elements
 PASS = 8192  # elements that one program walks at a time, at most
 WHOLE = 128  # rows or columns of a product that an epilogue may need whole
 APART = 16384  # elements of a product whose sums over many rows one program takes after it as well
@@ -192,7 +192,7 @@ def _fastest(nodes: Sequence[E]) -> Axis | None:
 
 def _warps(elements: int) -> int:
     """Warps for a tile: a thread has few elements of it, for it keeps those of several values."""
-    return next((w for w, most in WARPS if elements <= most), 16)
+    return next((w for w, most in WARPS if elements <= most), 8)
 
 
 def _product(region: Region, nodes: Sequence[E], dot: E) -> Schedule:
