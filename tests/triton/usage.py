@@ -1,8 +1,8 @@
 """The checked-in report of what the kernels of ten models take when compiled: `python -m tests.triton.usage` rewrites it.
 
 No device is needed. Equal kernels have one row: a kernel's digest is of its text with its own name and those of its parameters
-left out, of the types of its parameters, and of warps and stages. A model's line lists the digests of its step; so the report says
-what changed, and only what is new is compiled.
+left out, of the types of its parameters, and of warps and stages. A model's line lists the digests of its step, and the least time
+of the step on an H200; so the report says what changed, and only what is new is compiled.
 """
 
 from __future__ import annotations
@@ -22,6 +22,7 @@ from codegen.program import Kernel, Program
 from ir.bind import bind
 from ir.pipeline import optimise
 from kcompile.step import StepFunction
+from runtime.roofline import H200, step_seconds
 from runtime.triton_build import build
 from runtime.triton_report import Refused, Usage
 from runtime.tune import digest
@@ -41,21 +42,36 @@ def program(name: str) -> Program:
     return generate(optimise(bind(traced.graph, N=BATCH)), "triton")
 
 
-class Report(NamedTuple):
-    """models: the digests of a step by model, or the reason why there is no step. rows: by (target, digest)."""
+class Step(NamedTuple):
+    """The digests of a step's kernels in their order, and the microseconds it takes at least."""
 
-    models: dict[str, list[str] | str]
+    digests: list[str]
+    least: float
+
+
+class Report(NamedTuple):
+    """models: by name, a step, or the reason why there is none. rows: by (target, digest)."""
+
+    models: dict[str, Step | str]
     rows: dict[tuple[str, str], str]
+
+
+def step(name: str) -> Step:
+    """Today's step of a model. Raises ValueError as `program` does."""
+    p = program(name)
+    return Step([digest(p, k) for k in p.kernels], step_seconds(p, H200) * 1e6)
 
 
 def read(text: str) -> Report:
     """The report of a text."""
     report = Report({}, {})
     for line in text.splitlines():
+        head, _, rest = line.partition(": ")
         words = line.split()
-        if line.startswith("model "):
-            name, rest = words[1], line.partition(": ")[2]
-            report.models[name] = rest if "refused" in words else rest.split()
+        if line.startswith("model ") and words[2] == "refused":
+            report.models[words[1]] = rest
+        elif line.startswith("model "):
+            report.models[words[1]] = Step(rest.split(), float(head.split()[-2]))
         elif line and not line.startswith("#"):
             report.rows[words[0], words[1]] = " ".join(words[2:])
     return report
@@ -85,15 +101,15 @@ def renewed(old: Report) -> Iterator[Report]:
     new = Report({}, {})
     for name in MODELS:
         try:
-            new.models[name] = [digest(program(name), k) for k in program(name).kernels]
+            new.models[name] = step(name)
         except ValueError as e:
             new.models[name] = " ".join(str(e).split())
-    steps = {name: found for name, found in new.models.items() if not isinstance(found, str)}
+    steps = {name: found for name, found in new.models.items() if isinstance(found, Step)}
+    keys = dict.fromkeys((t, d) for t in TARGETS for found in steps.values() for d in found.digests)
+    new.rows.update({k: old.rows[k] for k in keys if k in old.rows})
     for target in TARGETS:
-        for name, order in steps.items():
-            keys = dict.fromkeys((target, d) for d in order)
-            new.rows.update({k: old.rows[k] for k in keys if k in old.rows})
-            missing = [d for t, d in keys if (t, d) not in new.rows]
+        for name, found in steps.items():
+            missing = [d for d in dict.fromkeys(found.digests) if (target, d) not in new.rows]
             rows = compiled(program(name), missing, target) if missing else {}
             new.rows.update({(target, d): row for d, row in rows.items()})
             yield new
@@ -108,7 +124,8 @@ def written(report: Report) -> str:
         if isinstance(found, str):
             lines.append(f"model {name} refused: {found}")
         else:
-            lines.append(f"model {name} {len(found)} launches: {' '.join(found)}")
+            count = f"{len(found.digests)} launches, at least {found.least:.1f} us"
+            lines.append(f"model {name} {count}: {' '.join(found.digests)}")
     lines += [f"{t} {d} {r}" for (t, d), r in sorted(report.rows.items())]
     return "\n".join(lines) + "\n"
 
