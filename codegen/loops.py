@@ -21,7 +21,7 @@ The expressions (`E.op`, what `args` are, what `attr` holds):
     concat    parts                  (axis, ((part's axis, offset), ...))
     spread    x                      (((new axis, old axis, low, step), ...), fill)  transpose of a strided slice
     fold      x                      ((new axis, o, t, stride, dilation, low), ...)  new = stride*o + dilation*t - low, adding
-    scatter   idx, x                 (new axis, over)  adds x at [idx] into zeros; over: the axes idx consumes
+    scatter   idx, x                 (new axis, over, atomic)  adds x at [idx] into zeros; over: the axes idx consumes; atomic: in any order
     random    seed, step             (stream, Aff)  word number Aff of the Philox stream
     uniform   x                      a u32 word as an f32 in [0, 1)
 """

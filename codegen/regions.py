@@ -184,11 +184,13 @@ class _Builder:
             rows = self.extents(node, 1)
             a = node.attrs[0]
             over = tuple(x for e in rows[a : a + node.inputs[0].type.rank] for x in self.leaves(e))
-            return E("scatter", (args[0], args[1]), (self.single(dims[a]), over), out.dtype, axes)
+            where = (self.single(dims[a]), over, node.attr("atomic"))
+            return E("scatter", (args[0], args[1]), where, out.dtype, axes)
         if op == "scatter_along":
             a = node.attrs[0]
             old = self.single(self.extents(node, 1)[a])
-            return E("scatter", (args[0], args[1]), (self.single(dims[a]), (old,)), out.dtype, axes)
+            where = (self.single(dims[a]), (old,), False)
+            return E("scatter", (args[0], args[1]), where, out.dtype, axes)
         if op == "eq":
             found = first_extreme(args[0], args[1]) or first_extreme(args[1], args[0])
             if found is not None:

@@ -22,6 +22,7 @@ from codegen.program import NoProgram, Program
 from ir.bind import bind
 from ir.graph import Graph
 from ir.key import key as graph_key
+from ir.passes.atomic import atomic
 from ir.passes.precision import precision
 from ir.pipeline import collector_paused, optimise
 from kcompile.errors import KCMemoryError, KCNotImplementedError
@@ -117,7 +118,7 @@ def _in_c(static: Graph, store: StateStore) -> tuple[Program, bool, Any]:
 
 def _on_gpu(static: Graph, store: StateStore) -> tuple[Program, bool, Any]:
     """A program for this process's GPU, tuned there before or, in its first step, now; as by rule where that was asked for."""
-    static = precision(static, config.float32_matmul_precision())
+    static = as_asked(static)
     tuned = f"triton on {_gpu_kind()} {graph_key(static)}"
     by_rule = choices.asked() is False
     found = None if by_rule else _load(tuned, static)
@@ -129,6 +130,12 @@ def _on_gpu(static: Graph, store: StateStore) -> tuple[Program, bool, Any]:
     with device_memory():
         exe = _cuda_executable(program, store, lambda p: _save(tuned, p, static))
     return program, cached, exe
+
+
+def as_asked(graph: Graph) -> Graph:
+    """A step's graph for a GPU, as precise and in the order that the user says; see `kcompile.config`."""
+    graph = precision(graph, config.float32_matmul_precision())
+    return graph if config.is_op_determinism_enabled() else atomic(graph)
 
 
 @contextmanager

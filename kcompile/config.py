@@ -20,6 +20,7 @@ _settings: dict[str, Any] = {
     "max_epochs": None,
     "max_steps_per_epoch": None,
     "float32_matmul_precision": "ieee",
+    "op_determinism": True,
     "target": ("auto", None),
 }
 _FLOATX = ("float16", "bfloat16", "float32", "float64")
@@ -155,6 +156,34 @@ def set_float32_matmul_precision(value: str) -> None:
     `fp32_precision`; its `set_float32_matmul_precision` calls them "highest", "high" and "medium". Raises KCValueError KC502.
     """
     _choose("float32_matmul_precision", value, _PRECISIONS, "KC502")
+
+
+def enable_op_determinism() -> None:
+    """Let a GPU add in one order, so that a step gives the same bits every time. This is the default."""
+    _settings["op_determinism"] = True
+
+
+def disable_op_determinism() -> None:
+    """Let a GPU add in any order where that spares it work.
+
+    The gradient of an embedding, and what else adds at indices (`ops.scatter`, `ops.segment_sum`), is then made of atomic
+    additions, where it else sorts the indices first: the last bits of its sums differ from run to run. Steps are compiled
+    anew where it changed; a CPU always adds in one order. `tf.config.experimental.enable_op_determinism` and
+    `torch.use_deterministic_algorithms`, which there are off by default, have this meaning.
+    """
+    _settings["op_determinism"] = False
+
+
+def is_op_determinism_enabled() -> bool:
+    """Whether a GPU adds in one order."""
+    return bool(_settings["op_determinism"])
+
+
+def gpu_choices() -> tuple[str, ...]:
+    """What was asked of a GPU's steps other than the default, in words."""
+    products = float32_matmul_precision()
+    order = () if is_op_determinism_enabled() else ("any order",)
+    return (*(() if products == "ieee" else (products,)), *order)
 
 
 def target() -> tuple[str, str | None]:

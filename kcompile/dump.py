@@ -11,7 +11,6 @@ import json
 from collections.abc import Iterator, Mapping
 from typing import Any
 
-import kcompile.config as config
 import kcompile.report as report
 from codegen.pipeline import TARGETS, generate
 from codegen.program import Program
@@ -19,9 +18,9 @@ from ir.bind import bind
 from ir.dims import Dim
 from ir.graph import Graph, Value
 from ir.passes.fuse import fuse
-from ir.passes.precision import precision
 from ir.pipeline import optimise
 from ir.text import dump, named
+from kcompile.compile import as_asked
 from kcompile.errors import KCValueError
 from kcompile.fit.runner import step_function
 from kcompile.measure import measured
@@ -135,7 +134,7 @@ def _graph(model: Any, stage: str, kind: str, batch_size: int, target: str) -> G
     free = {"N": batch_size} if traced.named else {}
     graph = bind(graph, **free)
     if target == "triton":
-        graph = precision(graph, config.float32_matmul_precision())
+        graph = as_asked(graph)
     graph = optimise(graph)
     if stage == "simplified":
         return graph

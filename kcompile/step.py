@@ -82,8 +82,8 @@ class StepFunction:
     def compiled(self, x: Any, y: Any = None, sample_weight: Any = None) -> Compiled:
         """Like `executable`, with the program and how it was compiled."""
         targets = targets_of(self.model)
-        products = config.float32_matmul_precision() if "triton" in targets else "ieee"
-        key = ((targets, products), _signature((x, y, sample_weight)))
+        choices = config.gpu_choices() if "triton" in targets else ()
+        key = ((targets, choices), _signature((x, y, sample_weight)))
         found = self._compiled.get(key)
         if found is None:
             found = self._compiled[key] = self._compile(key[0], x, y, sample_weight)
@@ -116,14 +116,14 @@ class StepFunction:
         return found
 
     def _compile(
-        self, way: tuple[tuple[str, ...], str], x: Any, y: Any, sample_weight: Any
+        self, way: tuple[tuple[str, ...], tuple[str, ...]], x: Any, y: Any, sample_weight: Any
     ) -> Compiled:
         traced = self.trace(x, y, sample_weight)
         bindings = {"N": _rows((x, y, sample_weight))} if traced.named else {}
         reason = "first use" if not self._compiled else "a batch of another shape"
-        targets, products = way
+        targets, choices = way
         if self._compiled and all(known != way for known, _ in self._compiled):
-            reason = f"now on {targets[0]}" + (f" in {products}" if products != "ieee" else "")
+            reason = f"now on {targets[0]}" + (f" in {', '.join(choices)}" if choices else "")
         reason = f"{self.kind} step, {reason}"
         return compile_graph(traced.graph, traced.variables, bindings, targets, reason=reason)
 

@@ -47,7 +47,8 @@ def floor(kernel: Kernel, machine: Machine) -> float:
     busy = min(int(kernel.schedule.get("grid", machine.processors)), machine.processors)
     traffic = kernel.bytes / min(machine.bandwidth, busy * machine.reach)
     work = max(traffic, kernel.flops / peak * machine.processors / busy)
-    times = int(kernel.schedule.get("loop", {}).get("length", 1))
+    loop = kernel.schedule.get("loop")  # in C and NumPy a name
+    times = int(loop["length"]) if isinstance(loop, dict) else 1
     return times * machine.launch + work
 
 

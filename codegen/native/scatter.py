@@ -23,7 +23,7 @@ def scattered(region: Region, places: Callable[[Buf], Any]) -> Kernel | None:
     store = region.stores[0]
     e = store.value
     idx, x = e.args
-    new, over = e.attr
+    new, over, _ = e.attr
     if e.dtype in HALVES or not in_memory(idx) or not in_memory(x):
         raise Unprintable("a scatter of what is computed, or of halves")
     fi, fx = flat_form(idx.attr[0], idx.attr[1]), flat_form(x.attr[0], x.attr[1])

@@ -124,7 +124,7 @@ def iota(em: Emitter, e: E, axes: Sequence[Axis]) -> View:
 
 def scatter(em: Emitter, e: E, out: View, idx: Tile, x: Tile, axes: Sequence[Axis]) -> None:
     """Adds rows (or elements) at indices into zeros."""
-    new, over = e.attr
+    new, over, _ = e.attr
     own = list(idx.strides) if isinstance(idx, View) else []
     assert isinstance(x, View)
     kept = [a for a in axes if a is not new]

@@ -52,7 +52,7 @@ def _take_along(b: Builder, n: Node, refs: list[Ref]) -> Ref:
 
 def _scatter_add(b: Builder, n: Node, refs: list[Ref]) -> Ref:
     idx, updates = n.inputs
-    axis, extent = n.attrs
+    axis, extent, _ = n.attrs
     out = n.outs[0]
     index = b.cast(_index(b, idx, refs[0], extent), "i64")
     values = b.full(refs[1], updates.shape)

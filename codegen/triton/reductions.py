@@ -156,10 +156,10 @@ class Reductions(Values):
         inner = self.home(env, own)
         idx, x = self.value(e.args[0], inner), self.value(e.args[1], inner)
         i = self.index(new, env)
-        clipped = self.name(f"tl.minimum(tl.maximum({idx.text}, 0), {new.size - 1})", "a")
-        dims = tuple(sorted({*idx.dims, *i.dims}))
+        at = self.clipped(idx, new.size)
+        dims = tuple(sorted({*at.dims, *i.dims}))
         test = self.name(
-            f"{self.shown(clipped, idx.dims, dims)} == {self.shown(i.text, i.dims, dims)}", "m"
+            f"{self.shown(at.text, at.dims, dims)} == {self.shown(i.text, i.dims, dims)}", "m"
         )
         return self.filled(x, [Val(test, dims, "bool")], 0)
 

@@ -126,6 +126,18 @@ class _Printer(Reductions):
         self.line(f"{acc} = {step}")
         return Val(acc, v.dims, v.dtype)
 
+    def atomic(self, s: Store) -> None:
+        """Add each update to the sum that its index names, wherever other programs are."""
+        idx, x = s.value.args
+        at = self.clipped(self.value(idx, self.env), s.value.attr[0].size)
+        env = {**self.env, s.value.attr[0]: at}
+        v = self.spread_over(self.cast(self.value(x, self.env), s.buf.dtype), [0])
+        found = [(self.form(i, env), step) for i, step in zip(s.idx, s.buf.strides, strict=True)]
+        mask = self.joined(self.tails([0]))
+        end = f", mask={mask.text}" if mask is not None else ""
+        offset = self.offset(found, (0,), s.buf)
+        self.line(f'tl.atomic_add({self.names[s.buf]}{offset}, {v.text}{end}, sem="relaxed")')
+
     def store(self, s: Store) -> None:
         v = self.value(s.value, self.env)
         found = [
@@ -174,6 +186,9 @@ class _Printer(Reductions):
 
     def run(self) -> list[str]:
         self.header()
+        if self.schedule.notes["kind"] == "atomic":
+            self.atomic(*self.region.stores)
+            return self.lines
         self.loops()
         late = []
         walked = {a for g in self.groups if g.role in ("loop", "split") for a in g.axes}

@@ -62,7 +62,7 @@ def schedule(region: Region) -> Schedule:
     scatters = [e for e in nodes if e.op == "scatter"]
     if len(scatters) > 1:
         raise Unsupported("the gradients of two lookups in one kernel")
-    scatters = [e for e in scatters if size(e.attr[1]) > SORTED]
+    scatters = [e for e in scatters if size(e.attr[1]) > SORTED and e.attr[0].size > 1]
     if any(set(e.args[0].axes) == {a for a in e.attr[1] if a.size > 1} for e in scatters):
         return _sorted(region, nodes, scatters[0])
     return _product(region, nodes, dots[0]) if dots else _rows(region, nodes)
@@ -167,7 +167,7 @@ def _sorted(region: Region, nodes: Sequence[E], scatter: E) -> Schedule:
     """A row of the table for each program, which walks what the sorted indices send there."""
     if any(e is not scatter and reduced_over(e) for e in nodes):
         raise Unsupported("a reduction beside the gradient of a lookup")
-    new, over = scatter.attr
+    new, over, _ = scatter.attr
     over = tuple(a for a in over if a.size > 1)
     if any(new not in {a for i in s.idx for a, _ in i.terms} for s in region.stores):
         raise Unsupported("a result beside those of a lookup's gradient")

@@ -116,13 +116,7 @@ class Values(Positions):
                 if n > 1:
                     found.append((at, step))
             else:
-                v = self.value(e.args[i], env)
-                clipped = (
-                    f"tl.minimum(tl.maximum({v.text}, 0), {n - 1})"
-                    if not v.dtype.startswith("u")
-                    else f"tl.minimum({v.text}, {n - 1})"
-                )
-                found.append((Index(self.name(clipped, "a"), v.dims, 0, n - 1), step))
+                found.append((self.clipped(self.value(e.args[i], env), n), step))
         dims = tuple(
             sorted({d for i, _ in found for d in i.dims} | {d for c in conditions for d in c.dims})
         )
@@ -138,6 +132,12 @@ class Values(Positions):
             text = f"tl.load({self.names[buf]}{offset}, mask={full}, other={other})"
         found_name = self.recall(("load", text)) or self.keep(("load", text), self.name(text))
         return Val(found_name, dims, e.dtype)
+
+    def clipped(self, v: Val, extent: int) -> Index:
+        """A computed index, inside an extent."""
+        least = v.text if v.dtype.startswith("u") else f"tl.maximum({v.text}, 0)"
+        text = self.name(f"tl.minimum({least}, {extent - 1})", "a")
+        return Index(text, v.dims, 0, extent - 1)
 
     def offset(self, found: Sequence[tuple[Index, int]], dims: Sequence[int], buf: Buf) -> str:
         wide = ".to(tl.int64)" if is_large(buf) else ""

@@ -12,6 +12,7 @@ from typing import Any
 from codegen.loops import Aff, Axis, Buf, E, Region, Schedule, Store, axis_aff, load
 from codegen.regions import region_of
 from codegen.triton.apart import apart
+from codegen.triton.atomic import Atomic
 from codegen.triton.attention import Attention
 from codegen.triton.flash import Flash
 from codegen.triton.launch import Launch, Place, loads, size_of, uniform, written
@@ -172,11 +173,15 @@ class Writer(States):
                 Region([Store(to, (there, *same), load(after, (here, *same)))], (t, *axes)), None
             )
 
-    def add(self, region: Region, node: Node | None) -> None:
+    def add(self, region: Region, node: Node | None, shared: bool = False) -> None:
+        """shared: other launches do a part of the node's work."""
         if all(0 in s.buf.shape for s in region.stores):
             return
         made = schedule(region)
         extra: list[Buf] = []
+        if "scatter" in made.notes and made.notes["scatter"].attr[2]:
+            self.atomic(Atomic.of(region, made.notes["scatter"]), node)
+            return
         if "scatter" in made.notes:
             order = self.ordered(made.notes["scatter"], node)
             extra = order.reads()
@@ -190,12 +195,21 @@ class Writer(States):
             write = functools.partial(written, region, plan)
             stores = [s.buf for s in region.stores]
             reads = [*loads(region), *extra]
-            shared = len(parts) > 1 or bool(extra)
+            shared = shared or len(parts) > 1 or bool(extra)
             self.launches.append(Launch(reads, stores, plan, node, write, region, part=shared))
+
+    def atomic(self, made: Atomic, node: Node | None) -> None:
+        """Launch sums in any order: zeros, what is added to them, what is made of them."""
+        self.add(made.zeros, None)
+        write = functools.partial(written, made.added, made.plan)
+        reads, shared = loads(made.added), made.rest is not None
+        self.launches.append(Launch(reads, [made.sums], made.plan, node, write, part=shared))
+        if made.rest is not None:
+            self.add(made.rest, node, shared=True)
 
     def ordered(self, e: E, node: Node | None) -> Order:
         """Launch the sorting of a scatter's indices."""
-        new, over = e.attr
+        new, over, _ = e.attr
         axes = [a for a in over if a.size > 1]
         flat = Aff((a, size(axes[k + 1 :])) for k, a in enumerate(axes))
         idx = e.args[0]

@@ -37,7 +37,7 @@ gather: Op = op(
 )  # fmt: skip
 
 
-def _scatter_add_type(idx: Type, updates: Type, axis: int, extent: DimLike) -> Type:
+def _scatter_add_type(idx: Type, updates: Type, axis: int, extent: DimLike, atomic: bool) -> Type:
     index(idx)
     number(updates)
     end = axis + idx.rank
@@ -48,7 +48,7 @@ def _scatter_add_type(idx: Type, updates: Type, axis: int, extent: DimLike) -> T
     return updates.with_shape((*updates.shape[:axis], extent, *updates.shape[end:]))
 
 
-def _scatter_add_meaning(idx: Array, updates: Array, axis: int, extent: int) -> Array:
+def _scatter_add_meaning(idx: Array, updates: Array, axis: int, extent: int, atomic: bool) -> Array:
     flat = _clip(idx, extent).reshape(-1)
     before, after = updates.shape[:axis], updates.shape[axis + idx.ndim :]
     lines = np.moveaxis(updates.reshape((*before, flat.size, *after)), axis, 0)
@@ -61,11 +61,12 @@ def _scatter_add_meaning(idx: Array, updates: Array, axis: int, extent: int) -> 
 
 
 scatter_add: Op = op(
-    "scatter_add", "Zeros of extent `extent` along `axis`, plus the updates at idx; duplicates add.",
-    arity=2, attrs=(Attr("axis", "int"), Attr("extent", "dim")),
+    "scatter_add",
+    "Zeros of extent `extent` along `axis`, plus the updates at idx; duplicates add, if `atomic` in any order.",
+    arity=2, attrs=(Attr("axis", "int"), Attr("extent", "dim"), Attr("atomic", "bool", False)),
     type=_scatter_add_type, meaning=_scatter_add_meaning,
-    vjp=lambda ct, out, idx, updates, axis, extent: (None, gather(ct, idx, axis=axis)),
-    flops=lambda idx, updates, axis, extent: updates.size,
+    vjp=lambda ct, out, idx, updates, axis, extent, atomic: (None, gather(ct, idx, axis=axis)),
+    flops=lambda idx, updates, axis, extent, atomic: updates.size,
 )  # fmt: skip
 
 

@@ -179,7 +179,7 @@ class Machine:
                 out = out + self.shift(x, e.axes, env, inside, 0)
             return out.astype(dtype)
         if e.op == "scatter":
-            (idx, x), (new, over) = e.args, e.attr
+            (idx, x), (new, over, _) = e.args, e.attr
             kept = tuple(a for a in e.axes if a is not new)
             both = (*over, *kept)
             out = np.zeros((new.size, *(len(self.places(a)) for a in kept)), dtype)

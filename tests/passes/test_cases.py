@@ -16,6 +16,7 @@ import pytest
 from ir.graph import Graph
 from ir.interpret import interpret
 from ir.key import equal
+from ir.passes.atomic import atomic
 from ir.passes.cse import cse
 from ir.passes.dce import dce
 from ir.passes.decompose import decompose
@@ -42,6 +43,7 @@ def _simplified(graph: Graph) -> Graph:
 
 
 PASSES: dict[str, Callable[[Graph], Graph]] = {
+    "atomic": atomic,
     "cse": cse,
     "dce": dce,
     "decompose": decompose,
