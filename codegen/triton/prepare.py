@@ -1,5 +1,6 @@
-"""What the Triton target makes of a step graph before its nodes are grouped: attention in nodes of its own; sorting, running
-products of what comes before, and running sums and extremes of long rows in terms of ops that have kernels.
+"""What the Triton target makes of a step graph before its nodes are grouped: attention and the sorting of long lines in nodes of their
+own; sorting of short lines, running products of what comes before, and running sums and extremes of long rows in terms of ops that
+have kernels.
 
 A value's place in a sorted line is the number of those before it: that is a sum, and what stands at a place is another. Refuses to fuse.
 """
@@ -15,6 +16,7 @@ from ir.graph import Graph, Node, Value, graph_of
 from ir.ops.fused import fused
 from ir.rewrite import Replacement, clone, map_bodies, rewrite
 
+SHORT = 64  # positions of a line that is sorted by comparing each with each, inside other kernels
 STRETCH = 1024  # positions of a long line that are summed up together
 
 
@@ -26,7 +28,9 @@ def prepare(graph: Graph) -> Graph:
 def _rule(n: Node) -> Replacement:
     name = n.op.name
     if name in ("sort", "argsort") and n.outs[0].type.size:
-        return _sorted(n.inputs[0], n.attr("axis"), name == "argsort")
+        x, axis = n.inputs[0], n.attr("axis")
+        sorting = _sorted if x.shape[axis] <= SHORT else _in_order
+        return sorting(x, axis, name == "argsort")
     if name == "cumprod" and n.attr("exclusive") and n.outs[0].type.size:
         return _cumprod(n.inputs[0], n.attr("axis"), n.attr("reverse"))
     if name in ("argmax", "argmin", "cumsum", "cumprod"):
@@ -96,8 +100,6 @@ def _sorted(x: Value, axis: int, positions: bool) -> Value:
     rank = x.type.rank
     perm = (*(a for a in range(rank) if a != axis), axis)
     line: Value = ops.transpose(x, perm=perm)
-    if x.dtype == "bool":
-        line = ops.cast(line, dtype="i32")
     n = x.shape[axis]
     shape = (*line.shape, n)
     rows = tuple(range(rank - 1))
@@ -112,10 +114,29 @@ def _sorted(x: Value, axis: int, positions: bool) -> Value:
     here = ops.eq(ops.broadcast(place, shape=shape, axes=(*rows, rank - 1)), j)
     what = i if positions else own
     found: Value = ops.reduce_sum(ops.select(here, what, ops.zeros_like(what)), axes=(rank - 1,))
-    if not positions and x.dtype == "bool":
-        found = ops.ne(found, ops.zeros_like(found))
     out: Value = ops.transpose(found, perm=tuple(perm.index(a) for a in range(rank)))
     return out
+
+
+class Sorting(Graph):
+    """The body of the kernels that sort lines: one node, `sort` or `argsort` of [lines, n] along n."""
+
+    __slots__ = ()
+
+
+def _in_order(x: Value, axis: int, positions: bool) -> Value:
+    """Like `_sorted`, in n log n."""
+    rank, n = x.type.rank, x.shape[axis]
+    perm = (*(a for a in range(rank) if a != axis), axis)
+    along = axis == rank - 1
+    line = x if along else ops.transpose(x, perm=perm)
+    given = ops.reshape(line, shape=(line.type.size // n, n))
+    inner = Value(given.type, None, 0, x.name)
+    result = (ops.argsort if positions else ops.sort)(inner, axis=1)
+    body = Sorting("sorting", [inner], [result.node], [result])
+    (found,) = Node(fused, (given,), (body, ()), [result.type]).outs
+    out: Value = ops.reshape(found, shape=line.shape)
+    return out if along else ops.transpose(out, perm=tuple(map(perm.index, range(rank))))
 
 
 class Alone(Graph):

@@ -17,7 +17,8 @@ from codegen.triton.attention import Attention
 from codegen.triton.flash import Flash
 from codegen.triton.launch import Launch, Place, loads, size_of, uniform, written
 from codegen.triton.merge import joined, with_hosts
-from codegen.triton.ordered import Order
+from codegen.triton.ordered import Order, Pass, in_order
+from codegen.triton.prepare import Sorting
 from codegen.triton.prologue import prologues
 from codegen.triton.scan import Scan
 from codegen.triton.schedule import schedule, size
@@ -49,6 +50,11 @@ class Writer(States):
             ins, outs = [self.buf_of[v] for v in node.inputs], [self.buf(v) for v in node.outs]
             made = Flash(body, ins, outs)
             self.launches.append(Launch(ins, outs, made.laid(), node, made.source))
+            return
+        if isinstance(body, Sorting):
+            (given,), (out,) = node.inputs, node.outs
+            positions = body.nodes[0].op.name == "argsort"
+            self.passes(in_order(self.buf_of[given], self.buf(out), positions), node)
             return
         readers = [n for v in node.outs for n in self.users.get(v, ())]
         if uniform(node) is not None and not self.results & set(node.outs):
@@ -219,12 +225,16 @@ class Writer(States):
         else:
             indices = idx.attr[0]
         order = Order.of(indices, new.size)
-        for x in order.passes:
-            for b in x.writes():
-                self.place_of[b] = Place(b.dtype, b.shape, "temp")
-            made = Launch(x.reads(), x.writes(), x.schedule(), node, x.source, part=True)
-            self.launches.append(made)
+        self.passes(order.passes, node)
         return order
+
+    def passes(self, made: Sequence[Pass], node: Node | None) -> None:
+        """Launch kernels that sort, one after another."""
+        for x in made:
+            for b in x.writes():
+                self.place_of.setdefault(b, Place(b.dtype, b.shape, "temp"))
+            plan = x.line.schedule()
+            self.launches.append(Launch(x.reads(), x.writes(), plan, node, x.source, part=True))
 
 
 def whole(e: E, axes: Sequence[Axis]) -> bool:

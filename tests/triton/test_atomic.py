@@ -112,15 +112,20 @@ def test_with_what_comes_before_and_behind() -> None:
 
 
 @pytest.mark.parametrize("target", ["sm_90", "sm_80", "gfx942"])
-def test_it_compiles(target: str, tmp_path: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_it_compiles_and_so_does_sorting(
+    target: str, tmp_path: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setenv("TRITON_CACHE_DIR", str(tmp_path))
     idx = Value(type_of(indices(200, extent=50)), None, 0, "i")
     outs, given = [], [idx]
     for dtype in ("f32", "f64", "i64"):
         given.append(Value(type_of(normal(200, 7)).with_dtype(dtype), None, 0, dtype))
         outs.append(ops.scatter_add(idx, given[-1], axis=0, extent=50))
+    given.append(Value(type_of(normal(2, 2050)), None, 0, "lines"))
+    outs += [ops.sort(given[-1], axis=1), ops.argsort(given[-1], axis=1)]
     p = generate(atomic(graph_of("case", given, outs)), "triton")
     assert kinds(p).count("atomic") == 3
+    assert kinds(p).count("order") == 4
     found = compiled(p, target)
     assert all(isinstance(u, Usage) and not u.stack for u in found.values()), found
 

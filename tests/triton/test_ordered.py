@@ -1,18 +1,25 @@
-"""The order of a lookup's indices: one kernel for few, runs that are merged for many; stable, so that sums come out the same."""
+"""The order of a lookup's indices, and of lines: one kernel for few, runs that are merged for many; stable, so that sums come out the same."""
 
 from __future__ import annotations
+
+from typing import Any
 
 import numpy as np
 import pytest
 
 import ir.ops as ops
 from codegen.triton import ordered
+from ir.graph import Value
+from ir.interpret import interpret
+from ir.types import NUMPY
 from tests.triton.test_kernels import check, kinds, made, normal
 
 pytest.importorskip("triton")
 pytest.importorskip("torch")
 
 from runtime.triton_program import TritonProgram
+
+Array = np.ndarray[Any, Any]
 
 
 @pytest.mark.parametrize(("n", "merges", "dtype"), [(65, 2, "i4"), (128, 2, "i8"), (150, 3, "i4")])
@@ -39,3 +46,62 @@ def test_a_run_is_as_long_as_one_kernel_sorts_quickly() -> None:
     build = lambda i, u: ops.scatter_add(i, u, axis=0, extent=5000)
     idx = np.random.default_rng(0).integers(0, 5000, 6400).astype("i4")
     assert kinds(made(build, idx, normal(6400, 2))[1]) == ["order", "order", "sorted"]
+
+
+def both(v: Value, axis: int = 1) -> tuple[Value, ...]:
+    return ops.sort(v, axis=axis), ops.argsort(v, axis=axis)
+
+
+def line(dtype: str, *shape: int) -> Array:
+    """Values of which many are equal; of floats NaN, both infinities and both zeros."""
+    rng = np.random.default_rng(sum(shape))
+    found = rng.integers(0 if dtype[0] == "u" else -9, 9, shape).astype(NUMPY[dtype])
+    if dtype[0] in "fb":
+        odd = np.array([np.nan, np.inf, -np.inf, -0.0, 0.0], found.dtype)
+        found = np.where(rng.random(shape) < 0.4, rng.choice(odd, shape), found)
+    return found
+
+
+def sorts(x: Array, axis: int = 1) -> list[str]:
+    """Sort on both sides, compare bit by bit; the kinds of the kernels."""
+    graph, program = made(lambda v: both(v, axis), x)
+    found, expected = TritonProgram(program, {}).run(x), interpret(graph, [x])
+    for a, b in zip(found, expected, strict=True):
+        assert a.dtype == b.dtype
+        assert np.asarray(a).tobytes() == np.asarray(b).tobytes()
+    return kinds(program)
+
+
+@pytest.mark.parametrize(("n", "lines"), [(65, 3), (127, 1), (129, 2), (257, 1)])
+def test_lines_are_sorted(n: int, lines: int) -> None:
+    assert sorts(line("f32", lines, n)) == ["order"] * 2
+
+
+@pytest.mark.parametrize(
+    ("n", "lines", "ways", "merges"),
+    [(65, 3, 2, 2), (127, 1, 4, 1), (129, 2, 2, 3), (257, 1, 8, 2)],
+)
+def test_lines_are_sorted_in_runs(
+    n: int, lines: int, ways: int, merges: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name, value in (("WHOLE", 64), ("RUN", 32), ("WAYS", ways)):
+        monkeypatch.setattr(ordered, name, value)
+    assert sorts(line("f32", lines, n)) == ["order"] * 2 * (1 + merges)
+
+
+@pytest.mark.parametrize("dtype", ["f16", "f64", "i8", "u8", "i64", "u32"])
+def test_lines_of_each_type(dtype: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    for name, value in (("WHOLE", 64), ("RUN", 64), ("WAYS", 2)):
+        monkeypatch.setattr(ordered, name, value)
+    assert "order" in sorts(line(dtype, 2, 70))
+
+
+def test_lines_along_another_axis_and_between_other_kernels() -> None:
+    sorts(line("f32", 2, 70, 3))
+    sorts(line("f32", 70, 2), axis=0)
+    x = normal(70)
+
+    def build(v: Value) -> Value:
+        return ops.gather(ops.exp(v), ops.argsort(ops.neg(v), axis=0), axis=0)  # type: ignore[no-any-return]
+
+    assert "order" in kinds(check(build, x))
