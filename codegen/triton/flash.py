@@ -47,9 +47,8 @@ class Flash:
         """What the launch needs to know."""
         blocks = -(-self.s // self.bs) if self.body.kind == "keys" else -(-self.t // self.bt)
         grid = blocks * math.prod(self.size[i] for i in self.batch)
-        full = max(self.width.values()) > 128 or (
-            self.body.dropout is not None and self.body.kind == "keys"
-        )
+        crowded = {"queries": self.exact, "keys": self.body.dropout is not None}
+        full = max(self.width.values()) > 128 or crowded.get(self.body.kind, False)
         return Schedule((), {"kind": "attention", "grid": grid, "warps": 8 if full else 4, "stages": 2})  # fmt: skip
 
     # -- text -------------------------------------------------------------------------------------

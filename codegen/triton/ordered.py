@@ -17,7 +17,7 @@ from codegen.loops import Buf, Schedule
 from codegen.triton.positions import is_large
 from codegen.triton.schedule import power_of_two
 
-ROWS, COLUMNS = 32, 256  # positions of a program, and how many it is compared with at once
+ROWS, COLUMNS = 32, 64  # positions of a program, and how many it is compared with at once
 WHOLE = 2048  # positions that are one run
 RUN = 1024  # positions of a run where there are more
 WAYS = 32  # runs merged at once

@@ -154,7 +154,8 @@ def _rows(region: Region, nodes: Sequence[E]) -> Schedule:
     least = 32 if wide == 1 else 4  # where neighbours lie along other axes, a pass may be short
     if rest * wide * least > PASS or whole & set(dims[large]):
         raise Unsupported("rows too long to be held whole, by an op that needs them so")
-    block = min(blocks[large], max(least, (2048 if wide == 1 else 4096) // (rest * wide)))
+    # a pass of four warps: small kernels can share its launch
+    block = min(blocks[large], max(least, 2048 // (rest * wide)))
     made = [Group(tuple(free), "grid", wide)] if free else []
     made += [
         Group(tuple(d), "loop" if k == large else "tile", block if k == large else blocks[k])
@@ -267,8 +268,10 @@ def _product(region: Region, nodes: Sequence[E], dot: E) -> Schedule:
         if not free:
             break
         block[max(free, key=lambda k: block[k])] //= 2
-    k_block = min(max(16, power_of_two(depth)), 64 if block["m"] * block["n"] <= 1024 else 32)
     held = block["m"] * block["n"]
+    # beside an edge a long pass is short: each element's mask takes a register
+    edge = exact and depth > 64 and any(sizes[k] % block[k] for k in "mn")
+    k_block = min(max(16, power_of_two(depth)), 64 if held <= 1024 and not edge else 32)
     k_block = 1 if shallow else min(k_block, 16) if exact and held >= 4096 else k_block
     warps = 8 if held > 4096 or (exact and held == 4096) else 4
     made = [Group(tuple(both), "grid", 1)] if both else []

@@ -19,8 +19,10 @@ from tests.triton.usage import REPORT, TARGETS, Step, compiled, program, read, s
 SHARED = {"sm_90": 227 * 1024, "sm_80": 163 * 1024, "gfx942": 64 * 1024}
 REGISTERS = {"sm_90": 255, "sm_80": 255, "gfx942": 512}
 SAMPLE = ("mlp", "cnn_mnist")  # models of which a few kernels are compiled again each time
-ADDRESSES = 16  # bytes of stack in which the assembler may keep addresses, though registers are left; spills are more
-FEW = 0.02  # of the kernels, at most, where it does
+# In one launch of gru_words (the head's loss, beside the sorting of the words) the assembler for sm_80 keeps one address of 19 in
+# memory, once: so it has 48 registers, not 68, and a processor holds five programs, not three. A bound for the registers (maxnreg)
+# would mend it, but under one the assembler takes 255 for other kernels that do with 80.
+ADDRESS = ("sm_80", 8)  # the target, and bytes of stack
 NEW = 24  # kernels that a test compiles; with more the report is to be written anew
 SLOWER = 1.02  # times a step's least time in the report
 
@@ -36,7 +38,7 @@ def judge(target: str, row: str) -> list[str]:
     if not own:
         return ["it does not compile"]
     wrong = []
-    if int(own["stack"]) > ADDRESSES:
+    if int(own["stack"]) > (ADDRESS[1] if target == ADDRESS[0] else 0):
         wrong.append("it spills")
     if int(own["shared"]) > SHARED[target]:
         wrong.append("it takes more shared memory than there is")
@@ -68,10 +70,8 @@ def test_the_report_is_of_every_model_and_no_kernel_spills_or_takes_more_than_th
     steps = {name: found for name, found in report.models.items() if isinstance(found, Step)}
     assert steps.keys() == MODELS.keys()
     wanted = {(t, d) for t in TARGETS for found in steps.values() for d in found.digests}
-    assert report.rows.keys() <= wanted
-    assert sum("stack=0" not in row.split() for row in report.rows.values()) <= FEW * len(
-        report.rows
-    )
+    assert report.rows.keys() == wanted
+    assert sum("stack=0" not in row.split() for row in report.rows.values()) <= 1
     assert not {k: w for k, row in report.rows.items() if (w := judge(k[0], row))}
 
 
@@ -109,7 +109,8 @@ def test_what_is_judged() -> None:
     good = "product registers=96 stack=0 shared=16384 warps=4 product=tf32 matrix=mma"
     assert judge("sm_80", good) == []
     assert judge("sm_80", "product refused k0 (contract) for 80: no") == ["it does not compile"]
-    assert judge("sm_80", good.replace("stack=0", "stack=24")) == ["it spills"]
+    assert judge("sm_80", good.replace("stack=0", "stack=12")) == ["it spills"]
+    assert judge("sm_90", good.replace("stack=0", "stack=4")) == ["it spills"]
     assert len(judge("gfx942", good.replace("=16384", "=70000").replace("=mma", "=-"))) == 2
     assert resident(good) == 20
     assert resident(good.replace("registers=96", "registers=255")) == 8

@@ -225,8 +225,8 @@ def k4_0(part, b16, b25, b10):
     m3 = i2 < 20
     i4 = p0 * 16 + tl.arange(0, 16)
     acc8 = tl.full((16, 16), 0.0, tl.float32)
-    for k in range(0, 320, 64):
-        i5 = k + tl.arange(0, 64)
+    for k in range(0, 320, 32):
+        i5 = k + tl.arange(0, 32)
         a6 = i5 // 32
         a7 = i5 % 32
         v9 = tl.load(b16 + a6[None, :] * 640 + a7[None, :] * 20 + i2[:, None], mask=m3[:, None], other=0.0)
