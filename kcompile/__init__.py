@@ -8,7 +8,7 @@ from __future__ import annotations
 import importlib
 from typing import Any
 
-from kcompile.config import VERSION as __version__
+from kcompile.settings import VERSION as __version__
 
 # public name -> the module it lives in ("module:attribute" where the names differ)
 _NAMES: dict[str, str] = {

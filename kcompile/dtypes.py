@@ -11,7 +11,7 @@ from typing import Any
 
 import numpy as np
 
-import kcompile.config as config
+import kcompile.settings as settings
 from kcompile.errors import KCTypeError, KCValueError
 
 TO_IR: dict[str, str] = {
@@ -42,7 +42,7 @@ def standardize_dtype(dtype: Any) -> str:
     if type(dtype) is str and dtype in TO_IR:
         return dtype
     if dtype is None or dtype is float or (isinstance(dtype, str) and dtype == "float"):
-        return config.floatx()
+        return settings.floatx()
     if isinstance(dtype, (type, str)) and dtype in _PYTHON:
         return _PYTHON[dtype]
     name = getattr(dtype, "compute_dtype", None) or getattr(dtype, "name", None)
@@ -105,7 +105,7 @@ def result_type(*dtypes: Any) -> str:
         raise KCValueError("KC103", "no dtypes", "a result type needs at least one", "pass a dtype")
     met = _meet(kinds)
     if met == "float":
-        return config.floatx()
+        return settings.floatx()
     if met == "int":
         return "int32"
     return met

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from typing import Any
 
-import kcompile.config as config
+import kcompile.settings as settings
 from kcompile.dtypes import standardize_dtype
 from kcompile.errors import KCValueError
 
@@ -51,7 +51,7 @@ _global: list[DTypePolicy] = []
 
 def dtype_policy() -> DTypePolicy:
     """The policy of layers that are given none."""
-    return _global[-1] if _global else DTypePolicy(config.floatx())
+    return _global[-1] if _global else DTypePolicy(settings.floatx())
 
 
 def set_dtype_policy(policy: Any) -> None:

@@ -88,12 +88,10 @@ def chain(seed: int) -> tuple[Any, Array, Array]:
 @pytest.fixture
 def double() -> Iterator[None]:
     kcompile.config.set_floatx("float64")
-    kcompile.mixed_precision.set_dtype_policy(
-        "float64"
-    )  # the policy in use stays when floatx changes
+    kcompile.config.set_dtype_policy("float64")  # the policy in use stays when floatx changes
     yield
     kcompile.config.set_floatx("float32")
-    kcompile.mixed_precision.set_dtype_policy("float32")
+    kcompile.config.set_dtype_policy("float32")
 
 
 @pytest.mark.parametrize("seed", range(4))
