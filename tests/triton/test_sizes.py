@@ -5,22 +5,16 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any, NamedTuple
 
-import numpy as np
 import pytest
 
 import ir.ops as ops
 from ir.graph import Value
-from tests.triton.steps import cnn, mlp, train_graph
 from tests.triton.test_kernels import SIZES, Array, check, kinds, normal, wide
 from tests.triton.test_sums import gradient, normalised
 
 pytest.importorskip("triton")
 pytest.importorskip("torch")
 
-from codegen.pipeline import generate
-from runtime.executable import Executable
-from runtime.store import StateStore
-from runtime.triton_program import TritonProgram, host
 
 ONE = (("i", "h", "a", 1, 1, 1),)
 STRIDED = (("i", "h", "a", 2, 1, 1),)
@@ -112,23 +106,3 @@ def test_a_class_of_schedules(name: str, n: int, monkeypatch: pytest.MonkeyPatch
     p = check(c.build, *c.arrays(n), tol=5e-5)
     if n >= c.least:
         assert kinds(p)[0] == c.kind
-
-
-@pytest.mark.parametrize(
-    ("kind", "rows"), [("mlp", 1), ("mlp", 31), ("mlp", 32), ("mlp", 33), ("cnn", 1), ("cnn", 33)]
-)
-def test_a_train_step_of_a_batch(kind: str, rows: int) -> None:
-    graph, states = train_graph(mlp(6, 20) if kind == "mlp" else cnn(5, (3,)), rows)
-    store = StateStore()
-    for path, value in states.items():
-        store.adopt(path, value.copy())
-    ours = TritonProgram(generate(graph, "triton"), states)
-    theirs = Executable(generate(graph, "numpy"), store)
-    rng = np.random.default_rng(rows)
-    x = rng.random(ours.data[0].shape, dtype=np.float32)
-    y = rng.integers(0, 10, rows).astype("i4")
-    ours.run(x, y)
-    theirs.run(x, y)
-    for path in states:
-        a, b = host(ours.states[path]), store[path]
-        np.testing.assert_allclose(a, b, rtol=2e-5, atol=2e-5, err_msg=path)

@@ -20,7 +20,10 @@ from runtime.triton_program import TritonProgram, host
 
 
 @pytest.mark.parametrize(
-    ("model", "rows"), [(lambda: mlp(6, 20), 17), (lambda: cnn(9, (3, 5)), 3)], ids=["mlp", "cnn"]
+    ("model", "rows"),
+    [(lambda: cnn(9, (3, 5)), 3)]
+    + [(lambda: mlp(6, 20), rows) for rows in (1, 17, 31, 32, 33)]
+    + [(lambda: cnn(5, (3,)), rows) for rows in (1, 33)],
 )
 def test_three_steps_equal_the_numpy_target(model: Any, rows: int) -> None:
     built = model()
