@@ -20,16 +20,13 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 from runtime import threads
-from runtime.split import MOST, split
+from runtime.split import split
 
 # No -ffast-math: NaN and infinity must come out as the graph says. Products may be fused with sums (one rounding less),
 # integers wrap as NumPy's do, and nobody looks at errno or at floating-point traps.
 FLAGS = ("-march=native", "-std=gnu11", "-ffp-contract=fast", "-fno-math-errno", "-fno-trapping-math", "-fwrapv",
          "-fno-strict-aliasing", "-fPIC", "-w")  # fmt: skip
-# What large programs take of gcc's -O2, in 3/5 of its time: fused products and sums, loops over lanes as vectors, addresses out
-# of loops. Smaller ones take all of it: some convolutions gain a twentieth. Of -O3 kernels gain nothing that could be measured.
-_LEAN = ("-O1", "-fexpensive-optimizations", "-ftree-loop-vectorize", "-ftree-pre", "-ftree-vrp")
-_LARGE = 8  # parts
+LEVEL = "-O2"  # of -O3 kernels gain nothing; with part of -O2 alone a large ResNet compiles sooner and trains 1.4 times slower
 SPLIT = (
     '-DAPART=__attribute__((visibility("hidden")))'  # a function may be called from another source
 )
@@ -92,23 +89,17 @@ def processor() -> str:
     return f"{platform.machine()} {platform.processor()}"
 
 
-def level(command: tuple[str, ...], parts: int) -> tuple[str, ...]:
-    """How much a compiler is to optimise a source of some parts, as flags. Raises NativeError when it cannot be run."""
-    gcc = "Free Software Foundation" in version(command)
-    return _LEAN if gcc and parts >= _LARGE else ("-O2",)
-
-
 def identity() -> str:
     """Two compilers with one identity make the same object of a source. Raises NativeError."""
     command = compiler()
-    flags = " ".join((*level(command, 1), *level(command, MOST), *FLAGS))
+    flags = " ".join((LEVEL, *FLAGS))
     return "\n".join([version(command), shlex.join(command), SPLIT, flags, processor()])
 
 
 def build(source: str, directory: Path, flags: Sequence[str] = FLAGS) -> Path:
     """The shared object of a source, made in `directory`, as many parts at once as there are cores.
 
-    flags: beside the compiler's `level`. Raises NativeError when the compiler fails, OSError when the directory cannot be written.
+    flags: beside `LEVEL`. Raises NativeError when the compiler fails, OSError when the directory cannot be written.
     """
     command = compiler()
     target = directory / "program.so"
@@ -116,7 +107,7 @@ def build(source: str, directory: Path, flags: Sequence[str] = FLAGS) -> Path:
     for k, text in enumerate(split(source)):
         files.append(directory / f"part{k}.c")
         files[-1].write_text(text)
-    flags = (*level(command, len(files)), *flags)
+    flags = (LEVEL, *flags)
     if len(files) == 1:
         _run(command, [*flags, SPLIT, "-shared", str(files[0]), "-o", str(target), "-lm"])
         return target

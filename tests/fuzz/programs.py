@@ -65,9 +65,8 @@ def check_memory(graph: Graph, seed: int) -> None:
     program = generate(optimise(graph), "native")
     if in_numpy(program):
         return
-    flags = [f for f in native.FLAGS if f != "-O2"]
     with TemporaryDirectory() as there:
-        command = [*native.compiler(), *flags, *SANITIZED]
+        command = [*native.compiler(), *native.FLAGS, *SANITIZED]
         standalone.run(program, arrays(graph, seed), Path(there), command)
 
 

@@ -299,14 +299,6 @@ def test_a_large_source_is_cut_into_parts_that_know_each_other() -> None:
     assert split(head + tail) == [head + tail]
 
 
-def test_gcc_spends_less_on_a_large_source(monkeypatch: pytest.MonkeyPatch) -> None:
-    said = {("gcc",): "gcc 12 (C) Free Software Foundation, Inc.", ("clang",): "clang version 20"}
-    monkeypatch.setattr(compiler, "version", functools.cache(said.__getitem__))
-    assert compiler.level(("gcc",), 1) == compiler.level(("clang",), 12) == ("-O2",)
-    assert compiler.level(("gcc",), 12)[0] == "-O1"
-    assert "-fexpensive-optimizations" in compiler.level(("gcc",), 12), "no fused products and sums"
-
-
 def test_a_pool_that_could_not_be_made_ahead_says_why_when_it_is_needed(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
