@@ -95,19 +95,19 @@ def _on(target: str, static: Graph, store: StateStore) -> tuple[Program | None, 
         return _in_c(static, store)
     if target == "triton":
         return _on_gpu(static, store)
-    program, cached = _program(static, target)
+    program, cached = _program(static, target, graph_key(static))
     return program, cached, Executable(program, store)
 
 
 def _in_c(static: Graph, store: StateStore) -> tuple[Program, bool, Any]:
     """A program in C, tuned on this machine before or, where that is asked for, now."""
-    asked = choices.asked()
+    asked, known = choices.asked(), graph_key(static)
     if asked is not False:
-        tuned = f"native on {choices.place()} {graph_key(static)}"
+        tuned = f"native on {choices.place()} {known}"
         found = _load(tuned, static)
         if found is not None:
             return found, True, Executable(found, store)
-    program, cached = _program(static, "native")
+    program, cached = _program(static, "native", known)
     if asked:
         graph, shelf = optimise(static), cache.default()
         kept = choices.Choices(None if shelf is None else shelf.directory)
@@ -119,13 +119,14 @@ def _in_c(static: Graph, store: StateStore) -> tuple[Program, bool, Any]:
 def _on_gpu(static: Graph, store: StateStore) -> tuple[Program, bool, Any]:
     """A program for this process's GPU, tuned there before or, in its first step, now; as by rule where that was asked for."""
     static = as_asked(static)
-    tuned = f"triton on {_gpu_kind()} {graph_key(static)}"
+    known = graph_key(static)
+    tuned = f"triton on {_gpu_kind()} {known}"
     by_rule = choices.asked() is False
     found = None if by_rule else _load(tuned, static)
     if found is not None:
         with device_memory():
             return found, True, _cuda_executable(found, store)
-    program, cached = _program(static, "triton")
+    program, cached = _program(static, "triton", known)
     program = program if by_rule else _for_gpu(program)
     with device_memory():
         exe = _cuda_executable(program, store, lambda p: _save(tuned, p, static))
@@ -163,9 +164,9 @@ def _say_once(target: str, instead: str, why: str) -> None:
     log.log(level, "%s runs the model and not %s, several times slower: %s", *shown, why)
 
 
-def _program(static: Graph, target: str) -> tuple[Program, bool]:
-    """The program of a static graph, and whether it came from the disk."""
-    key = f"{target}-{graph_key(static)}"
+def _program(static: Graph, target: str, known: str) -> tuple[Program, bool]:
+    """The program of a static graph, whose key is `known`, and whether it came from the disk."""
+    key = f"{target}-{known}"
     found = _load(key, static)
     if found is not None:
         return found, True
