@@ -80,6 +80,8 @@ def program_of(
 ) -> Program:
     """The program of a step of the model: what ran, with its choices, where that did, else made anew. kind, errors: as for `dump_ir`.
 
+    Steps that ran on data of other dtypes than the inputs' (uint8 pictures) are other programs, and are not found.
+
     Raises KCValueError KC305 besides for a model with an axis of unknown extent.
     """
     target, kind = _target(model, target), kind_of(model, kind)
