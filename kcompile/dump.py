@@ -22,6 +22,7 @@ from ir.pipeline import optimise
 from ir.text import dump, named
 from kcompile.compile import as_asked
 from kcompile.errors import KCValueError
+from kcompile.fit.batch import Batch
 from kcompile.fit.runner import step_function
 from kcompile.measure import measured
 from kcompile.page import page
@@ -80,7 +81,7 @@ def program_of(
 ) -> Program:
     """The program of a step of the model: what ran, with its choices, where that did, else made anew. kind, errors: as for `dump_ir`.
 
-    Steps that ran on data of other dtypes than the inputs' (uint8 pictures) are other programs, and are not found.
+    Data and extents that the inputs leave open (uint8 pictures, sample weights, steps of time) are as in the last run, where one was.
 
     Raises KCValueError KC305 besides for a model with an axis of unknown extent.
     """
@@ -128,13 +129,11 @@ def _check(name: str, value: str, allowed: tuple[str, ...]) -> None:
 def _graph(model: Any, stage: str, kind: str, batch_size: int, target: str) -> Graph:
     if stage == "traced" and kind == "train":
         kind = "test"  # the same pass forward, without gradients
-    batch = specimen(model, kind)
-    traced = step_function(model, kind).trace(*batch)
-    graph = named(traced.graph)
     if stage in ("traced", "differentiated"):
-        return graph
+        return named(step_function(model, kind).trace(*specimen(model, kind)).graph)
+    traced = step_function(model, kind).trace(*_batch(model, kind, batch_size))
     free = {"N": batch_size} if traced.named else {}
-    graph = bind(graph, **free)
+    graph = bind(named(traced.graph), **free)
     if target == "triton":
         graph = as_asked(graph)
     graph = optimise(graph)
@@ -142,6 +141,13 @@ def _graph(model: Any, stage: str, kind: str, batch_size: int, target: str) -> G
         return graph
     prepare, profit, _ = TARGETS[target]
     return fuse(prepare(graph), profit)
+
+
+def _batch(model: Any, kind: str, size: int) -> Batch:
+    """A batch like that of the step's last run, best of one with so many samples; before any, like the model's inputs."""
+    seen = step_function(model, kind).batches
+    found = next((b for b in reversed(seen) if b.size == size), seen[-1] if seen else None)
+    return specimen(model, kind) if found is None else found.specs(size)
 
 
 def _text(graph: Graph) -> str:

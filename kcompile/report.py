@@ -104,6 +104,18 @@ def choice(tuned: Mapping[str, Any] | None) -> str:
     return f"chosen of {tuned['of']}: {what}, {duration(took)}{gain}"
 
 
+def verdict(k: Kernel) -> str:
+    """What tuning took for a kernel, and how many times as quick as the rule's schedule that is; empty where it was not tuned."""
+    tuned = k.schedule.get("tuned")
+    if not tuned:
+        return ""
+    if tuned.get("table"):
+        return "table"
+    gain = tuned["heuristic"] / tuned["seconds"]
+    what = "library" if tuned.get("library") else "schedule" if gain > 1 else "rule"
+    return f"{what} {gain:.2f}x" if gain > 1 else what
+
+
 def _buffer(b: Buffer) -> dict[str, Any]:
     shape = f"[{', '.join(map(str, b.shape))}]" if b.shape else ""
     return {
@@ -156,17 +168,21 @@ def show(
             count(k.bytes),
             duration(seconds.get(k.name, 0.0) if seconds else estimate(program, k)),
             _lines(k),
+            verdict(k),
             shorten(k.at),
             k.ops,
         )
         for k in shown
     ]
-    heads = ("kernel", "FLOP", "bytes", "measured" if seconds else "time", "lines", "layers", "ops")
+    heads = f"kernel FLOP bytes {'measured' if seconds else 'time'} lines chosen layers ops".split()
+    if not any(r[5] for r in rows):  # nothing was tuned
+        heads.remove("chosen")
+        rows = [(*r[:5], *r[6:]) for r in rows]
     widths = [max([len(h), *(len(r[i]) for r in rows)]) for i, h in enumerate(heads)]
     # numbers keep their width; layers and ops share what is left
-    left = max(20, console.width - sum(widths[:5]) - len(heads))
-    widths[5] = min(widths[5], max(left // 3, left - widths[6]))
-    widths[6] = min(widths[6], left - widths[5])
+    left = max(20, console.width - sum(widths[:-2]) - len(heads))
+    widths[-2] = min(widths[-2], max(left // 3, left - widths[-1]))
+    widths[-1] = min(widths[-1], left - widths[-2])
     table = Table(box=None, pad_edge=False, padding=(0, 1, 0, 0), header_style="bold")
     for i, (head, width) in enumerate(zip(heads, widths, strict=True)):
         table.add_column(head, justify="right" if 0 < i < 5 else "left", width=width, no_wrap=True)

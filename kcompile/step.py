@@ -24,6 +24,7 @@ from ir.rows import rows_apart
 from ir.types import Type, type_of
 from kcompile.compile import Compiled, compile_graph
 from kcompile.errors import KCValueError
+from kcompile.fit.batch import Batch
 from kcompile.operation import UNTRACED
 from kcompile.run_on import targets_of
 from kcompile.tensor import Tensor
@@ -58,6 +59,7 @@ class StepFunction:
         self._compiled: dict[Any, Compiled] = {}
         self._apart: dict[Graph, bool] = {}
         self.log: list[Compiled] = []  # every compile, in order
+        self.batches: list[Batch] = []  # what each was for
 
     def executable(self, x: Any, y: Any = None, sample_weight: Any = None) -> Any:
         """The step for a batch like this one: nested structures whose leaves have shape and dtype.
@@ -88,6 +90,7 @@ class StepFunction:
         if found is None:
             found = self._compiled[key] = self._compile(key[0], x, y, sample_weight)
             self.log.append(found)
+            self.batches.append(Batch(x, y, sample_weight).specs())
         found.executable.take()
         return found
 

@@ -16,7 +16,7 @@ import kcompile.layers as layers
 import kcompile.report as report
 from ir.text import dump, parse
 from kcompile.cli import main
-from kcompile.dump import FORMATS, STAGES
+from kcompile.dump import FORMATS, STAGES, program_of
 from kcompile.errors import KCValueError
 from kcompile.fit.runner import step_function
 from kcompile.input_layer import Input
@@ -125,6 +125,21 @@ def test_the_report_comes_before_anything_runs(capsys: pytest.CaptureFixture[str
 def test_the_kernels_say_why_they_are_apart() -> None:
     text = small().dump_ir("kernels")
     assert "not fused: contract: it takes whole arrays" in text.partition("def build")[0]
+
+
+def test_what_ran_is_shown_whatever_its_data_were() -> None:
+    """Pictures of bytes, weights of samples, a time that the inputs leave open: other programs than those of the inputs."""
+    m, (x, y) = small(), _data(6)
+    m.fit(x.astype("u1"), y, sample_weight=np.ones(6, "f4"), batch_size=6, verbose=0)
+    (made,) = step_function(m, "train").log
+    assert made.program is not None
+    assert program_of(m, batch_size=6) is made.executable.program
+    assert "u8[6, 8, 8, 1]" in m.dump_ir("fused", batch_size=6)
+    assert "u8[9, 8, 8, 1]" in m.dump_ir("simplified", batch_size=9)
+    m = Sequential([Input((None, 3)), layers.GlobalAveragePooling1D(), layers.Dense(1)])
+    m.predict(np.zeros((4, 5, 3), "f4"), batch_size=4, verbose=0)
+    (made,) = step_function(m, "predict").log
+    assert program_of(m, batch_size=4) is made.executable.program
 
 
 def test_models_with_several_inputs_and_unknown_time() -> None:

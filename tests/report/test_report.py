@@ -83,6 +83,25 @@ def test_table():
     assert "... and 1 more kernels" in out.getvalue()
 
 
+def test_the_table_says_what_was_chosen_where_something_was():
+    rich = pytest.importorskip("rich.console")
+    tuned = [
+        {"of": 5, "seconds": 2e-6, "heuristic": 3e-6}, {"of": 2, "seconds": 1e-6, "heuristic": 1e-6},
+        {"of": 3, "seconds": 1e-6, "heuristic": 2e-6, "library": True}, {"table": True}, None,
+    ]  # fmt: skip
+    k = PROGRAM.kernels[0]
+    kernels = tuple(replace(k, schedule={"tuned": t} if t else {}) for t in tuned)
+    out = io.StringIO()
+    show(replace(PROGRAM, kernels=kernels), rich.Console(file=out, width=120))
+    head, *rows = out.getvalue().splitlines()[2:]
+    at = head.index("chosen")
+    said = [r[at : head.index("layers")].strip() for r in rows]
+    assert said == ["schedule 1.50x", "rule", "library 2.00x", "table", ""]
+    out.truncate(0)
+    show(PROGRAM, rich.Console(file=out, width=120))
+    assert "chosen" not in out.getvalue()
+
+
 @pytest.mark.parametrize(
     ("n", "text"),
     [(0, "0 "), (999, "999 "), (1000, "1 k"), (21_340_000, "21.3 M"), (10**12, "1 T")],
