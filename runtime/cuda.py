@@ -162,7 +162,14 @@ class CudaExecutable:
         unroll = max(1, min(UNROLL, NODES // (sum(map(len, self._on_device.launches)) + 1)))
         made = self._on_device
         return Resident(
-            self.device, samples, made.data, self._launch, self.take, unroll, made.results
+            self.device,
+            samples,
+            made.data,
+            self._launch,
+            made.over,
+            self.take,
+            unroll,
+            made.results,
         )
 
     @contextlib.contextmanager

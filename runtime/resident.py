@@ -1,7 +1,8 @@
 """`Resident`: steps over a data set that lies on the device, many of them in one replay.
 
-The samples of a step are gathered on the device, by an order and a counter that are there too, so a captured stretch of steps
-serves every place of every epoch. Refuses to know models, and data sets that do not fit (`runtime.feed`).
+A captured stretch of steps begins with one kernel that gathers the batches of all of them, by an order and a counter that are on
+the device too; so it serves every place of every epoch, and each step reads a batch of its own. Refuses to know models, and data
+sets that do not fit (`runtime.streamed`).
 """
 
 from __future__ import annotations
@@ -17,11 +18,13 @@ import numpy as np
 from ir.types import NUMPY, Type
 from runtime.device import Device, Work
 from runtime.executable import defined
-from runtime.memory import Array
+from runtime.memory import ALIGNMENT, Array
 from runtime.seat import host
 
 BLOCK = 1024  # words that one program of the gather copies
-SHELF = 32  # steps whose results are fetched together
+STRETCH = (
+    16 << 20
+)  # bytes of the batches of a stretch, and of its results: a part of a GPU's second cache
 UPLOAD = 64 << 20  # bytes that are cast on the host at a time
 _WORDS = {4: "int32", 2: "int16", 1: "int8"}
 
@@ -30,24 +33,28 @@ class Resident:
     """A `runtime.feed.Drive` for a device.
 
     samples: tensors of the device with the samples along the first axis (`uploaded`). targets: the data tensors of a program, of so
-    many rows each. step: one step of the program, through `device.run`. before: called before a run. unroll: steps in the
-    largest captured stretch. results: tensors that hold the results of a step. Raises torch.OutOfMemoryError.
+    many rows each; results: those that hold the results of a step. step: one step on `targets`, through `device.run`, by which
+    whatever must be ready before a capture is. over: makes such a step that reads other tensors than `targets` and leaves its
+    results in others than `results`. before: called before a run. unroll: steps in the largest captured
+    stretch. Raises torch.OutOfMemoryError.
     """
 
     def __init__(
-        self, device: Device, samples: Sequence[Any], targets: Sequence[Any], step: Work, before: Work,
-        unroll: int, results: Sequence[Any] = (),
+        self, device: Device, samples: Sequence[Any], targets: Sequence[Any], step: Work,
+        over: Callable[[Sequence[Any], Sequence[Any]], Work], before: Work, unroll: int, results: Sequence[Any] = (),
     ):  # fmt: skip
-        self._device, self._step, self._before = device, step, before
-        self._results = results
+        self._device, self._targets, self._results = device, targets, results
+        self._step, self._over, self._before = step, over, before
         self._rows = int(targets[0].shape[0])
+        most = [STRETCH // max(1, sum(map(_padded, part))) for part in (targets, results)]
+        unroll = max(1, min(unroll, *most, len(samples[0]) // self._rows))
         self._sizes = tuple(sorted({n for n in (unroll, unroll // 8, 1) if n}, reverse=True))
-        flat = [_words(s, t) for s, t in zip(samples, targets, strict=True)]
-        self._held = [w for w in flat if w is not None]
+        self._samples = samples
+        self._batches = [_Stack(device, unroll, t) for t in targets]
+        self._shelves = [_Stack(device, unroll, t) for t in results]
         self._order = device.empty((len(samples[0]),), "i64")
         self._counter = device.empty((1,), "i64")
         self._plain: bool | None = None  # whether the order on the device is 0, 1, 2, ...
-        self._gather = _gather(tuple(w[2] for w in self._held), self._rows)
         self._replays: dict[int, Work] = {}
         self._last: Work = device.ready  # waits for the run before
         self._warm = False
@@ -70,11 +77,13 @@ class Resident:
             return
         self._before()
         self._counter.fill_(first)
-        if self._into:
-            for low in range(first, stop, SHELF):
-                self._keep(low, min(low + SHELF, stop))
-        else:
-            self._go(stop - first)
+        at = first
+        while at < stop:
+            made = self._advance(stop - at)
+            for shelf, whole in zip(self._shelves, self._into, strict=bool(self._into)):
+                rows = whole[at * self._rows : (at + made) * self._rows]
+                rows[...] = host(shelf.first(made)).reshape(rows.shape)
+            at += made
         before, self._last = self._last, self._device.mark()
         before()
 
@@ -82,36 +91,60 @@ class Resident:
         """See `runtime.feed.Drive`."""
         self._device.wait()
 
-    def _go(self, left: int) -> None:
-        """So many steps, from where the counter is."""
+    def _advance(self, most: int) -> int:
+        """Some of the next so many steps, from where the counter is; returns how many."""
         if not self._warm:  # compiles what is not compiled yet, which a capture must not
-            self._stretch(1)
             self._warm = True
-            left -= 1
-        for size in self._sizes:
-            while left >= size:
-                if size not in self._replays:
-                    self._replays[size] = self._device.capture(partial(self._stretch, size))
-                self._replays[size]()
-                left -= size
-
-    def _keep(self, first: int, stop: int) -> None:
-        """Those steps, their results gathered on the device and fetched together."""
-        shelves = [r.new_empty((stop - first, *r.shape)) for r in self._results]
-        for k in range(stop - first):
-            self._go(1)
-            for shelf, result in zip(shelves, self._results, strict=True):
-                shelf[k].copy_(result)
-        for shelf, whole in zip(shelves, self._into, strict=True):
-            rows = whole[first * self._rows : stop * self._rows]
-            rows[...] = host(shelf).reshape(rows.shape)
+            self._gather(1, self._targets)
+            self._step()
+            for shelf, result in zip(self._shelves, self._results, strict=True):
+                shelf.parts[0].copy_(result)
+            self._counter.add_(1)
+            return 1
+        size = next(n for n in self._sizes if n <= most)
+        if size not in self._replays:
+            self._replays[size] = self._device.capture(partial(self._stretch, size))
+        self._replays[size]()
+        return size
 
     def _stretch(self, steps: int) -> None:
-        args = [t for w in self._held for t in w[:2]]
+        self._gather(steps, [b.whole for b in self._batches])
         for k in range(steps):
-            self._device.run(partial(self._gather, self._counter, self._order, k, *args))
-            self._step()
+            self._over([b.parts[k] for b in self._batches], [s.parts[k] for s in self._shelves])()
         self._device.run(lambda: self._counter.add_(steps))
+
+    def _gather(self, steps: int, into: Sequence[Any]) -> None:
+        """The samples of the next so many batches; `into`: bytes for them, batch after batch as in a `_Stack`."""
+        held = [
+            (_words(s, w), _words(t, w), n, b.stride // w)
+            for s, t, b in zip(self._samples, into, self._batches, strict=True)
+            for w, n in [_width(b.parts[0])]
+            if n
+        ]
+        words, strides = tuple(h[2] for h in held), tuple(h[3] for h in held)
+        gather = _gather(words, strides, self._rows)
+        self._device.run(partial(gather, steps, self._counter, self._order, *(t for h in held for t in h[:2])))  # fmt: skip
+
+
+class _Stack:
+    """Tensors like one, so many, side by side in one memory. parts: the tensors; whole: their bytes; stride: from one to the next."""
+
+    def __init__(self, device: Device, count: int, like: Any):
+        self.stride, self._size = _padded(like), like.nbytes
+        self.whole = device.empty((count * self.stride,), "u8")
+        spans = (self.whole[k * self.stride :][: like.nbytes] for k in range(count))
+        self.parts = [s.view(like.dtype).view(like.shape) for s in spans]
+
+    def first(self, count: int) -> Any:
+        """The first so many, as one tensor without gaps."""
+        of = self.parts[0]
+        bytes_ = self.whole.view(-1, self.stride)[:count, : self._size].contiguous()
+        return bytes_.view(of.dtype).view(count, *of.shape)
+
+
+def _padded(t: Any) -> int:
+    """Bytes of a tensor among others in one memory."""
+    return max(ALIGNMENT, -(-int(t.nbytes) // ALIGNMENT) * ALIGNMENT)
 
 
 def room(sources: Sequence[Array], dtypes: Sequence[str]) -> int:
@@ -133,57 +166,62 @@ def uploaded(device: Device, source: Array, dtype: str) -> Any:
     return out
 
 
-def _words(source: Any, target: Any) -> tuple[Any, Any, int] | None:
-    """Both tensors as flat words, as wide as a row allows, and the words of a row; None for rows of nothing."""
+def _width(t: Any) -> tuple[int, int]:
+    """Bytes of the widest word that the samples of a tensor consist of, and how many they are."""
+    size = int(t.nbytes) // max(1, t.shape[0])
+    width = next(w for w in _WORDS if size % w == 0)
+    return width, size // width
+
+
+def _words(t: Any, width: int) -> Any:
+    """A tensor as flat words of so many bytes."""
     import torch
 
-    size = target.nbytes // max(1, target.shape[0])
-    if not size:
-        return None
-    width = next(w for w in _WORDS if size % w == 0)
-    kind = getattr(torch, _WORDS[width])
-    flat = [t.view(-1).view(torch.uint8).view(kind) for t in (source, target)]
-    return flat[0], flat[1], size // width
+    return t.view(-1).view(torch.uint8).view(getattr(torch, _WORDS[width]))
 
 
 @functools.cache
-def _gather(words: tuple[int, ...], rows: int) -> Callable[..., None]:
-    """A launch that copies the samples of batch `counter[0] + k` of an order: one kernel for all arrays.
+def _gather(words: tuple[int, ...], strides: tuple[int, ...], rows: int) -> Callable[..., None]:
+    """A launch that copies the samples of so many batches of an order, from batch `counter[0]` on: one kernel for all arrays.
 
-    words: of a sample, for each array. Called with counter, order, k, and source and target of each array.
+    words: of a sample, for each array; strides: words from batch to batch. Called with the number of batches, counter, order, and
+    source and target of each array.
     """
-    text, programs = source_text(words, rows)
-    kernel = defined(text, f"gather {rows} {'-'.join(map(str, words))}")["gather"]
+    text, programs = source_text(words, strides, rows)
+    title = "-".join(map(str, (rows, *words, *strides)))
+    kernel = defined(text, f"gather {title}")["gather"]
 
-    def launch(*args: Any) -> None:
-        kernel[(programs,)](*args, num_warps=4, enable_fp_fusion=True)
+    def launch(batches: int, *args: Any) -> None:
+        kernel[(batches * programs,)](*args, num_warps=4, enable_fp_fusion=True)
 
     return launch
 
 
-def source_text(words: Sequence[int], rows: int) -> tuple[str, int]:
-    """The Triton source of a gather, and its number of programs."""
+def source_text(words: Sequence[int], strides: Sequence[int], rows: int) -> tuple[str, int]:
+    """The Triton source of a gather, and its number of programs for a batch."""
+    blocks = [-(-rows * n // BLOCK) for n in words]
+    programs = max(1, sum(blocks))
     params = "".join(f", s{i}, t{i}" for i in range(len(words)))
     lines = [
         "import triton",
         "import triton.language as tl",
         "",
         "",
-        '@triton.jit(do_not_specialize=["k"])',
-        f"def gather(counter, order, k{params}):",
-        "    p = tl.program_id(0)",
+        "@triton.jit",
+        f"def gather(counter, order{params}):",
+        f"    p = tl.program_id(0) % {programs}",
+        f"    k = tl.program_id(0) // {programs}",
         f"    first = order + (tl.load(counter) + k) * {rows}",
     ]
-    programs = 0
-    for i, n in enumerate(words):
-        blocks = -(-rows * n // BLOCK)
+    before = 0
+    for i, (n, stride, many) in enumerate(zip(words, strides, blocks, strict=True)):
         lines += [
-            f"    if (p >= {programs}) & (p < {programs + blocks}):",
-            f"        at = (p - {programs}) * {BLOCK} + tl.arange(0, {BLOCK})",
+            f"    if (p >= {before}) & (p < {before + many}):",
+            f"        at = (p - {before}) * {BLOCK} + tl.arange(0, {BLOCK})",
             f"        inside = at < {rows * n}",
             f"        row = tl.load(first + at // {n}, mask=inside, other=0)",
             f"        word = tl.load(s{i} + row * {n} + at % {n}, mask=inside)",
-            f"        tl.store(t{i} + at, word, mask=inside)",
+            f"        tl.store(t{i} + k * {stride} + at, word, mask=inside)",
         ]
-        programs += blocks
-    return "\n".join(lines) + "\n", max(1, programs)
+        before += many
+    return "\n".join(lines) + "\n", programs

@@ -6,6 +6,7 @@ Refuses to know models, the host's arrays, and when a step is captured (`runtime
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -39,15 +40,14 @@ class TritonProgram:
         self._arena = self.device.empty((max(program.arena_bytes, 64),), "u8")
         own = [b for b in program.buffers if b.role != "step"]
         at = self.tensors = {b.name: self._bind(b, states, torch) for b in own}
-        self._rows = {  # of a loop over time: a buffer's part in each step
-            b.name: at[b.path].view(-1, *b.shape) for b in program.buffers if b.role == "step"
-        }
         paths = {b.name: b.path for b in program.buffers}
+        self._parts = [b for b in program.buffers if b.role == "step"]
         self.states = {paths[n]: at[n] for n in program.states}
         self.data = [at[n] for n in program.data]
         self.results = [at[n] for n in program.results]
-        kernels = functions(program)
-        self.launches = [self.launch(k, kernels[k.name]) for k in program.kernels]
+        found = functions(program)
+        self._kernels = [(k, found[k.name]) for k in program.kernels]
+        self.launches = [self.launch(k, function) for k, function in self._kernels]
         self._turns = turns(program)
 
     def _bind(self, b: Buffer, states: Mapping[str, Any], torch: Any) -> Any:
@@ -68,42 +68,76 @@ class TritonProgram:
         return self._arena[b.offset : b.offset + b.nbytes].view(dtype).view(b.shape)
 
     def launch(
-        self, k: Kernel, function: Any, instead: Mapping[str, Any] = EMPTY
-    ) -> list[Callable[[], None]]:
-        """What launches a kernel, with other tensors `instead` of some buffers: once, or in each step of its loop in turn; the
-        library's call where that was chosen."""
-        loop = k.schedule.get("loop")
-        found = []
+        self, k: Kernel, function: Any, instead: Mapping[str, Any] = EMPTY, at: Mapping[str, Any] = EMPTY
+    ) -> list[Callable[[], None]]:  # fmt: skip
+        """What launches a kernel: once, or in each step of its loop in turn; the library's call where that was chosen.
+
+        at: the tensors of all buffers by name (default: the program's). instead: what it is given in each step under some names.
+        """
+        loop, found = k.schedule.get("loop"), []
+        whole = at or self.tensors
         for t in range(loop["length"]) if loop else (0,):
-            at = {**self.tensors, **self.rows(k, t), **instead}
-            call = library(k, at) if "library" in k.schedule.get("tuned", ()) else None
-            args = [at[n] for n in k.schedule["args"]]
+            given = {**whole, **self.rows(k, t, whole), **instead}
+            call = library(k, given) if "library" in k.schedule.get("tuned", ()) else None
+            args = [given[n] for n in k.schedule["args"]]
             found.append(call or _launch(function, args, k))
         return found
 
-    def rows(self, k: Kernel, t: int) -> dict[str, Any]:
-        """Of the kernels of a loop: the tensors that step t has for some names, of larger ones or in turn."""
-        loop = k.schedule.get("loop")
+    def rows(self, k: Kernel, t: int, at: Mapping[str, Any] = EMPTY) -> dict[str, Any]:
+        """Of the kernels of a loop: the tensors that step t has for some names, of larger ones or in turn.
+
+        at: the tensors by name (default: the program's).
+        """
+        loop, at = k.schedule.get("loop"), at or self.tensors
         if not loop:
             return {}
         left = loop["length"] - 1 - t
         row = left if loop["reverse"] else t
-        found = {n: self._rows[n][row] for n in k.schedule["args"] if n in self._rows}
+        args = k.schedule["args"]
+        found = {b.name: at[b.path].view(-1, *b.shape)[row] for b in self._parts if b.name in args}
         for a, b in loop["turns"] if left % 2 else ():
-            found[a], found[b] = self.tensors[b], self.tensors[a]
+            found[a], found[b] = at[b], at[a]
         return found
+
+    def choose(self, number: int, k: Kernel, function: Any) -> None:
+        """Launch another way to do a kernel from now on."""
+        self._kernels[number] = k, function
+        self.launches[number] = self.launch(k, function)
+
+    def over(self, data: Sequence[Any], results: Sequence[Any]) -> Callable[[], None]:
+        """One step that reads these tensors as its data, and leaves its results in those: both of the shapes of the program's own."""
+        p = self.program
+        own = {b.name for b in p.buffers if b.role == "result"}
+        kept = list(zip(p.results, results, strict=True))
+        instead = dict(zip(p.data, data, strict=True)) | {n: t for n, t in kept if n in own}
+        touched = {*instead, *(b.name for b in self._parts if b.path in instead)}
+        at = {**self.tensors, **instead}
+        launches = [
+            same if touched.isdisjoint(k.schedule["args"]) else self.launch(k, function, at=at)
+            for (k, function), same in zip(self._kernels, self.launches, strict=True)
+        ]
+        copies = [partial(t.copy_, at[n]) for n, t in kept if t is not at[n]]
+
+        def step() -> None:
+            for number in range(len(launches)):
+                self.turn(number, launches)
+            for copy in copies:
+                self.device.run(copy)
+
+        return step
 
     def step(self) -> None:
         """One step: every kernel once, in order, those of a loop as often as it runs."""
         for number in range(len(self.launches)):
             self.turn(number)
 
-    def turn(self, number: int) -> None:
-        """One launch of a kernel; behind the last one of a loop, the other steps of all."""
-        self.device.run(self.launches[number][0])
-        for others in zip(
-            *(self.launches[k][1:] for k in self._turns.get(number, ())), strict=True
-        ):
+    def turn(
+        self, number: int, launches: Sequence[Sequence[Callable[[], None]]] | None = None
+    ) -> None:
+        """One launch of a kernel; behind the last one of a loop, the other steps of all. launches: default the program's."""
+        of = self.launches if launches is None else launches
+        self.device.run(of[number][0])
+        for others in zip(*(of[k][1:] for k in self._turns.get(number, ())), strict=True):
             for launch in others:
                 self.device.run(launch)
 

@@ -67,7 +67,7 @@ def tune(on_device: TritonProgram, device: Device, timer: Timer | None = None) -
             verdict["library"] = True
         made = next((w for w in ways[first] if w.name == best), k)
         made = replace(made, schedule={**made.schedule, "tuned": verdict})
-        on_device.launches[place] = on_device.launch(made, found[made.name])
+        on_device.choose(place, made, found[made.name])
         on_device.turn(place)
         chosen[first] = replace(made, name=first)
         log.info("%s: %s of %d, %.3g us; the heuristic's %.3g us", first, best, len(times),

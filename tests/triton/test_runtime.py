@@ -52,7 +52,7 @@ def test_captured_steps_are_the_steps_and_a_capture_trains_nothing() -> None:
         one.step()
     held = [uploaded(many.device, x, "f32"), uploaded(many.device, y, "i32")]
     inner = many._on_device
-    drive = Resident(many.device, held, inner.data, inner.step, many.take, 4)
+    drive = Resident(many.device, held, inner.data, inner.step, inner.over, many.take, 4)
     drive.begin(None)
     drive.run(0, 1)
     before = values(many)
@@ -74,9 +74,13 @@ def test_samples_are_gathered_in_order(shapes: tuple[tuple[int, ...], ...], dtyp
     device = Interpreted()
     targets = [device.empty((3, *s), names[dtype]) for s in shapes]
     seen: list[list[Array]] = []
-    step = lambda: device.run(lambda: seen.append([t.numpy().copy() for t in targets]))
+
+    def over(data: Any, results: Any) -> Any:
+        assert all(t.data_ptr() % 64 == targets[0].data_ptr() % 64 for t in data)
+        return lambda: device.run(lambda: seen.append([t.numpy().copy() for t in data]))
+
     held = [uploaded(device, s, names[dtype]) for s in sources]
-    drive = Resident(device, held, targets, step, lambda: None, 2)
+    drive = Resident(device, held, targets, over(targets, []), over, lambda: None, 2)
     for order in (rng.permutation(11), None, rng.permutation(11)):
         seen.clear()
         drive.begin(order)
@@ -103,10 +107,12 @@ def test_a_data_set_that_stays_on_the_host_goes_through_two_stretches(
     device = Interpreted()
     targets = [device.empty((2, 5), "f32"), device.empty((2,), "i32")]
     result = device.empty((2, 5), "f32")
-    work = lambda: result.copy_(targets[0] * targets[1][:, None])
-    over = lambda held: Resident(
-        device, held, targets, lambda: device.run(work), lambda: None, 2, [result]
-    )
+
+    def step(data: Any, results: Any) -> Any:
+        return lambda: device.run(lambda: results[0].copy_(data[0] * data[1][:, None]))
+
+    first = step(targets, [result])
+    over = lambda held: Resident(device, held, targets, first, step, lambda: None, 2, [result])
     crossed: list[int] = []
     lane = device.lane
     device.lane = lambda sources, held: Counted(lane(sources, held), crossed)  # type: ignore[method-assign]
@@ -196,7 +202,8 @@ def test_the_host_is_at_most_one_run_ahead() -> None:
     device.mark = mark  # type: ignore[method-assign]
     target = device.empty((2, 3), "f32")
     held = [uploaded(device, np.zeros((12, 3), "f4"), "f32")]
-    drive = Resident(device, held, [target], lambda: None, lambda: None, 2)
+    nothing = lambda: None
+    drive = Resident(device, held, [target], nothing, lambda *given: nothing, nothing, 2)
     drive.begin(None)
     for first in range(6):
         drive.run(first, first + 1)
