@@ -27,6 +27,7 @@ from kcompile.fit.runner import step_function
 from kcompile.measure import measured
 from kcompile.page import page
 from kcompile.run_on import targets_of
+from kcompile.script import script
 from kcompile.specimen import specimen
 from kcompile.step import KINDS
 
@@ -50,14 +51,17 @@ def dump_ir(
     format: "text", "json", "dot", or for kernels "html", a page that shows each kernel's source, schedule and cost.
     kind: "train", "test" or "predict"; None: train for a compiled model, else predict. batch_size binds
     the batch from "simplified" on. target: "numpy", "native" or "triton"; None: what the model runs on. measure: run the
-    kernels (of the target "native") a few times and show how long each takes. Raises KCValueError KC305 for an unknown
+    kernels (of the target "native") a few times and show how long each takes. The text of Triton's kernels is a script, which checks
+    and on a GPU times them when it is run. Raises KCValueError KC305 for an unknown
     stage, format, kind or target, and for what cannot be measured.
     """
     _check("stage", stage, STAGES)
     _check("format", format, FORMATS)
     if stage == "kernels":
-        program = program_of(model, kind, batch_size, target)
+        program, graph = _compiled(model, kind, batch_size, target)
         seconds = measured(model, program, kind_of(model, kind)) if measure else {}
+        if format == "text":
+            return _program_text(program, seconds, graph)
         return _OF_PROGRAM[format](program, seconds)
     if measure:
         raise KCValueError(
@@ -85,6 +89,13 @@ def program_of(
 
     Raises KCValueError KC305 besides for a model with an axis of unknown extent.
     """
+    return _compiled(model, kind, batch_size, target)[0]
+
+
+def _compiled(
+    model: Any, kind: str | None, batch_size: int, target: str | None
+) -> tuple[Program, Graph]:
+    """`program_of`, and the graph that the program was made from."""
     target, kind = _target(model, target), kind_of(model, kind)
     graph = _graph(model, "simplified", kind, batch_size, target)
     free = [
@@ -97,7 +108,7 @@ def program_of(
         )  # fmt: skip
     made = generate(graph, target)
     ran = (c.executable.program for c in reversed(step_function(model, kind).log) if c.program)
-    return next((p for p in ran if p.key == made.key), made)
+    return next((p for p in ran if p.key == made.key), made), graph
 
 
 def _target(model: Any, target: str | None) -> str:
@@ -264,14 +275,18 @@ def _quote(text: str) -> str:
 Seconds = Mapping[str, float]
 
 
-def _program_text(program: Program, seconds: Seconds) -> str:
-    return "".join(f"# {line}\n" for line in _header(program, seconds)) + "\n" + program.source
+def _program_text(program: Program, seconds: Seconds, graph: Graph) -> str:
+    before, behind = script(program, graph) if program.target == "triton" else ("", "")
+    shift = before.count("\n") + len(list(_header(program, seconds, 0))) + 1
+    head = "".join(f"# {line}\n" for line in _header(program, seconds, shift))
+    return f"{head}\n{before}{program.source}{behind}"
 
 
-def _header(program: Program, seconds: Seconds) -> Iterator[str]:
+def _header(program: Program, seconds: Seconds, shift: int) -> Iterator[str]:
+    """What stands above the source; shift: lines before it."""
     yield report.summary(program)
     for k in program.kernels:
-        first, last = k.lines
+        first, last = (n + shift for n in k.lines)
         yield f"{k.name} (lines {first}-{last}): {k.ops}  [{report.shorten(k.at)}]"
         cost = report.duration(report.estimate(program, k))
         took = f", measured {report.duration(seconds[k.name])}" if k.name in seconds else ""
@@ -305,7 +320,6 @@ def _program_dot(program: Program, seconds: Seconds) -> str:
 
 
 _OF_PROGRAM = {
-    "text": _program_text,
     "json": _program_json,
     "dot": _program_dot,
     "html": page,

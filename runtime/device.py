@@ -17,6 +17,7 @@ from typing import Any, Protocol
 import numpy as np
 
 from ir.types import NUMPY
+from runtime.interpreter import mend
 
 TORCH = {
     "f16": "float16", "bf16": "bfloat16", "f32": "float32", "f64": "float64", "bool": "bool",
@@ -96,6 +97,7 @@ class Interpreted:
             raise RuntimeError(
                 "Triton kernels on the CPU run in Triton's interpreter; set TRITON_INTERPRET=1 before triton is imported"
             )
+        mend()
         self.limit, self.taken = limit, 0
         self._tape: list[Work] | None = None
 
