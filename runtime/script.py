@@ -62,7 +62,7 @@ def main(
     rough = any(f'precision="{p}"' in text for p in ("tf32", "bf16"))
     paths = {row[0]: row[4] or row[0] for row in buffers}
     worst = 0.0
-    before = [*given[: len(states)], *(np.float32(0) for _ in results)]
+    before = [*given[: len(states)], *(np.zeros((), "f4") for _ in results)]
     rows = zip((*states, *results), before, found, interpret(graph, given), strict=True)
     for name, old, new, expected in rows:
         off = _off(new, expected, old)
