@@ -1,7 +1,8 @@
 """The models of the benchmarks as hand-written, jitted JAX: what someone writes who knows JAX well and uses it alone.
 
 Parameters are dicts, a step is one jitted function that donates its state, loops over time are `lax.scan`; Adam by hand. Data lie on
-the device, a batch is gathered inside the step. Refuses to be a library: only what the ten models need.
+the device, a batch is gathered inside the step. An epoch is a loop of calls, or one jitted `lax.scan` of steps. Refuses to be a
+library: only what the ten models need.
 """
 
 import jax
@@ -239,15 +240,21 @@ def loss_of(kind, out, y):
     return -jnp.mean(jnp.take_along_axis(logs, y[..., None], -1))
 
 
-def trainer(name, batch, xs, y, half=False):
-    """A function that trains so many steps, an epoch over the first steps * batch samples, and returns the mean loss."""
+def trainer(name, batch, xs, y, half=False, whole=False):
+    """A function that trains so many steps, an epoch over the first steps * batch samples, and returns the mean loss.
+
+    half: in bfloat16 but for parameters and loss. whole: an epoch is one call.
+    """
     params = Params()
     run, kind = MAKE[name](params), MODELS[name]["loss"]
     zeros = lambda: jax.tree.map(jnp.zeros_like, params.made)
-    state = [params.made, zeros(), zeros(), jnp.zeros(()), jax.random.key(1), jnp.zeros(())]
-    data = [jax.device_put(v) for v in (*xs, y)]
+    put = lambda v: jax.device_put(
+        v, jax.devices()[0]
+    )  # where it stays: no call compiles anew for that
+    state = put([params.made, zeros(), zeros(), jnp.zeros(()), jax.random.key(1), jnp.zeros(())])
+    data = [put(v) for v in (*xs, y)]
 
-    def step(state, at):
+    def step(state, data, at):
         w, m, v, count, key, total = state
         key, drop = jax.random.split(key)
         *inputs, target = (d[at] for d in data)
@@ -268,15 +275,22 @@ def trainer(name, batch, xs, y, half=False):
         w = jax.tree.map(lambda w, m, v: w - rate * m / (jnp.sqrt(v) + 1e-7), w, m, v)
         return [w, m, v, count, key, total + value]
 
-    step = jax.jit(step, donate_argnums=0)
+    def steps_of(state, data, order):
+        return lax.scan(lambda s, at: (step(s, data, at), None), state, order)[0]
+
+    one, all_ = (jax.jit(f, donate_argnums=0) for f in (step, steps_of))
+    shuffled = jax.jit(jax.random.permutation, static_argnums=1)
 
     def epoch(steps):
         nonlocal state
         state[4], key = jax.random.split(state[4])
-        order = jax.random.permutation(key, steps * batch).reshape(steps, batch)
-        state[5] = jnp.zeros(())
-        for at in order:
-            state = step(state, at)
+        order = shuffled(key, steps * batch).reshape(steps, batch)
+        state[5] = put(jnp.zeros(()))
+        if whole:
+            state = all_(state, data, order)
+        else:
+            for at in list(order):
+                state = one(state, data, at)
         return float(state[5]) / steps
 
     return epoch

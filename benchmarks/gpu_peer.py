@@ -1,7 +1,7 @@
 #!/usr/bin/env python
 """One framework trains one model on one GPU, in one process: a line of JSON on standard output. `gpu.py` runs it.
 
-    gpu_peer.py --backend kcompile|torch-eager|torch-compile|jax|keras-jax|keras-torch --model NAME --batch N
+    gpu_peer.py --backend kcompile|torch-eager|torch-compile|jax|jax-scan|keras-jax|keras-torch --model NAME --batch N
                 [--precision f32|tf32|bf16] [--steps N] [--repeats N] [--dry]
 
 All train with Adam on data that lie on the device where the framework allows it, shuffled each epoch, loss and accuracy
@@ -119,7 +119,7 @@ def kernels(step):
     found = [
         {
             "name": k.name, "ops": k.ops, "kind": k.schedule["kind"], "us": clocked(device, launch[0]) * len(launch) * 1e6,
-            "floor_us": floor(k, H200) * 1e6, "tuned": k.schedule.get("tuned"),
+            "floor_us": floor(k, H200) * 1e6, "launches": len(launch), "tuned": k.schedule.get("tuned"),
         }
         for k, launch in zip(step.executable.program.kernels, inner.launches, strict=True)
     ]  # fmt: skip
@@ -203,15 +203,18 @@ def train_jax(a, xs, y, r):
 
     name = {"f32": "highest", "tf32": "tensorfloat32", "bf16": "bfloat16"}[a.precision]
     jax.config.update("jax_default_matmul_precision", name)
-    run = gpu_jax.trainer(a.model, a.batch, xs, y, half=a.precision == "bf16")
+    run = gpu_jax.trainer(a.model, a.batch, xs, y, a.precision == "bf16", a.backend == "jax-scan")
     first(run, r)
+    run(
+        a.steps
+    )  # the state has been handed in and out now: an epoch of one call compiles once more
     epochs(a, run, r)
     return peak_jax
 
 
-TRAIN = {
-    "kcompile": train_keras, "keras-jax": train_keras, "keras-torch": train_keras,
-    "torch-eager": train_torch, "torch-compile": train_torch, "jax": train_jax,
+TRAIN = {  # the quickest to compile first
+    "kcompile": train_keras, "torch-eager": train_torch, "jax": train_jax, "jax-scan": train_jax,
+    "keras-jax": train_keras, "keras-torch": train_keras, "torch-compile": train_torch,
 }  # fmt: skip
 
 
