@@ -30,9 +30,10 @@ log = logging.getLogger("kcompile.cache")
 
 MAGIC = "kcompile-program"
 MAX_ENTRY_BYTES = 256 << 20
-MAX_ENTRIES = 512
+MAX_ENTRIES = 512  # of a kind
+MAX_KERNELS = 4096
 _STALE_SECONDS = 3600.0
-KINDS = (".kcp", ".obj", ".so")  # programs, and the objects of their C
+KINDS = (".kcp", ".obj", ".so", ".gpu")  # programs, the objects of their C, and a GPU's kernels
 CHOICE = ".way"  # how a kernel is laid out: small, and never dropped for its age
 
 
@@ -98,20 +99,14 @@ class ProgramCache:
         """Write `program` under `key`, whole or not at all. A full or read-only disk is logged."""
         body = program.to_json().encode()
         head = f"{MAGIC} {VERSION} {hashlib.sha256(body).hexdigest()}\n".encode()
-        name = ""
         try:
-            handle, name = tempfile.mkstemp(dir=self.directory, prefix=".new-")  # mode 0600
-            with os.fdopen(handle, "wb") as f:
-                f.write(head + body)  # not synced: what a crash cuts off has another digest
-            os.replace(name, self.path(key))
+            written(self.path(key), head + body)
         except OSError as e:
             log.warning("program %s was not cached in %s: %s", program.name, self.directory, e)
-            if name:
-                Path(name).unlink(missing_ok=True)
-        self._prune()
+        self.prune()
 
     def clear(self) -> int:
-        """Remove every entry, objects of C and choices too; returns how many programs there were."""
+        """Remove every entry, objects of C, kernels and choices too; returns how many programs there were."""
         entries = list(self.directory.glob("*.kcp"))
         for path in (p for kind in (*KINDS, CHOICE) for p in self.directory.glob(f"*{kind}")):
             path.unlink(missing_ok=True)
@@ -122,8 +117,8 @@ class ProgramCache:
         with contextlib.suppress(OSError):
             path.unlink(missing_ok=True)
 
-    def _prune(self) -> None:
-        """Keep the `MAX_ENTRIES` used last, and clear what interrupted writes left."""
+    def prune(self) -> None:
+        """Keep the entries used last, and clear what interrupted writes left."""
         aged = []
         with contextlib.suppress(OSError):
             for e in os.scandir(self.directory):
@@ -132,7 +127,8 @@ class ProgramCache:
         old = [p for t, p in aged if "/.new-" in p and t < time.time() - _STALE_SECONDS]
         for kind in KINDS:
             entries = sorted(a for a in aged if a[1].endswith(kind))
-            old += [p for _, p in entries[: max(0, len(entries) - MAX_ENTRIES)]]
+            most = MAX_KERNELS if kind == ".gpu" else MAX_ENTRIES
+            old += [p for _, p in entries[: max(0, len(entries) - most)]]
         for path in old:
             with contextlib.suppress(OSError):
                 os.unlink(path)
@@ -150,6 +146,19 @@ def content(path: Path) -> bytes:
         if found.st_size > MAX_ENTRY_BYTES:
             raise CacheError(f"it has {found.st_size} bytes; at most {MAX_ENTRY_BYTES} are read")
         return f.read()
+
+
+def written(path: Path, body: bytes) -> None:
+    """Write a file of this user's alone, whole or not at all. Raises OSError."""
+    handle, name = tempfile.mkstemp(dir=path.parent, prefix=".new-")  # mode 0600
+    try:
+        with os.fdopen(handle, "wb") as f:
+            f.write(body)  # not synced: what a crash cuts off has another digest
+        os.replace(name, path)
+    except BaseException:
+        with contextlib.suppress(OSError):
+            os.unlink(name)
+        raise
 
 
 @functools.cache

@@ -18,13 +18,13 @@ import runtime.tune as tuning
 from codegen.program import Buffer, Program
 from ir.types import NUMPY
 from runtime.choices import asked
-from runtime.device import Device, Work, here
+from runtime.device import Device, Work
+from runtime.gpu import here
 from runtime.memory import Array, DeviceMemoryError
 from runtime.resident import Resident, room, uploaded
 from runtime.seat import Seat, host, is_seated
 from runtime.store import StateStore
 from runtime.streamed import Streamed
-from runtime.triton_build import build
 from runtime.triton_program import TritonProgram
 
 log = logging.getLogger("kcompile.device")
@@ -35,7 +35,7 @@ SHARE = 0.5  # of the free memory that a data set may take
 
 
 class CudaExecutable:
-    """One program on one device (default: `runtime.device.here`), its states those of a store.
+    """One program on one device (default: `runtime.gpu.here`), its states those of a store.
 
     data: host arrays to fill before a step, in the program's order. step(): one step; it may return before the device is done.
     results: the results as host arrays; looking at them waits. drive(sources): steps over a data set.
@@ -70,7 +70,6 @@ class CudaExecutable:
         kept = [self.device.pinned(b.shape, b.dtype) for b in self._inputs]
         self.data: list[Array] = [t.numpy() for t in kept]
         self._lane = self.device.lane(kept, self._staging)
-        self.device.ready()
         self._keep = keep
         self._replay: Work | None = None
         self._warm = False
@@ -116,15 +115,12 @@ class CudaExecutable:
     def _launch(self) -> None:
         """The kernels of a step; the first time of a new program, each by the candidate that the device takes least time for."""
         keep, self._keep = self._keep, None
-        if keep is None or not self.device.target:
-            self._on_device.step()
-        elif asked() is not False:
-            with self._memory():
-                self.program = tuning.tune(self._on_device, self.device)
-            keep(self.program)
-        else:
-            build(self.program, self.device.target)
-            self._on_device.step()
+        with self._memory():
+            if keep is None or not self.device.target or asked() is False:
+                self._on_device.step()
+                return
+            self.program = tuning.tune(self._on_device, self.device)
+        keep(self.program)
 
     def run(self, *data: Any) -> list[Array]:
         """Fill the data, make one step, return the results. Raises ValueError for a wrong shape."""
@@ -159,7 +155,7 @@ class CudaExecutable:
             )
 
     def _over(self, samples: Sequence[Any]) -> Resident:
-        unroll = max(1, min(UNROLL, NODES // (sum(map(len, self._on_device.launches)) + 1)))
+        unroll = max(1, min(UNROLL, NODES // (self._on_device.count + 1)))
         made = self._on_device
         return Resident(
             self.device,

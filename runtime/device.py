@@ -1,23 +1,24 @@
-"""A place where Triton kernels run: `Cuda`, or `Interpreted` (CPU tensors, Triton's interpreter, no GPU needed).
+"""A place where Triton kernels run: `Device`, which is `runtime.gpu.Cuda` or `Interpreted` (CPU tensors, Triton's interpreter).
 
-The two are one interface, so that all that is above them is tested without a device: memory, transfers, capture and
-replay, time. What belongs into a captured stretch goes through `Device.run`. Refuses to know programs.
+The two are one interface, so that all that is above them is tested without a GPU: kernels, memory, transfers, capture and
+replay, time. What belongs into a captured stretch goes through `Device.run`. Refuses to know what a program's kernels are for.
 """
 
 from __future__ import annotations
 
-import contextlib
-import functools
 import os
-import threading
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any, Protocol
 
 import numpy as np
 
+from codegen.program import Kernel, Program
 from ir.types import NUMPY
 from runtime.interpreter import mend
+from runtime.triton_report import Refused, Usage
+from runtime.triton_source import functions, options
 
 TORCH = {
     "f16": "float16", "bf16": "bfloat16", "f32": "float32", "f64": "float64", "bool": "bool",
@@ -26,6 +27,14 @@ TORCH = {
 }  # fmt: skip
 
 Work = Callable[[], None]
+
+
+@dataclass(frozen=True)
+class Ready:
+    """A kernel that can be launched. bind: what launches so many programs of it over these tensors. usage: None where it is interpreted."""
+
+    bind: Callable[[int, Sequence[Any]], Work]
+    usage: Usage | None = None
 
 
 class Device(Protocol):
@@ -39,6 +48,9 @@ class Device(Protocol):
     kind: str
     target: str
     shared: int
+
+    def kernels(self, program: Program) -> Mapping[str, Ready | Refused]:
+        """The kernels of a program by name, compiled where they are not yet; or why one does not compile."""
 
     def empty(self, shape: Sequence[int], dtype: str) -> Any:
         """A tensor of IR `dtype`, not initialised. Raises torch.OutOfMemoryError."""
@@ -66,9 +78,6 @@ class Device(Protocol):
 
     def wait(self) -> None:
         """Until all work is done."""
-
-    def ready(self) -> None:
-        """Until kernels can be launched."""
 
 
 class Lane(Protocol):
@@ -101,6 +110,10 @@ class Interpreted:
         self.limit, self.taken = limit, 0
         self._tape: list[Work] | None = None
 
+    def kernels(self, program: Program) -> Mapping[str, Ready | Refused]:
+        found = functions(program)
+        return {k.name: Ready(_interpreted(found[k.name], k)) for k in program.kernels}
+
     def empty(self, shape: Sequence[int], dtype: str) -> Any:
         import torch
 
@@ -111,7 +124,7 @@ class Interpreted:
         return made
 
     def pinned(self, shape: Sequence[int], dtype: str) -> Any:
-        return _zeros(shape, dtype)
+        return zeros(shape, dtype)
 
     def run(self, work: Work) -> None:
         if self._tape is None:
@@ -149,11 +162,23 @@ class Interpreted:
     def wait(self) -> None:
         return None
 
-    def ready(self) -> None:
-        return None
-
     def __repr__(self) -> str:
         return "Triton's interpreter"
+
+
+def _interpreted(function: Any, k: Kernel) -> Callable[[int, Sequence[Any]], Work]:
+    how = options(k)
+
+    def bind(programs: int, args: Sequence[Any]) -> Work:
+        def launch() -> None:
+            with np.errstate(
+                all="ignore"
+            ):  # interpreted lanes behind a mask compute what nobody reads
+                function[(programs,)](*args, **how)
+
+        return launch
+
+    return bind
 
 
 class _Copies:
@@ -173,131 +198,8 @@ class _Copies:
         return None
 
 
-class _Stream:
-    """A lane that is a CUDA stream; events keep its copies and what reads them apart."""
-
-    def __init__(self, cuda: Any, index: int, stream: Any, pairs: Sequence[tuple[Any, Any]]):
-        self._cuda, self._index, self._beside, self._pairs = cuda, index, stream, pairs
-        self._sent, self._used = cuda.Event(), cuda.Event()
-
-    def send(self) -> None:
-        with self._cuda.stream(self._beside):
-            self._beside.wait_event(self._used)
-            for source, target in self._pairs:
-                target.copy_(source, non_blocking=True)
-            self._sent.record(self._beside)
-        self._cuda.current_stream(self._index).wait_event(self._sent)
-
-    def used(self) -> None:
-        self._used.record(self._cuda.current_stream(self._index))
-
-    def settle(self) -> None:
-        self._sent.synchronize()
-
-
-class Cuda:
-    """One GPU. index: among those that CUDA_VISIBLE_DEVICES shows. Raises RuntimeError when it is not there."""
-
-    def __init__(self, index: int = 0):
-        import torch
-
-        cuda: Any = torch.cuda  # its classes are not typed
-        if not cuda.is_available():
-            raise RuntimeError("no CUDA device is visible to torch")
-        if not 0 <= index < cuda.device_count():
-            raise RuntimeError(f"no device cuda:{index}; there are {cuda.device_count()}")
-        if os.environ.get("TRITON_INTERPRET") == "1":
-            raise RuntimeError("TRITON_INTERPRET=1 keeps Triton from the GPU; unset it")
-        self._hashing = threading.Thread(target=_hash_triton, daemon=True)
-        self._hashing.start()  # while the driver prepares the device
-        self._cuda, self.index, self.name = cuda, index, f"cuda:{index}"
-        major, minor = cuda.get_device_capability(index)
-        self.target = f"sm_{major}{minor}"
-        self.kind = f"{cuda.get_device_name(index)} {self.target}"
-        self.shared = int(cuda.get_device_properties(index).shared_memory_per_block_optin)
-        self._beside = cuda.Stream(index)
-
-    def empty(self, shape: Sequence[int], dtype: str) -> Any:
-        import torch
-
-        return torch.empty(tuple(shape), dtype=getattr(torch, TORCH[dtype]), device=self.name)
-
-    def pinned(self, shape: Sequence[int], dtype: str) -> Any:
-        return _zeros(shape, dtype).pin_memory()
-
-    def run(self, work: Work) -> None:
-        work()
-
-    def capture(self, work: Work) -> Work:
-        with self._cuda.device(self.index):
-            graph = self._cuda.CUDAGraph()
-            with self._cuda.graph(graph):
-                work()
-        replay: Work = graph.replay
-        return replay
-
-    def lane(self, sources: Sequence[Any], targets: Sequence[Any]) -> Lane:
-        return _Stream(
-            self._cuda, self.index, self._beside, list(zip(sources, targets, strict=True))
-        )
-
-    def seconds(self, work: Work) -> float:
-        start, end = (self._cuda.Event(enable_timing=True) for _ in range(2))
-        start.record()
-        work()
-        end.record()
-        end.synchronize()
-        return float(start.elapsed_time(end)) * 1e-3
-
-    def free(self) -> int:
-        cuda = self._cuda
-        kept = cuda.memory_reserved(self.index) - cuda.memory_allocated(self.index)
-        return int(cuda.mem_get_info(self.index)[0]) + int(kept)
-
-    def mark(self) -> Work:
-        event = self._cuda.Event()
-        event.record(self._cuda.current_stream(self.index))
-        wait: Work = event.synchronize
-        return wait
-
-    def wait(self) -> None:
-        self._cuda.synchronize(self.index)
-
-    def ready(self) -> None:
-        self._hashing.join()
-
-    def __repr__(self) -> str:
-        return f"{self.name} ({self.kind})"
-
-
-def _hash_triton() -> None:
-    """Have Triton hash itself, for the keys of its cache: a third of a second before the first launch, or beside what comes before that."""
-    with contextlib.suppress(ImportError):  # it is private; a launch computes it where this cannot
-        from triton.runtime.cache import triton_key
-
-        triton_key()
-
-
-def _zeros(shape: Sequence[int], dtype: str) -> Any:
+def zeros(shape: Sequence[int], dtype: str) -> Any:
+    """A tensor of the host's, of the NumPy dtype of an IR `dtype`."""
     import torch
 
     return torch.from_numpy(np.zeros(tuple(shape), NUMPY[dtype]))
-
-
-@functools.cache
-def device(name: str) -> Device:
-    """The device of a name: "cuda", "cuda:1", or "cpu" for the interpreter. One object for one device.
-
-    Raises RuntimeError when it is not there, ValueError for another name.
-    """
-    kind, _, number = name.partition(":")
-    if kind == "cuda" and (number.isdigit() or not number):
-        return device("cuda:0") if not number else Cuda(int(number))
-    if name == "cpu":
-        return Interpreted()
-    raise ValueError(f"there is no device {name!r}; it is 'cpu', 'cuda' or 'cuda:1'")
-
-
-def here() -> Device:
-    """Where Triton programs of this process run: the first visible GPU, or the interpreter where that was asked for."""
-    return device("cpu" if os.environ.get("TRITON_INTERPRET") == "1" else "cuda")

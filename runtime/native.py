@@ -110,16 +110,8 @@ def _keep(directory: Path, key: str, body: bytes) -> Path:
     """Put an object into the cache, whole or not at all. Raises OSError when that cannot be written."""
     digest = hashlib.sha256(body).hexdigest()
     path = directory / f"{digest[:40]}.so"
-    for target, content in ((path, body), (directory / f"{key}.obj", digest.encode())):
-        handle, name = tempfile.mkstemp(dir=directory, prefix=".new-")  # mode 0600
-        try:
-            with os.fdopen(handle, "wb") as f:
-                f.write(content)
-            os.replace(name, target)
-        except BaseException:
-            with contextlib.suppress(OSError):
-                os.unlink(name)
-            raise
+    cache.written(path, body)
+    cache.written(directory / f"{key}.obj", digest.encode())
     return path
 
 

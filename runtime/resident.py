@@ -7,7 +7,6 @@ sets that do not fit (`runtime.streamed`).
 
 from __future__ import annotations
 
-import functools
 import math
 from collections.abc import Callable, Sequence
 from functools import partial
@@ -16,17 +15,17 @@ from typing import Any
 import numpy as np
 
 from ir.types import NUMPY, Type
-from runtime.device import Device, Work
-from runtime.executable import defined
+from runtime.device import TORCH, Device, Work
+from runtime.gather import Words, gather
 from runtime.memory import ALIGNMENT, Array
 from runtime.seat import host
+from runtime.triton_report import Refused
 
-BLOCK = 1024  # words that one program of the gather copies
 STRETCH = (
     16 << 20
 )  # bytes of the batches of a stretch, and of its results: a part of a GPU's second cache
 UPLOAD = 64 << 20  # bytes that are cast on the host at a time
-_WORDS = {4: "int32", 2: "int16", 1: "int8"}
+_WORDS = {4: "i32", 2: "i16", 1: "i8"}
 
 
 class Resident:
@@ -56,7 +55,7 @@ class Resident:
         self._counter = device.empty((1,), "i64")
         self._plain: bool | None = None  # whether the order on the device is 0, 1, 2, ...
         self._replays: dict[int, Work] = {}
-        self._last: Work = device.ready  # waits for the run before
+        self._last: Work = lambda: None  # waits for the run before
         self._warm = False
 
     def begin(self, order: Array | None, into: Sequence[Array] = ()) -> None:
@@ -115,15 +114,20 @@ class Resident:
 
     def _gather(self, steps: int, into: Sequence[Any]) -> None:
         """The samples of the next so many batches; `into`: bytes for them, batch after batch as in a `_Stack`."""
-        held = [
-            (_words(s, w), _words(t, w), n, b.stride // w)
-            for s, t, b in zip(self._samples, into, self._batches, strict=True)
-            for w, n in [_width(b.parts[0])]
-            if n
-        ]
-        words, strides = tuple(h[2] for h in held), tuple(h[3] for h in held)
-        gather = _gather(words, strides, self._rows)
-        self._device.run(partial(gather, steps, self._counter, self._order, *(t for h in held for t in h[:2])))  # fmt: skip
+        held: list[Any] = []
+        kinds: list[Words] = []
+        for source, target, b in zip(self._samples, into, self._batches, strict=True):
+            width, n = _width(b.parts[0])
+            if n:
+                pair = _words(source, width), _words(target, width)
+                held += pair
+                sizes = (len(t) for t in pair)
+                kinds.append(Words(_WORDS[width], n, b.stride // width, *sizes))
+        program, blocks = gather(kinds, self._rows, len(self._order))
+        kernel = self._device.kernels(program)["gather"]
+        if isinstance(kernel, Refused):
+            raise kernel
+        self._device.run(kernel.bind(steps * blocks, [self._counter, self._order, *held]))
 
 
 class _Stack:
@@ -177,51 +181,4 @@ def _words(t: Any, width: int) -> Any:
     """A tensor as flat words of so many bytes."""
     import torch
 
-    return t.view(-1).view(torch.uint8).view(getattr(torch, _WORDS[width]))
-
-
-@functools.cache
-def _gather(words: tuple[int, ...], strides: tuple[int, ...], rows: int) -> Callable[..., None]:
-    """A launch that copies the samples of so many batches of an order, from batch `counter[0]` on: one kernel for all arrays.
-
-    words: of a sample, for each array; strides: words from batch to batch. Called with the number of batches, counter, order, and
-    source and target of each array.
-    """
-    text, programs = source_text(words, strides, rows)
-    title = "-".join(map(str, (rows, *words, *strides)))
-    kernel = defined(text, f"gather {title}")["gather"]
-
-    def launch(batches: int, *args: Any) -> None:
-        kernel[(batches * programs,)](*args, num_warps=4, enable_fp_fusion=True)
-
-    return launch
-
-
-def source_text(words: Sequence[int], strides: Sequence[int], rows: int) -> tuple[str, int]:
-    """The Triton source of a gather, and its number of programs for a batch."""
-    blocks = [-(-rows * n // BLOCK) for n in words]
-    programs = max(1, sum(blocks))
-    params = "".join(f", s{i}, t{i}" for i in range(len(words)))
-    lines = [
-        "import triton",
-        "import triton.language as tl",
-        "",
-        "",
-        "@triton.jit",
-        f"def gather(counter, order{params}):",
-        f"    p = tl.program_id(0) % {programs}",
-        f"    k = tl.program_id(0) // {programs}",
-        f"    first = order + (tl.load(counter) + k) * {rows}",
-    ]
-    before = 0
-    for i, (n, stride, many) in enumerate(zip(words, strides, blocks, strict=True)):
-        lines += [
-            f"    if (p >= {before}) & (p < {before + many}):",
-            f"        at = (p - {before}) * {BLOCK} + tl.arange(0, {BLOCK})",
-            f"        inside = at < {rows * n}",
-            f"        row = tl.load(first + at // {n}, mask=inside, other=0)",
-            f"        word = tl.load(s{i} + row * {n} + at % {n}, mask=inside)",
-            f"        tl.store(t{i} + k * {stride} + at, word, mask=inside)",
-        ]
-        before += many
-    return "\n".join(lines) + "\n", programs
+    return t.view(-1).view(torch.uint8).view(getattr(torch, TORCH[_WORDS[width]]))

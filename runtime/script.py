@@ -16,7 +16,8 @@ import numpy as np
 from ir.interpret import interpret
 from ir.parse import parse
 from ir.types import NUMPY
-from runtime.device import TORCH, Device, device
+from runtime.device import TORCH, Device
+from runtime.gpu import device
 from runtime.memory import Array
 from runtime.seat import host
 

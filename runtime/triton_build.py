@@ -1,20 +1,21 @@
-"""Compiling a program's kernels ahead of time, in processes side by side.
+"""Compiling a program's kernels ahead of time, in processes side by side, in which triton does not interpret.
 
-The workers leave what they compile in Triton's own cache, where the launches find it, and say what each kernel takes.
-Refuses to choose kernels (`runtime.tune`) and to keep reports.
+Refuses to choose kernels (`runtime.tune`) and to keep what was compiled (`runtime.binaries`).
 """
 
 from __future__ import annotations
 
+import base64
 import json
 import os
 import subprocess
 import sys
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 from codegen.program import Program
-from runtime.triton_report import Refused, Usage, report
+from runtime.triton_report import Binary, Refused, Usage, compiled
 
 ROOT = str(Path(__file__).resolve().parent.parent)
 _WORKER = "import sys; sys.path.insert(0, sys.argv.pop()); from runtime.triton_build import worker; worker()"
@@ -23,7 +24,15 @@ _WORKER = "import sys; sys.path.insert(0, sys.argv.pop()); from runtime.triton_b
 def build(
     program: Program, target: str, only: Sequence[str] | None = None, processes: int = 0
 ) -> dict[str, Usage | Refused]:
-    """What each kernel takes, or why it does not compile, by name.
+    """What each kernel takes, or why it does not compile, by name. As for `binaries`."""
+    found = binaries(program, target, only, processes)
+    return {n: b.usage if isinstance(b, Binary) else b for n, b in found.items()}
+
+
+def binaries(
+    program: Program, target: str, only: Sequence[str] | None = None, processes: int = 0
+) -> dict[str, Binary | Refused]:
+    """Each kernel as machine code, or why it does not compile, by name.
 
     only: names of kernels (default: all). processes: at once (default: the cores this process may use).
     Raises RuntimeError when a worker ends before its time.
@@ -45,24 +54,37 @@ def build(
         p.stdin.close()
         p.stdin = None
         workers.append(p)
-    found: dict[str, Usage | Refused] = {}
+    found: dict[str, Binary | Refused] = {}
     for p in workers:
         out, err = p.communicate()
         if p.returncode:
             raise RuntimeError(f"a process that compiles kernels ended: {err[-1000:]}")
-        for name, usage, why in map(json.loads, out.splitlines()):
-            found[name] = Refused(why) if usage is None else Usage(**usage)
+        for name, made, why in map(json.loads, out.splitlines()):
+            found[name] = Refused(why) if made is None else read(made)
     return found
 
 
 def worker() -> None:
-    """Read one task from standard input, write a line of JSON for each kernel: name, usage or null, why not."""
+    """Read one task from standard input; at the end, write a line of JSON for each kernel: name, what was made or null, why not."""
     task = json.load(sys.stdin)
     program = Program.from_json(task["program"])
+    lines = []
     for name in task["only"]:
         try:
-            (usage,) = report(program, task["target"], (name,))
-            line = [name, vars(usage), ""]
+            (made,) = compiled(program, task["target"], (name,))
+            lines.append([name, written(made), ""])
         except Refused as e:
-            line = [name, None, str(e)]
-        sys.stdout.write(json.dumps(line) + "\n")
+            lines.append([name, None, str(e)])
+    sys.stdout.write("".join(json.dumps(line) + "\n" for line in lines))
+
+
+def written(b: Binary) -> dict[str, Any]:
+    """A binary as JSON has it; `read` reads it."""
+    return {**vars(b), "usage": vars(b.usage), "code": base64.b64encode(b.code).decode()}
+
+
+def read(given: dict[str, Any]) -> Binary:
+    """What `written` wrote. Raises KeyError, TypeError or ValueError for anything else."""
+    code = base64.b64decode(given["code"], validate=True)
+    aligned = tuple(map(int, given["aligned"]))
+    return Binary(Usage(**given["usage"]), str(given["entry"]), aligned, code)

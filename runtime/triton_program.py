@@ -5,19 +5,19 @@ Refuses to know models, the host's arrays, and when a step is captured (`runtime
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
-from functools import partial
+import functools
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
 
 from codegen.program import Buffer, Kernel, Program
 from ir.types import NUMPY
-from runtime.device import TORCH, Device
-from runtime.device import device as place
-from runtime.executable import definitions
+from runtime.device import TORCH, Device, Ready, Work
+from runtime.gpu import device as place
 from runtime.library import library
 from runtime.seat import host
+from runtime.triton_report import Refused
 
 EMPTY: Mapping[str, Any] = {}
 
@@ -45,10 +45,24 @@ class TritonProgram:
         self.states = {paths[n]: at[n] for n in program.states}
         self.data = [at[n] for n in program.data]
         self.results = [at[n] for n in program.results]
-        found = functions(program)
-        self._kernels = [(k, found[k.name]) for k in program.kernels]
-        self.launches = [self.launch(k, function) for k, function in self._kernels]
         self._turns = turns(program)
+
+    @functools.cached_property
+    def _kernels(self) -> list[tuple[Kernel, Ready | Refused]]:
+        """The kernels as they are launched; those that are not compiled yet are when this is first asked for."""
+        found = self.device.kernels(self.program)
+        return [(k, found[k.name]) for k in self.program.kernels]
+
+    @functools.cached_property
+    def launches(self) -> list[list[Work]]:
+        """What launches each kernel. Raises Refused."""
+        return [self.launch(k, kernel) for k, kernel in self._kernels]
+
+    @property
+    def count(self) -> int:
+        """The launches of a step."""
+        loops = [k.schedule.get("loop") for k in self.program.kernels]
+        return sum(loop["length"] if loop else 1 for loop in loops)
 
     def _bind(self, b: Buffer, states: Mapping[str, Any], torch: Any) -> Any:
         if b.role == "data":
@@ -68,19 +82,24 @@ class TritonProgram:
         return self._arena[b.offset : b.offset + b.nbytes].view(dtype).view(b.shape)
 
     def launch(
-        self, k: Kernel, function: Any, instead: Mapping[str, Any] = EMPTY, at: Mapping[str, Any] = EMPTY
-    ) -> list[Callable[[], None]]:  # fmt: skip
+        self, k: Kernel, kernel: Ready | Refused, instead: Mapping[str, Any] = EMPTY, at: Mapping[str, Any] = EMPTY
+    ) -> list[Work]:  # fmt: skip
         """What launches a kernel: once, or in each step of its loop in turn; the library's call where that was chosen.
 
         at: the tensors of all buffers by name (default: the program's). instead: what it is given in each step under some names.
+        Raises Refused.
         """
         loop, found = k.schedule.get("loop"), []
         whole = at or self.tensors
         for t in range(loop["length"]) if loop else (0,):
             given = {**whole, **self.rows(k, t, whole), **instead}
             call = library(k, given) if "library" in k.schedule.get("tuned", ()) else None
-            args = [given[n] for n in k.schedule["args"]]
-            found.append(call or _launch(function, args, k))
+            if call is None:
+                if isinstance(kernel, Refused):
+                    raise kernel
+                args = [given[n] for n in k.schedule["args"]]
+                call = kernel.bind(int(k.schedule["grid"]), args)
+            found.append(call)
         return found
 
     def rows(self, k: Kernel, t: int, at: Mapping[str, Any] = EMPTY) -> dict[str, Any]:
@@ -99,12 +118,12 @@ class TritonProgram:
             found[a], found[b] = at[b], at[a]
         return found
 
-    def choose(self, number: int, k: Kernel, function: Any) -> None:
+    def choose(self, number: int, k: Kernel, kernel: Ready | Refused) -> None:
         """Launch another way to do a kernel from now on."""
-        self._kernels[number] = k, function
-        self.launches[number] = self.launch(k, function)
+        self._kernels[number] = k, kernel
+        self.launches[number] = self.launch(k, kernel)
 
-    def over(self, data: Sequence[Any], results: Sequence[Any]) -> Callable[[], None]:
+    def over(self, data: Sequence[Any], results: Sequence[Any]) -> Work:
         """One step that reads these tensors as its data, and leaves its results in those: both of the shapes of the program's own."""
         p = self.program
         own = {b.name for b in p.buffers if b.role == "result"}
@@ -113,10 +132,10 @@ class TritonProgram:
         touched = {*instead, *(b.name for b in self._parts if b.path in instead)}
         at = {**self.tensors, **instead}
         launches = [
-            same if touched.isdisjoint(k.schedule["args"]) else self.launch(k, function, at=at)
-            for (k, function), same in zip(self._kernels, self.launches, strict=True)
+            same if touched.isdisjoint(k.schedule["args"]) else self.launch(k, kernel, at=at)
+            for (k, kernel), same in zip(self._kernels, self.launches, strict=True)
         ]
-        copies = [partial(t.copy_, at[n]) for n, t in kept if t is not at[n]]
+        copies = [functools.partial(t.copy_, at[n]) for n, t in kept if t is not at[n]]
 
         def step() -> None:
             for number in range(len(launches)):
@@ -131,9 +150,7 @@ class TritonProgram:
         for number in range(len(self.launches)):
             self.turn(number)
 
-    def turn(
-        self, number: int, launches: Sequence[Sequence[Callable[[], None]]] | None = None
-    ) -> None:
+    def turn(self, number: int, launches: Sequence[Sequence[Work]] | None = None) -> None:
         """One launch of a kernel; behind the last one of a loop, the other steps of all. launches: default the program's."""
         of = self.launches if launches is None else launches
         self.device.run(of[number][0])
@@ -171,28 +188,3 @@ def turns(program: Program) -> dict[int, list[int]]:
         if "loop" in k.schedule:
             loops.setdefault(k.schedule["loop"]["number"], []).append(number)
     return {found[-1]: found for found in loops.values()}
-
-
-def functions(program: Program) -> dict[str, Any]:
-    """The kernels of a program by name; their lines are known to `linecache`, where Triton looks for them."""
-    namespace = definitions(program)
-    return {k.name: namespace[k.name] for k in program.kernels}
-
-
-def options(k: Kernel) -> dict[str, Any]:
-    """How a kernel is compiled: the same ahead of time and when it is launched, so that one finds the other."""
-    return {
-        "num_warps": k.schedule["warps"],
-        "num_stages": k.schedule["stages"],
-        "enable_fp_fusion": True,
-    }
-
-
-def _launch(function: Any, args: Sequence[Any], k: Kernel) -> Callable[[], None]:
-    grid, how = (int(k.schedule["grid"]),), options(k)
-
-    def launch() -> None:
-        with np.errstate(all="ignore"):  # interpreted lanes behind a mask compute what nobody reads
-            function[grid](*args, **how)
-
-    return launch

@@ -1,7 +1,7 @@
-"""What ahead-of-time compilation says about a program's kernels: registers, spills, shared memory, matrix units.
+"""A program's kernels compiled ahead of time: machine code, and what that takes: registers, spills, shared memory, matrix units.
 
-Needs no device. Must run where triton was imported without TRITON_INTERPRET (`runtime.triton_build` sees to that). What is
-compiled here is in Triton's own cache, from where a GPU's process takes it. Refuses to judge: see the tests.
+Needs no device. Must run where triton was imported without TRITON_INTERPRET (`runtime.triton_build` sees to that). Refuses to keep
+what it makes (`runtime.binaries`), and to judge it.
 """
 
 from __future__ import annotations
@@ -15,13 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from codegen.program import Kernel, Program
-from runtime.triton_program import functions, options
-
-POINTERS = {
-    "f16": "*fp16", "bf16": "*bf16", "f32": "*fp32", "f64": "*fp64", "bool": "*u1",
-    "i8": "*i8", "i16": "*i16", "i32": "*i32", "i64": "*i64",
-    "u8": "*u8", "u16": "*u16", "u32": "*u32", "u64": "*u64",
-}  # fmt: skip
+from runtime.triton_source import ALIGNED, functions, options, parameters
 
 
 @dataclass(frozen=True)
@@ -37,41 +31,77 @@ class Usage:
     matrix: str
 
 
+@dataclass(frozen=True)
+class Binary:
+    """A kernel as machine code. entry: the function in it; aligned: the parameters whose addresses it takes for multiples of `ALIGNED`.
+
+    Its parameters are one address for each of the kernel's, and behind them two of scratch memory, which are null.
+    """
+
+    usage: Usage
+    entry: str
+    aligned: tuple[int, ...]
+    code: bytes
+
+
 class Refused(Exception):
     """A kernel that does not compile for a target: which, and what the compiler says."""
 
 
-def report(
+def compiled(
     program: Program, target: str = "sm_90", only: Collection[str] | None = None
-) -> Iterator[Usage]:
-    """The usage of the kernels (`only`: of those names); target: "sm_90", "sm_80" or "gfx942". Raises Refused."""
+) -> Iterator[Binary]:
+    """The kernels (`only`: of those names) as machine code; target: "sm_90", "sm_80" or "gfx942". Raises Refused."""
     from triton.backends.compiler import GPUTarget
 
     amd = target.startswith("gfx")
     gpu = GPUTarget("hip", target, 64) if amd else GPUTarget("cuda", int(target[3:]), 32)
-    found, types = functions(program), {b.name: b.dtype for b in program.buffers}
+    found = functions(program)
     for k in program.kernels:
         if only is None or k.name in only:
-            yield _usage(k, found[k.name], types, gpu)
+            yield _compiled(program, k, found[k.name], gpu)
 
 
-def _usage(k: Kernel, function: Any, types: dict[str, str], gpu: Any) -> Usage:
+def _compiled(program: Program, k: Kernel, function: Any, gpu: Any) -> Binary:
     from triton.compiler import ASTSource
     from triton.compiler import compile as build
 
-    args = k.schedule["args"]
-    signature = {name: POINTERS[types[name]] for name in args}
-    attrs = {(i,): [["tt.divisibility", 16]] for i in range(len(args))}
+    takes = parameters(program, k)
+    signature = {name: t for name, (t, _) in zip(k.schedule["args"], takes, strict=True)}
+    aligned = tuple(i for i, (_, known) in enumerate(takes) if known)
+    attrs = {(i,): [["tt.divisibility", ALIGNED]] for i in aligned}
+    amd = gpu.backend == "hip"
     try:
         made = build(ASTSource(function, signature, {}, attrs), target=gpu, options=options(k))
+        text = str(made.asm.get("amdgcn" if amd else "ptx", ""))
+        if not amd:
+            _check(made.metadata, text, len(takes), k.schedule["warps"])
     except Exception as e:
         raise Refused(f"{k.name} ({k.ops}) for {gpu.arch}: {str(e)[-500:]}") from e
-    amd = gpu.backend == "hip"
-    text = str(made.asm.get("amdgcn" if amd else "ptx", ""))
     units = (("mfma", r"v_mfma"),) if amd else (("wgmma", r"\bwgmma\."), ("mma", r"\bmma\.sync"))
     matrix = next((name for name, mark in units if re.search(mark, text)), "")
-    registers, stack = _amd_resources(text) if amd else _resources(made.asm["cubin"])
-    return Usage(k.name, registers, stack, int(made.metadata.shared), k.schedule["warps"], matrix)
+    code = bytes(made.asm["hsaco" if amd else "cubin"])
+    registers, stack = _amd_resources(text) if amd else _resources(code)
+    usage = Usage(k.name, registers, stack, int(made.metadata.shared), k.schedule["warps"], matrix)
+    return Binary(usage, str(made.metadata.name), aligned, code)
+
+
+def _check(made: Any, ptx: str, count: int, warps: int) -> None:
+    """Raise ValueError for a kernel that wants to be launched otherwise than `runtime.launcher` does."""
+    entry = ptx[ptx.index(".entry") :].partition(")")[0]
+    found = re.findall(r"\.param (?:\.align \d+ )?(\.\w+)", entry)
+    if found != [".u64"] * (count + 2):
+        raise ValueError(f"it takes {found} for {count} addresses and two of scratch memory")
+    plain = {**_PLAIN, "num_warps": warps}
+    odd = {n: getattr(made, n) for n, v in plain.items() if getattr(made, n, v) != v}
+    if odd:
+        raise ValueError(f"it is to be launched with {odd}")
+
+
+_PLAIN = {
+    "num_ctas": 1, "global_scratch_size": 0, "profile_scratch_size": 0, "launch_pdl": False,
+    "launch_cooperative_grid": False,
+}  # fmt: skip
 
 
 def _amd_resources(text: str) -> tuple[int, int]:

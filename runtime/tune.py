@@ -22,11 +22,10 @@ from typing import Any
 
 from codegen.program import Kernel, Program
 from runtime.choices import GAIN
-from runtime.device import Device, Work
+from runtime.device import Device, Ready, Work
 from runtime.library import library
-from runtime.triton_build import build
-from runtime.triton_program import TritonProgram, functions
-from runtime.triton_report import Refused, Usage
+from runtime.triton_program import TritonProgram
+from runtime.triton_report import Refused
 
 log = logging.getLogger("kcompile.tune")
 
@@ -43,8 +42,7 @@ def tune(on_device: TritonProgram, device: Device, timer: Timer | None = None) -
     program = on_device.program
     time_of = timer or functools.partial(clocked, device)
     wide, ways = widened(program)
-    usage = build(wide, device.target) if device.target else {}
-    found = functions(wide)
+    found = device.kernels(wide)
     chosen = {}
     for place, k in enumerate(program.kernels):
         scratch = None if "tuned" in k.schedule else _copies(on_device, k)
@@ -52,7 +50,7 @@ def tune(on_device: TritonProgram, device: Device, timer: Timer | None = None) -
             on_device.turn(place)
             continue
         times = {}
-        for way in promising(ways[k.name], usage, device.shared):
+        for way in promising(ways[k.name], found, device.shared):
             times[way.name] = time_of(on_device.launch(way, found[way.name], scratch)[0])
         call = library(k, {**on_device.tensors, **on_device.rows(k, 0), **scratch})
         if call is not None:
@@ -101,7 +99,7 @@ def clocked(device: Device, launch: Work) -> float:
 
 
 def promising(
-    ways: Sequence[Kernel], usage: Mapping[str, Usage | Refused], shared: int
+    ways: Sequence[Kernel], kernels: Mapping[str, Ready | Refused], shared: int
 ) -> list[Kernel]:
     """The ways of a kernel that are worth a trial: they compile, have room and do not spill; the rule's may spill.
 
@@ -109,10 +107,11 @@ def promising(
     """
     found = []
     for way in ways:
-        u = usage.get(way.name)
-        if u is None or (
-            isinstance(u, Usage) and u.shared <= shared and (u.stack <= 0 or way is ways[0])
-        ):
+        made = kernels[way.name]
+        if isinstance(made, Refused):
+            continue
+        u = made.usage
+        if u is None or (u.shared <= shared and (u.stack <= 0 or way is ways[0])):
             found.append(way)
     return found or [ways[0]]
 

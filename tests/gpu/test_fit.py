@@ -64,7 +64,7 @@ def test_replayed_steps_equal_launched_ones(monkeypatch: pytest.MonkeyPatch) -> 
     monkeypatch.setenv("KCOMPILE_TUNE", "0")
     build = lambda: case.build(keras)
     captured = history(build, "triton", x, y, case.loss, batch_size=8, epochs=2)
-    monkeypatch.setattr("runtime.device.Cuda.capture", lambda self, work: work)
+    monkeypatch.setattr("runtime.gpu.Cuda.capture", lambda self, work: work)
     launched = history(build, "triton", x, y, case.loss, batch_size=8, epochs=2)
     assert captured == launched
 
@@ -101,21 +101,15 @@ def test_a_layer_is_shared_with_a_model_on_the_cpu(monkeypatch: pytest.MonkeyPat
             np.testing.assert_allclose(a, b, rtol=1e-4, atol=1e-5)
 
 
-def test_kernels_compiled_ahead_of_time_are_found_by_launches(
-    tmp_path: Any, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """A first step after `build` adds nothing to Triton's cache: its key is the same from both sides."""
+def test_kernels_on_the_disk_are_not_compiled_again(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A device of its own, which knows no kernels yet, takes those that another had compiled."""
     from codegen.pipeline import generate
-    from runtime.device import here
-    from runtime.triton_build import build
+    from runtime.gpu import Cuda, device
     from runtime.triton_program import TritonProgram
     from tests.triton.steps import mlp, train_graph
 
-    monkeypatch.setenv("TRITON_CACHE_DIR", str(tmp_path))
     graph, states = train_graph(mlp(6, 20), 8)
     program = generate(graph, "triton")
-    build(program, here().target)
-    before = {p.name for p in tmp_path.iterdir()}
-    TritonProgram(program, states, here()).step()
-    fresh = {p.name for p in tmp_path.iterdir()} - before
-    assert not [p for p in fresh if list((tmp_path / p).glob("*.cubin"))]
+    TritonProgram(program, states, device("cuda")).step()
+    monkeypatch.delattr("runtime.machine_code.binaries")
+    TritonProgram(program, states, Cuda()).step()

@@ -19,7 +19,7 @@ from tests.ops.cases import CASES, Case, graph_for
 pytest.importorskip("triton")
 pytest.importorskip("torch")
 
-from runtime.device import here
+from runtime.gpu import here
 from runtime.triton_program import TritonProgram
 
 SAMPLE = 40  # one case of so many runs in the interpreter where no GPU is

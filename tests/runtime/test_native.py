@@ -177,7 +177,7 @@ def test_only_the_objects_used_last_are_kept(monkeypatch: pytest.MonkeyPatch) ->
     for k, p in enumerate([*entries("so"), *entries("obj")]):
         os.utime(p, (k, k))
     last = entries("so")[-1]
-    shelf._prune()
+    shelf.prune()
     assert len(entries("so")) == len(entries("obj")) == 2 and last.exists()
     shelf.clear()
     assert not entries("so") and not entries("obj")

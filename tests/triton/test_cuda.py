@@ -15,7 +15,7 @@ pytest.importorskip("torch")
 
 import torch
 
-import runtime.device as device
+import runtime.gpu as gpu
 from runtime.streamed import Streamed
 
 REAL = torch.cuda
@@ -76,14 +76,28 @@ def entered(*given: Any) -> Iterator[None]:
     yield
 
 
+class Graph:
+    """Captures nothing; knows on which stream it was to, and that it was ended."""
+
+    def capture_begin(self, capture_error_mode: str) -> None:
+        assert capture_error_mode == "thread_local" and Stand.current is not MAIN
+        self.open = True
+
+    def capture_end(self) -> None:
+        assert Stand.current is not MAIN
+        self.open = False
+
+    def replay(self) -> None:
+        assert not self.open and Stand.current is MAIN
+
+
 class Stand:
     """`torch.cuda`, as far as it is used; what that does not have is not asked for."""
 
     Stream, Event = Stream, Event
     current: Stream = MAIN
     device = staticmethod(entered)
-    graph = staticmethod(entered)
-    CUDAGraph = staticmethod(lambda: SimpleNamespace(replay=lambda: None))
+    CUDAGraph = Graph
     is_available = staticmethod(lambda: True)
     device_count = staticmethod(lambda: 1)
     get_device_capability = staticmethod(lambda index: (9, 0))
@@ -101,8 +115,10 @@ class Stand:
     @contextlib.contextmanager
     def stream(stream: Stream) -> Iterator[None]:
         Stand.current = stream
-        yield
-        Stand.current = MAIN
+        try:
+            yield
+        finally:
+            Stand.current = MAIN
 
 
 class Memory:
@@ -122,22 +138,23 @@ class Memory:
 
 
 @pytest.fixture
-def cuda(monkeypatch: pytest.MonkeyPatch) -> device.Cuda:
+def cuda(monkeypatch: pytest.MonkeyPatch) -> gpu.Cuda:
     for name in vars(Stand):
         assert name.startswith("__") or name == "current" or hasattr(REAL, name), name
     monkeypatch.delenv("TRITON_INTERPRET", raising=False)
     monkeypatch.setattr(torch, "cuda", Stand)
+    monkeypatch.setattr(torch._C, "_cuda_getCurrentRawStream", lambda index: 5, raising=False)
+    monkeypatch.setattr("runtime.gpu.Driver", lambda index: index)
     MAIN.left.clear()
-    return device.Cuda(0)
+    return gpu.Cuda(0)
 
 
-def test_what_a_gpu_is_called_and_has(cuda: device.Cuda, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_what_a_gpu_is_called_and_has(cuda: gpu.Cuda, monkeypatch: pytest.MonkeyPatch) -> None:
     assert (cuda.name, cuda.target, cuda.kind) == ("cuda:0", "sm_90", "a GPU sm_90")
     assert cuda.shared == 232448
     assert cuda.free() == 100 + 7 - 3
     assert cuda.seconds(lambda: None) == 2e-3
     cuda.wait()
-    cuda.ready()
     MAIN.late = True
     done: list[int] = []
     MAIN.add(lambda: done.append(0))
@@ -150,20 +167,23 @@ def test_what_a_gpu_is_called_and_has(cuda: device.Cuda, monkeypatch: pytest.Mon
     done.clear()
     cuda.capture(lambda: done.append(1))()
     assert done == [1]
+    with pytest.raises(ZeroDivisionError):
+        cuda.capture(lambda: done.append(1 // 0))
+    assert Stand.current is MAIN
     with pytest.raises(RuntimeError, match="no device cuda:1; there are 1"):
-        device.Cuda(1)
+        gpu.Cuda(1)
     monkeypatch.setenv("TRITON_INTERPRET", "1")
     with pytest.raises(RuntimeError, match="TRITON_INTERPRET=1 keeps"):
-        device.Cuda(0)
+        gpu.Cuda(0)
     monkeypatch.setattr(Stand, "is_available", staticmethod(lambda: False))
     with pytest.raises(RuntimeError, match="no CUDA device"):
-        device.Cuda(0)
+        gpu.Cuda(0)
 
 
 @pytest.mark.parametrize("late", [(True, True), (True, False), (False, True), (False, False)])
 @pytest.mark.parametrize("many", [1, 3])
 def test_copies_beside_the_work_never_meet_it(
-    cuda: device.Cuda, many: int, late: tuple[bool, bool], monkeypatch: pytest.MonkeyPatch
+    cuda: gpu.Cuda, many: int, late: tuple[bool, bool], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """However late a stream comes to its work, every batch that is computed on is the one meant."""
     MAIN.late, cuda._beside.late = late

@@ -23,7 +23,7 @@ pytest.importorskip("triton")
 pytest.importorskip("torch")
 
 from runtime.cuda import CudaExecutable
-from runtime.device import Interpreted
+from runtime.device import Interpreted, Ready
 from runtime.library import library
 from runtime.seat import host
 from runtime.store import StateStore
@@ -265,27 +265,29 @@ def test_a_launch_is_timed_as_the_least_of_many() -> None:
     assert len(count) == 1 + 20 + 5 * 20
 
 
-def test_what_spills_has_no_room_or_does_not_compile_is_not_tried(
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
+def test_what_spills_has_no_room_or_does_not_compile_is_not_tried() -> None:
     graph, states = train_graph(mlp(6, 20), 5)
     p = generate(graph, "triton")
     many = [k.name for k in p.kernels if len(k.candidates) >= 3]
     first, second = many[:2]
 
-    def usage(wide: Program, target: str) -> dict[str, Usage | Refused]:
-        plain = {k.name: Usage(k.name, 32, 0, 1000, k.schedule["warps"], "") for k in wide.kernels}
-        odd: dict[str, Usage | Refused] = {
-            first: replace(plain[first], stack=8), f"{first}_1": replace(plain[first], stack=8),
-            f"{first}_2": replace(plain[first], shared=5001), f"{first}_3": Refused("no"),
-            second: replace(plain[second], shared=5001),
-        }  # fmt: skip
-        return plain | odd
-
     class Small(Interpreted):
         target, shared = "sm_90", 5000
 
-    monkeypatch.setattr("runtime.tune.build", usage)
+        def kernels(self, program: Program) -> dict[str, Ready | Refused]:
+            found: dict[str, Ready | Refused] = {}
+            for k in program.kernels:
+                plain = Usage(k.name, 32, 0, 1000, k.schedule["warps"], "")
+                used = replace(plain, stack=8) if k.name in (first, f"{first}_1") else plain
+                if k.name in (f"{first}_2", second):
+                    used = replace(plain, shared=5001)
+                made = super().kernels(program)[k.name]
+                assert isinstance(made, Ready)
+                found[k.name] = (
+                    Refused("no") if k.name == f"{first}_3" else replace(made, usage=used)
+                )
+            return found
+
     made = TritonProgram(p, states)
     made.fill(batch(p))
     tuned = {k.name: k for k in tune(made, Small(), lambda launch: 1.0).kernels}
@@ -303,19 +305,20 @@ def test_what_spills_has_no_room_or_does_not_compile_is_not_tried(
 def test_a_program_is_tuned_in_its_first_step_once_and_kept(
     asked: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Where it is not to be tuned its kernels are compiled side by side all the same."""
+    """All that is to be compiled is asked for at once."""
     monkeypatch.setenv("KCOMPILE_TUNE", asked)
     graph, states = train_graph(mlp(6, 20), 5)
     p = generate(graph, "triton")
-    built: list[str] = []
-    build = lambda program, target: built.append(target) or {}
+    built: list[int] = []
     ticks = itertools.cycle([3.0, 2.0, 1.0])
-    monkeypatch.setattr("runtime.tune.build", build)
-    monkeypatch.setattr("runtime.cuda.build", build)
     monkeypatch.setattr("runtime.tune.clocked", lambda device, launch: next(ticks))
 
     class Fast(Interpreted):
         target = "sm_90"
+
+        def kernels(self, program: Program) -> Any:
+            built.append(len(program.kernels))
+            return super().kernels(program)
 
     def steps(program: Program, keep: Any) -> tuple[Any, list[bytes]]:
         store = StateStore()
@@ -330,7 +333,9 @@ def test_a_program_is_tuned_in_its_first_step_once_and_kept(
 
     kept: list[Program] = []
     exe, found = steps(p, kept.append)
-    assert built == ["sm_90"] and len(kept) == (asked == "1")
+    most = sum(1 + len(k.candidates) for k in p.kernels)
+    assert built[0] == (most if asked == "1" else len(p.kernels)) and len(kept) == (asked == "1")
     assert is_tuned(exe.program) == (asked == "1") and exe.program in [p, *kept]
+    built.clear()
     again, same = steps(exe.program, None)
-    assert same == found and built == ["sm_90"] and again.program is exe.program
+    assert same == found and built == [len(p.kernels)] and again.program is exe.program

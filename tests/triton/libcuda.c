@@ -1,0 +1,158 @@
+// A stand-in for libcuda.so.1 on a machine without a GPU: as strict as the driver's documentation says, about all that `runtime.driver`
+// calls. It reads what a cubin says of its functions (parameters, threads), checks each launch against that, and hands the launch to a
+// listener. Refuses to run machine code.
+
+#include <elf.h>
+#include <pthread.h>
+#include <stdint.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+enum { OK, INVALID_VALUE = 1, OUT_OF_MEMORY = 2, NOT_INITIALIZED = 3, INVALID_DEVICE = 101, INVALID_IMAGE = 200,
+       INVALID_CONTEXT = 201, INVALID_HANDLE = 400, NOT_FOUND = 500, OUT_OF_RESOURCES = 701 };
+enum { KPARAM_INFO = 0x17, REQNTID = 0x10, CUDA_MACHINE = 190, PLAIN = 48 << 10, MOST = 227 << 10, DEPTH = 16, MANY = 64 };
+
+typedef struct { char *image; size_t size; } Module;
+typedef struct { char name[256]; unsigned params, size[MANY], threads; int shared; } Function;
+typedef void (*Listener)(const char *name, unsigned programs, unsigned threads, unsigned shared, void *stream, unsigned count, const uint64_t *values);
+
+static int begun, context;
+static __thread void *stack[DEPTH];
+static __thread int depth;
+static Listener listener;
+static const char *failing = "";
+static int code;
+
+void stand_listen(Listener f) { listener = f; }
+void stand_fail(const char *call, int with) { failing = strdup(call), code = with; }
+int stand_depth(void) { return depth; }
+
+#define CALL(name) if (!strcmp(failing, name)) return code
+
+int cuInit(unsigned flags) { CALL("cuInit"); begun = 1; return flags ? INVALID_VALUE : OK; }
+
+int cuDeviceGet(int *device, int ordinal) {
+  CALL("cuDeviceGet");
+  if (!begun) return NOT_INITIALIZED;
+  *device = ordinal;
+  return ordinal ? INVALID_DEVICE : OK;
+}
+
+int cuDevicePrimaryCtxRetain(void **ctx, int device) {
+  CALL("cuDevicePrimaryCtxRetain");
+  *ctx = &context;
+  return device ? INVALID_DEVICE : OK;
+}
+
+int cuCtxPushCurrent_v2(void *ctx) {
+  if (ctx != &context || depth == DEPTH) return INVALID_CONTEXT;
+  stack[depth++] = ctx;
+  return OK;
+}
+
+int cuCtxPopCurrent_v2(void **ctx) {
+  if (!depth) return INVALID_CONTEXT;
+  *ctx = stack[--depth];
+  return OK;
+}
+
+int cuModuleLoadData(void **module, const char *image) {
+  CALL("cuModuleLoadData");
+  if (!depth) return INVALID_CONTEXT;
+  const Elf64_Ehdr *head = (const void *)image;
+  if (memcmp(image, ELFMAG, 4) || head->e_machine != CUDA_MACHINE) return INVALID_IMAGE;
+  size_t size = head->e_shoff + (size_t)head->e_shnum * head->e_shentsize;
+  const Elf64_Shdr *s = (const void *)(image + head->e_shoff);
+  for (int i = 0; i < head->e_shnum; i++)
+    if (s[i].sh_type != SHT_NOBITS && s[i].sh_offset + s[i].sh_size > size) size = s[i].sh_offset + s[i].sh_size;
+  Module *m = malloc(sizeof *m);
+  m->image = memcpy(malloc(size), image, size), m->size = size;
+  *module = m;
+  return OK;
+}
+
+static const Elf64_Shdr *section(const Module *m, const char *start, const char *name) {
+  const Elf64_Ehdr *head = (const void *)m->image;
+  const Elf64_Shdr *s = (const void *)(m->image + head->e_shoff);
+  const char *names = m->image + s[head->e_shstrndx].sh_offset;
+  char wanted[300];
+  snprintf(wanted, sizeof wanted, "%s%s", start, name);
+  for (int i = 0; i < head->e_shnum; i++)
+    if (!strcmp(names + s[i].sh_name, wanted)) return &s[i];
+  return NULL;
+}
+
+int cuModuleGetFunction(void **function, void *module, const char *name) {
+  CALL("cuModuleGetFunction");
+  if (!depth) return INVALID_CONTEXT;
+  const Module *m = module;
+  const Elf64_Shdr *info = section(m, ".nv.info.", name);
+  if (!section(m, ".text.", name) || !info) return NOT_FOUND;
+  Function *f = calloc(1, sizeof *f);
+  snprintf(f->name, sizeof f->name, "%s", name);
+  f->threads = 1024, f->shared = PLAIN;
+  const char *at = m->image + info->sh_offset, *end = at + info->sh_size;
+  while (at < end) {  // form, kind, and a size of what follows or a value
+    uint8_t form = at[0], kind = at[1];
+    uint16_t size = *(const uint16_t *)(at + 2);
+    const char *body = at + 4;
+    if (kind == KPARAM_INFO) {  // index, ordinal, offset, and the size from bit 18 on
+      unsigned ordinal = *(const uint16_t *)(body + 4);
+      if (ordinal >= MANY) return INVALID_IMAGE;
+      f->size[ordinal] = *(const uint32_t *)(body + 8) >> 18;
+      if (ordinal + 1 > f->params) f->params = ordinal + 1;
+    }
+    if (kind == REQNTID) f->threads = *(const uint32_t *)body;
+    at = body + (form == 4 ? size : 0);
+  }
+  *function = f;
+  return OK;
+}
+
+int cuFuncGetAttribute(int *value, int attribute, void *function) {
+  CALL("cuFuncGetAttribute");
+  if (!depth) return INVALID_CONTEXT;
+  *value = ((Function *)function)->threads;
+  return attribute ? INVALID_VALUE : OK;
+}
+
+int cuFuncSetAttribute(void *function, int attribute, int value) {
+  CALL("cuFuncSetAttribute");
+  if (!depth) return INVALID_CONTEXT;
+  if (attribute != 8 || value < 0 || value > MOST) return INVALID_VALUE;
+  ((Function *)function)->shared = value;
+  return OK;
+}
+
+int cuFuncSetCacheConfig(void *function, int config) { return depth && function && config == 1 ? OK : INVALID_VALUE; }
+
+int cuLaunchKernel(void *function, unsigned x, unsigned y, unsigned z, unsigned threads, unsigned t, unsigned u, unsigned shared,
+                   void *stream, void **params, void **extra) {
+  CALL("cuLaunchKernel");
+  if (!depth) return INVALID_CONTEXT;
+  const Function *f = function;
+  if (!f) return INVALID_HANDLE;
+  if (!x || y != 1 || z != 1 || t != 1 || u != 1 || !params || extra) return INVALID_VALUE;
+  if (threads != f->threads) return OUT_OF_RESOURCES;
+  if ((int)shared > f->shared || f->params < 2) return INVALID_VALUE;
+  uint64_t values[MANY];
+  for (unsigned i = 0; i < f->params; i++) {
+    if (f->size[i] != sizeof values[i]) return INVALID_VALUE;
+    memcpy(&values[i], params[i], sizeof values[i]);
+  }
+  if (values[f->params - 1] || values[f->params - 2]) return INVALID_VALUE;  // scratch that nobody asked for
+  if (listener) listener(f->name, x, threads, shared, stream, f->params - 2, values);
+  return OK;
+}
+
+int cuGetErrorName(int error, const char **text) {
+  *text = error == OUT_OF_MEMORY ? "CUDA_ERROR_OUT_OF_MEMORY" : error == INVALID_VALUE ? "CUDA_ERROR_INVALID_VALUE"
+        : error == INVALID_IMAGE ? "CUDA_ERROR_INVALID_IMAGE" : NULL;
+  return *text ? OK : INVALID_VALUE;
+}
+
+int cuGetErrorString(int error, const char **text) {
+  *text = "as the stand-in was told";
+  return error == OK ? INVALID_VALUE : OK;
+}
