@@ -16,11 +16,14 @@ SUFFIX = ":grad"
 
 
 def gradients(
-    outputs: Sequence[Value], wrt: Sequence[Value], cotangents: Sequence[Value | None] | None = None
+    outputs: Sequence[Value],
+    wrt: Sequence[Value],
+    cotangents: Sequence[Value | None] | None = None,
+    since: int = 0,
 ) -> list[Value | None]:
     """The cotangents of `wrt`, for `cotangents` of `outputs` (ones by default); new nodes.
 
-    An entry is None where no output depends on the value through floating point numbers. Nodes carry
+    since: nodes whose serial is less are constants. An entry is None where no output depends on the value through floating point numbers. Nodes carry
     the layer path of the node they are the gradient of, with ":grad" appended. Raises IRError when a
     cotangent's type is not its output's, or an op on the way has no gradient.
     """
@@ -36,7 +39,8 @@ def gradients(
     for out, ct in zip(outputs, given, strict=True):
         if ct is not None and ct.type is not out.type:
             raise IRError(f"gradients: the cotangent of {out!r} is {ct.type}")
-    return _gradients(outputs, wrt, given, set())
+    older = {v for n in reachable(outputs) if n.serial < since for v in n.outs} if since else set()
+    return _gradients(outputs, wrt, given, older)
 
 
 def _gradients(

@@ -169,6 +169,11 @@ def reachable(outputs: Iterable[Value], stop: set[Value] | None = None) -> list[
     return sorted(seen, key=lambda n: n.serial)
 
 
+def clock() -> int:
+    """A serial between those of the nodes made so far and those made from now on."""
+    return next(_serial)
+
+
 @contextmanager
 def at(path: str) -> Iterator[None]:
     """Nodes made inside carry the layer path `path` (unless they are given another)."""

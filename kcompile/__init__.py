@@ -16,6 +16,7 @@ _NAMES: dict[str, str] = {
     "Model": "kcompile.model",
     "Functional": "kcompile.model",
     "Input": "kcompile.input_layer",
+    "GradientTape": "kcompile.gradient_tape",
     "InputSpec": "kcompile.input_spec",
     "Layer": "kcompile.layer",
     "KerasTensor": "kcompile.tensor",

@@ -176,6 +176,11 @@ class Model(Trainer):
 
     # calling
 
+    @property
+    def calls(self) -> bool:
+        """Whether the model says what calling it does: one that only has steps of its own need not."""
+        return self._network is not None or type(self).call is not Model.call
+
     def call(self, *args: Any, **kwargs: Any) -> Any:
         if self._network is None:
             return super().call(*args, **kwargs)

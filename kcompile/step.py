@@ -15,11 +15,9 @@ from typing import Any, NamedTuple
 import numpy as np
 
 import kcompile.config as config
-import kcompile.ops as ops
+import kcompile.steps as steps
 from ir.dims import DimLike, dim
-from ir.grad import gradients
-from ir.graph import Graph, at
-from ir.ops import size
+from ir.graph import Graph
 from ir.rows import rows_apart
 from ir.types import Type, type_of
 from kcompile.compile import Compiled, compile_graph
@@ -60,6 +58,8 @@ class StepFunction:
         self._apart: dict[Graph, bool] = {}
         self.log: list[Compiled] = []  # every compile, in order
         self.batches: list[Batch] = []  # what each was for
+        # of a step of the model's own: names, each with the index of a result
+        self.logs: dict[str, Any] = {}
 
     def executable(self, x: Any, y: Any = None, sample_weight: Any = None) -> Any:
         """The step for a batch like this one: nested structures whose leaves have shape and dtype.
@@ -134,53 +134,15 @@ class StepFunction:
         name = f"{self.kind}_step"
         with Trace(name) as trace:
             x, y, sample_weight = _inputs(trace, batch, rows)
-            results = getattr(self, f"_{self.kind}")(trace, x, y, sample_weight, rows)
+            results = steps.one(self.model, self.kind, x, y, sample_weight)
             found = [t for t in leaves(results) if isinstance(t, Tensor)]
             graph, variables = trace.finish(name, found)
         index = {id(t): i for i, t in enumerate(found)}
         outputs = map_structure(lambda t: index[id(t)], results)
+        if self.kind != "predict":
+            self.logs = outputs
         named = not isinstance(rows, int)
         return Traced(graph, variables, named, outputs, time.perf_counter() - start)
-
-    def _predict(self, trace: Trace, x: Any, y: Any, sample_weight: Any, rows: DimLike) -> Any:
-        return self.model(x, training=False)
-
-    def _test(self, trace: Trace, x: Any, y: Any, sample_weight: Any, rows: DimLike) -> Any:
-        self._loss(x, y, sample_weight, rows, training=False)
-        return []
-
-    def _train(self, trace: Trace, x: Any, y: Any, sample_weight: Any, rows: DimLike) -> Any:
-        model = self.model
-        loss = self._loss(x, y, sample_weight, rows, training=True)
-        variables = model.trainable_variables
-        if not variables:
-            return []
-        wrt = [trace.initial(v) for v in variables]
-        optimizer = model.optimizer
-        with at("loss"):
-            scaled = optimizer.scale_loss(loss)
-            found = gradients([trace.value(scaled)], wrt)
-        with at("optimizer"):
-            grads = [
-                ops.zeros(v.shape, dtype=v.dtype) if g is None else Tensor(g)
-                for v, g in zip(variables, found, strict=True)
-            ]
-            optimizer.apply(grads, variables)
-        return []
-
-    def _loss(self, x: Any, y: Any, sample_weight: Any, rows: DimLike, training: bool) -> Tensor:
-        """The step's loss, with the metrics updated."""
-        model = self.model
-        predicted = model(x, training=training)
-        with at("loss"):
-            loss = model.compute_loss(
-                x=x, y=y, y_pred=predicted, sample_weight=sample_weight, training=training
-            )
-            weight = Tensor(size(dim=rows, dtype="f32"))
-            model.loss_tracker.update_state(loss, sample_weight=weight)
-        with at("metrics"):
-            model.update_metrics(y, predicted, sample_weight)
-        return loss
 
 
 def _inputs(trace: Trace, batch: tuple[Any, Any, Any], rows: DimLike) -> tuple[Any, Any, Any]:

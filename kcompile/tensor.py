@@ -12,6 +12,7 @@ from typing import Any
 
 import numpy as np
 
+import kcompile.later as later
 from ir.dims import Dim, dim
 from ir.graph import Value
 from ir.types import Type
@@ -166,6 +167,13 @@ class Tensor(_Symbolic):
     @property
     def T(self) -> Any:
         return OPERATORS["transpose"](self)
+
+    # as steps for Keras on PyTorch are written: `loss.backward()`, then `variable.value.grad`
+    backward = later.method("kcompile.gradient_tape", "backward")
+
+    @property
+    def grad(self) -> Any:
+        return later.function("kcompile.gradient_tape", "grad")(self)
 
     def __repr__(self) -> str:
         return f"<Tensor shape={self.shape} dtype={self.dtype}>"

@@ -15,7 +15,7 @@ import numpy as np
 
 from ir.graph import Graph, Role, Value, graph_of
 from ir.interpret import interpret
-from ir.ops import add, broadcast, cast, concat, full, iota, mul
+from ir.ops import add, broadcast, cast, concat, full, iota, mul, stop_gradient
 from ir.types import NUMPY, Type, type_of
 from kcompile.dtypes import TO_IR
 from kcompile.errors import KCRuntimeError, KCTypeError, KCValueError
@@ -41,6 +41,7 @@ class Trace:
         self.feeds: list[np.ndarray[Any, Any]] = []  # eager only: the arrays of `data_inputs`
         self.notes: dict[str, Any] = {}  # per-trace books of other modules
         self._constants: dict[int, tuple[Any, Value]] = {}
+        self._assigned: dict[Variable, tuple[Value, Value]] = {}
         self._context: Any = None
         self._frozen = 0
 
@@ -56,8 +57,17 @@ class Trace:
 
     def read(self, variable: Variable) -> Tensor:
         """The variable's value at this point of the step."""
+        return Tensor(self.current(variable))
+
+    def current(self, variable: Variable) -> Value:
+        """The variable's value at this point; how it came to be assigned is no part of any gradient."""
         found = self.updates.get(variable)
-        return Tensor(self.initial(variable) if found is None else found)
+        if found is None:
+            return self.initial(variable)
+        kept = self._assigned.get(variable)
+        if kept is None or kept[0] is not found:
+            kept = self._assigned[variable] = found, stop_gradient(found)
+        return kept[1]
 
     def initial(self, variable: Variable) -> Value:
         """The variable's value at the start of the step."""

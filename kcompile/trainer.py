@@ -13,10 +13,12 @@ from typing import Any
 import kcompile.absent as absent
 import kcompile.config as config
 import kcompile.fit.loops as loops
+import kcompile.later as later
 import kcompile.ops as ops
 import kcompile.optimizers.registry as optimizers
 import kcompile.run_on as choose
 import kcompile.serialization as serialization
+import kcompile.steps as steps
 from kcompile.dtypes import is_float
 from kcompile.layer import Layer
 from kcompile.losses.compile_loss import CompileLoss
@@ -168,6 +170,12 @@ class Trainer(Layer):
         """Update the compiled metrics and give all results."""
         self.update_metrics(y, y_pred, sample_weight)
         return self.get_metrics_result()
+
+    # what a model may define itself: traced once, compiled
+    train_step = steps.train_step
+    test_step = steps.test_step
+    predict_step = steps.predict_step
+    zero_grad = later.method("kcompile.gradient_tape", "zero_grad")
 
     def __getattr__(self, name: str) -> Any:
         return absent.of_model(self, name)

@@ -65,3 +65,17 @@ def unpack(data: Any) -> Batch:
             "put several inputs or targets into one list or dict",
         )  # fmt: skip
     return Batch(*data)
+
+
+def pack(x: Any, y: Any = None, sample_weight: Any = None) -> Any:
+    """A batch as a step is given it: x (in a tuple where it is a list), (x, y) or (x, y, sample_weight)."""
+    if sample_weight is not None:
+        return x, y, sample_weight
+    if y is not None:
+        return x, y
+    return (x,) if isinstance(x, (list, tuple)) else x
+
+
+def parts(data: Any) -> tuple[Any, Any, Any]:
+    """x, y and sample_weight of a batch, None for what it lacks. Raises KCValueError KC303."""
+    return tuple(unpack(data))  # type: ignore[return-value]

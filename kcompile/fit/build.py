@@ -8,6 +8,7 @@ from __future__ import annotations
 from typing import Any
 
 from kcompile.fit.batch import Batch, Spec
+from kcompile.steps import own
 from kcompile.tensor import KerasTensor
 from kcompile.trace import map_structure
 
@@ -17,6 +18,16 @@ def ensure_built(model: Any, specs: Batch, training: bool | None) -> None:
 
     training: True also builds the optimizer; None (prediction) only the model.
     """
+    if training is not None and own(model, "train" if training else "test") and not model.calls:
+        model.built = True  # its parts are built as its step calls them
+    else:
+        _build(model, specs, training)
+    if training:
+        build_optimizer(model)
+
+
+def _build(model: Any, specs: Batch, training: bool | None) -> None:
+    """Call the model on symbols where it, its losses or its metrics need that to be built."""
     unbuilt = not model.built or any(not layer.built for layer in getattr(model, "layers", ()))
     losses, metrics = (
         getattr(model, "_compile_loss", None),
@@ -31,8 +42,6 @@ def ensure_built(model: Any, specs: Batch, training: bool | None) -> None:
             metrics.build(y, predicted)
         if pending and losses is not None and not losses.built:
             losses.build(y, predicted)
-    if training:
-        build_optimizer(model)
 
 
 def build_optimizer(model: Any) -> None:

@@ -14,6 +14,7 @@ import kcompile.tree as tree
 from kcompile.errors import KCIndexError, KCValueError
 from kcompile.fit.batch import Batch
 from kcompile.losses.outputs import align
+from kcompile.steps import own
 from kcompile.trace import leaves
 
 
@@ -21,13 +22,14 @@ class Labels:
     """Callable on a `Batch` of arrays: raises KCValueError KC304 or KCIndexError KC104, or returns None.
 
     Checks what can be told: NaN where the loss is one of ours, integer labels under a sparse
-    categorical crossentropy, and integer inputs that go straight into an Embedding.
+    categorical crossentropy, and integer inputs that go straight into an Embedding. A model with a `train_step` of
+    its own may do anything with its targets: they are not checked.
     """
 
     def __init__(self, model: Any):
         self.model = model
         self.loss = getattr(model, "_compile_loss", None)
-        self.terms = _terms(model, self.loss)
+        self.terms = [] if "train_step" in own(model, "train") else _terms(model, self.loss)
         self.embeddings = _embeddings(model)
 
     def __call__(self, batch: Batch) -> None:

@@ -24,6 +24,7 @@ from kcompile.fit.checks import Labels
 from kcompile.fit.runner import Runner
 from kcompile.fit.sources import Arrays, Stream, check_positive, make_batch, source_of
 from kcompile.fit.split import split
+from kcompile.steps import own
 from kcompile.trace import map_structure
 
 
@@ -112,8 +113,8 @@ def fit(
             break
         model.reset_metrics()
         callbacks.on_epoch_begin(epoch)
-        runner.run(source, steps_per_epoch, callbacks, lambda: results(model))
-        logs = results(model)
+        runner.run(source, steps_per_epoch, callbacks, runner.results)
+        logs = runner.results()
         if validation is not None and _is_due(epoch, validation_freq):
             seen = tally.samples, tally.seconds  # of training: what the epoch's line shows
             found = _evaluate(model, validation, validation_steps, callbacks, tally)
@@ -242,11 +243,6 @@ def predict_on_batch(model: Any, x: Any) -> Any:
     )
 
 
-def results(model: Any) -> dict[str, Any]:
-    """The model's metrics as floats, sorted by name."""
-    return {k: _plain(v) for k, v in sorted(model.get_metrics_result().items())}
-
-
 def flatten_logs(model: Any, logs: Mapping[str, Any]) -> Any:
     """Logs as Keras lists them: loss first, then by metric; a single value stands alone."""
     names: list[str] = []
@@ -267,7 +263,8 @@ def require_compiled(model: Any, what: str) -> None:
             "KC301", f"{what}() of the model {model.name!r}", "You must call `compile()` before using the model",
             "call model.compile(optimizer=..., loss=...)",
         )  # fmt: skip
-    if what in ("fit", "train_on_batch") and model.optimizer is None:
+    trains = what in ("fit", "train_on_batch")
+    if trains and model.optimizer is None and "train_step" not in own(model, "train"):
         raise KCValueError(
             "KC301",
             f"{what}() of the model {model.name!r} compiled with optimizer=None",
@@ -284,8 +281,8 @@ def _evaluate(
     runner = Runner(model, "test", tally)
     callbacks.on_test_begin()
     model.reset_metrics()
-    runner.run(source, steps, callbacks, lambda: results(model))
-    logs = results(model)
+    runner.run(source, steps, callbacks, runner.results)
+    logs = runner.results()
     callbacks.on_test_end(logs)
     return logs
 
@@ -297,7 +294,8 @@ def _on_batch(model: Any, kind: str, batch: Batch, return_dict: bool) -> Any:
     exe = runner.fill(batch)
     model.reset_metrics()
     exe.step()
-    logs = results(model)
+    runner.ran = exe
+    logs = runner.results()
     return logs if return_dict else flatten_logs(model, logs)
 
 
@@ -375,8 +373,3 @@ def _check_freq(freq: Any) -> None:
 
 def _is_due(epoch: int, freq: Any) -> bool:
     return (epoch + 1) % freq == 0 if arguments.is_int(freq) else epoch + 1 in freq
-
-
-def _plain(value: Any) -> Any:
-    array = np.asarray(value)
-    return float(array) if array.ndim == 0 else array

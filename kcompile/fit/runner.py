@@ -7,28 +7,24 @@ to know epochs, other events and results (`kcompile.fit.loops`).
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
 
 import numpy as np
 
 import kcompile.fit.checks as checks
+import kcompile.steps as steps
 from kcompile.callbacks.callback_list import CallbackList
 from kcompile.callbacks.tally import Tally
 from kcompile.compile import device_memory
-from kcompile.errors import KCNotImplementedError
 from kcompile.fit.arrays import SparseRows
 from kcompile.fit.batch import Batch
 from kcompile.fit.sources import Arrays, Stream
 from kcompile.step import StepFunction
+from kcompile.trace import map_structure
 from runtime.feed import Drive, feeder
 
 _STOP = {"train": "stop_training", "test": "stop_evaluating", "predict": "stop_predicting"}
-_OWN_STEPS = {
-    "train": ("train_step", "make_train_function", "compute_metrics"),
-    "test": ("test_step", "make_test_function", "compute_metrics"),
-    "predict": ("predict_step", "make_predict_function"),
-}
 # batches between two looks at whether the loop was asked to stop, where nobody listens to each: so many, or as
 # many as run in so many seconds
 _FEWEST, _MOST, _SECONDS = 16, 256, 0.1
@@ -40,6 +36,7 @@ class Runner:
     def __init__(self, model: Any, kind: str, tally: Tally):
         self.model, self.kind, self.tally = model, kind, tally
         self.step_function = step_function(model, kind)
+        self.ran: Any = None  # the program of the last step
 
     def executable(self, specs: Batch) -> Any:
         """The program for batches of these specifications; the time it takes to compile is tallied."""
@@ -49,6 +46,15 @@ class Runner:
         if len(self.step_function.log) > seen:
             self.tally.compile_seconds += time.perf_counter() - start
         return exe
+
+    def results(self) -> dict[str, Any]:
+        """The metrics so far as floats, by name; from a step of the model's own that has other names, what it gave last."""
+        found = self.model.get_metrics_result()
+        own = self.step_function.logs
+        if own and self.ran is not None and own.keys() != found.keys():
+            last = self.ran.results
+            found = map_structure(lambda i: last[i], own)
+        return dict(sorted(_plain(found)))
 
     @property
     def _events(self) -> tuple[str, str]:
@@ -115,6 +121,7 @@ class Runner:
                     on_begin(count, {})
                 exe.take()  # callbacks may have run another model, elsewhere, that shares states
                 exe.step()
+                self.ran = exe
                 extra = each(exe) if each is not None else {}
                 if on_end is not None:
                     on_end(count, {**logs(), **extra} if reads else extra)
@@ -145,6 +152,7 @@ class Runner:
             stop, start = min(at + many, whole), time.perf_counter()
             exe.take()
             drive.run(at, stop)
+            self.ran = exe
             many = many // 2 if time.perf_counter() - start > _SECONDS else many * 2
             many = min(max(many, 1), _MOST)
             at = stop
@@ -179,6 +187,7 @@ class Runner:
             targets = exe.data
         _feeder(source, order, targets)(low, source.samples)
         exe.step()
+        self.ran = exe
         for target, result in zip(into, exe.results, strict=False):
             target[low:] = result[:rest]
         self.tally.samples += rest
@@ -238,6 +247,16 @@ def _drive(source: Arrays, exe: Any) -> Drive:
     return made
 
 
+def _plain(logs: Mapping[str, Any]) -> Iterator[tuple[str, Any]]:
+    """Names with numbers as floats and other arrays as they are; those of dicts inside among them."""
+    for name, value in logs.items():
+        if isinstance(value, Mapping):
+            yield from _plain(value)
+        else:
+            array = np.array(value)
+            yield name, float(array) if array.ndim == 0 else array
+
+
 class Steps:
     """The steps of a model by kind, each with what it was traced from; opaque to those who look for weights."""
 
@@ -251,7 +270,7 @@ def step_function(model: Any, kind: str) -> StepFunction:
     """The model's step of this kind; a new one when what it was traced from has changed.
 
     That is the optimizer, losses and metrics (a new `compile`) and which variables train. Raises
-    KCNotImplementedError KC109 for a model with a `train_step` or the like of its own.
+    KCNotImplementedError KC109 for a model with a `make_train_function` or the like of its own.
     """
     variables = model.variables
     anchors = [
@@ -267,13 +286,7 @@ def step_function(model: Any, kind: str) -> StepFunction:
     if found is not None and len(found[0]) == len(anchors):
         if all(a is b for a, b in zip(found[0], anchors, strict=True)):
             return found[1]
-    for name in _OWN_STEPS[kind]:
-        own = getattr(type(model), name, None)
-        if own is not None and not own.__module__.startswith("kcompile."):
-            raise KCNotImplementedError(
-                "KC109", f"{type(model).__name__}.{name}", "the steps of a model are compiled as a whole and not overridden",
-                "override compute_loss or call, add losses with add_loss, metrics in compile(metrics=...)",
-            )  # fmt: skip
+    steps.refuse_functions(model, kind)
     made = StepFunction(model, kind)
     known[kind] = (anchors, made)
     return made

@@ -1,6 +1,8 @@
 """Keras's `utils` by its names."""
 
 from kcompile.absent import of as _absent
+from kcompile.fit.batch import pack as pack_x_y_sample_weight
+from kcompile.fit.batch import parts as unpack_x_y_sample_weight
 from kcompile.fit.py_dataset import PyDataset as PyDataset
 from kcompile.fit.py_dataset import PyDataset as Sequence
 from kcompile.serialization import CustomObjectScope as CustomObjectScope

@@ -9,6 +9,7 @@ import pytest
 
 import kcompile.layers as layers
 from kcompile.errors import KCError
+from kcompile.gradient_tape import GradientTape
 from kcompile.input_layer import Input
 from kcompile.sequential import Sequential
 
@@ -107,17 +108,28 @@ def test_an_unbuilt_model_is_built_from_the_first_batch() -> None:
     assert m.weights[0].shape == (4, 3)
 
 
-def _step(self: Any, *args: Any) -> dict[str, Any]:
-    return {}
-
-
-@pytest.mark.parametrize("name", ["train_step", "compute_metrics", "make_train_function"])
-def test_a_step_of_ones_own_is_refused_rather_than_ignored(name: str) -> None:
-    mine = type("Mine", (Sequential,), {name: _step})
+def test_a_loop_of_ones_own_is_refused_rather_than_ignored() -> None:
+    mine = type("Mine", (Sequential,), {"make_train_function": lambda self: None})
     m = mine([Input((4,)), layers.Dense(3, activation="softmax")])
     m.compile("adam", "sparse_categorical_crossentropy")
     before = m.get_weights()
-    with pytest.raises(NotImplementedError, match=f"Mine.{name}"):
+    with pytest.raises(NotImplementedError, match=r"Mine\.make_train_function"):
         m.fit(X, Y, verbose=0)
     np.testing.assert_array_equal(before[0], m.get_weights()[0])
     assert m.predict(X, verbose=0).shape == (20, 3)
+
+
+def test_a_step_of_ones_own_gives_a_dict() -> None:
+    mine = type("Mine", (Sequential,), {"train_step": lambda self, data: self.loss_tracker})
+    m = mine([Input((4,)), layers.Dense(3, activation="softmax")])
+    m.compile("adam", "sparse_categorical_crossentropy")
+    with pytest.raises(TypeError, match=r"Mine\.train_step, which returned <Mean"):
+        m.fit(X, Y, verbose=0)
+
+
+def test_gradients_belong_into_a_step() -> None:
+    m = model("mse")
+    with pytest.raises(TypeError, match="train_step"), GradientTape():
+        m(X)
+    with pytest.raises(TypeError, match=r"zero_grad\(\) outside a step"):
+        m.zero_grad()
