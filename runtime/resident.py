@@ -21,9 +21,7 @@ from runtime.memory import ALIGNMENT, Array
 from runtime.seat import host
 from runtime.triton_report import Refused
 
-STRETCH = (
-    16 << 20
-)  # bytes of the batches of a stretch, and of its results: a part of a GPU's second cache
+STRETCH = 16 << 20  # bytes of the batches of a stretch, and of its results: they stay in a GPU's L2
 UPLOAD = 64 << 20  # bytes that are cast on the host at a time
 _WORDS = {4: "i32", 2: "i16", 1: "i8"}
 

@@ -14,7 +14,7 @@ import numpy as np
 from codegen.program import Buffer, Kernel, Program
 from ir.types import NUMPY
 from runtime.device import TORCH, Device, Ready, Work
-from runtime.gpu import device as place
+from runtime.gpu import here
 from runtime.library import library
 from runtime.seat import host
 from runtime.triton_report import Refused
@@ -36,7 +36,7 @@ class TritonProgram:
 
         if program.target != "triton":
             raise ValueError(f"a program for {program.target!r}; this runs programs for 'triton'")
-        self.program, self.device = program, device or place("cpu")
+        self.program, self.device = program, device or here()
         self._arena = self.device.empty((max(program.arena_bytes, 64),), "u8")
         own = [b for b in program.buffers if b.role != "step"]
         at = self.tensors = {b.name: self._bind(b, states, torch) for b in own}
