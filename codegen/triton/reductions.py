@@ -12,7 +12,7 @@ from typing import Any
 from codegen.loops import Aff, Axis, E
 from codegen.triton.positions import Env, Index, Val
 from codegen.triton.schedule import Residue
-from codegen.triton.spelling import DTYPES, Unsupported
+from codegen.triton.spelling import DTYPES, Unsupported, literal, spell
 from codegen.triton.values import Values
 
 IDENTITY = {"sum": 0, "prod": 1, "max": -float("inf"), "min": float("inf")}
@@ -64,20 +64,33 @@ class Reductions(Values):
 
     def operand(self, e: E, env: Env, over: Sequence[Axis], dims: Sequence[int]) -> Val:
         """What is reduced, ready: wide enough, all of `dims` there, neutral behind the ends."""
-        v = self.value(e.args[0], self.home(env, over))
-        if v.dtype in ("f16", "bf16"):
-            v = self.cast(v, "f32")
+        v = self.widened(self.value(e.args[0], self.home(env, over)))
         if v.dtype == "bool":
             v = self.cast(v, "i32")
         v = self.spread_over(v, [d for d in dims if self.groups[d].tile > 1])
         return self.masked(v, dims, neutral(e.attr[0], v.dtype))
 
     def reduce(self, v: Val, fn: str, d: int) -> Val:
+        """One dimension less. Compiled, `tl.max` and `tl.min` leave out NaN; those of small integers are wider."""
         axis = v.dims.index(d)
+        own = {"prod": "_mul"}
+        if v.dtype in ("f32", "f64"):
+            own |= {"max": "_higher", "min": "_lower"}
         call = (
-            f"tl.reduce({v.text}, {axis}, _mul)" if fn == "prod" else f"tl.{fn}({v.text}, {axis})"
+            f"tl.reduce({v.text}, {axis}, {own[fn]})" if fn in own else f"tl.{fn}({v.text}, {axis})"
         )
-        return Val(self.name(call), tuple(x for x in v.dims if x != d), v.dtype)
+        made = Val(self.name(call), tuple(x for x in v.dims if x != d), v.dtype)
+        return self.narrowed(made)
+
+    def narrowed(self, v: Val) -> Val:
+        """A sum or an extreme that Triton made i32 or u32 of smaller integers, as what it is."""
+        if v.dtype not in ("i8", "i16", "u8", "u16"):
+            return v
+        return Val(self.name(f"{v.text}.to({DTYPES[v.dtype]})"), v.dims, v.dtype)
+
+    def widened(self, v: Val) -> Val:
+        """A value as it is summed."""
+        return self.cast(v, wide(v.dtype))
 
     def _extreme(self, e: E, env: Env) -> Val:
         fn, over = e.attr
@@ -85,11 +98,12 @@ class Reductions(Values):
         if not own:
             return Val("0", (), "i32", True)
         (d,) = self.group_dims(own)
-        v = self.value(e.args[0], self.home(env, own))
-        if v.dtype in ("f16", "bf16"):
-            v = self.cast(v, "f32")
+        v = self.widened(self.value(e.args[0], self.home(env, own)))
         if v.dtype == "bool":
             v = self.cast(v, "i32")
+        if v.dtype in ("f32", "f64") and not v.const:  # NaN is the extreme: compared, it is none
+            text = f"tl.where({v.text} == {v.text}, {v.text}, {literal(-neutral(fn, v.dtype), v.dtype)})"
+            v = Val(self.name(text), v.dims, v.dtype)
         v = self.masked(self.spread_over(v, [d]), [d], neutral(fn, v.dtype))
         text = f"tl.arg{fn}({v.text}, {v.dims.index(d)})"
         return Val(self.name(text), tuple(x for x in v.dims if x != d), "i32")
@@ -129,17 +143,16 @@ class Reductions(Values):
         (d,) = self.group_dims([a])
         if env.get(a) != self.env.get(a):
             raise Unsupported("a cumulative sum at a shifted index")
-        x = self.value(e.args[0], env)
+        x = self.widened(self.value(e.args[0], env))
         v = self.masked(self.spread_over(x, [d]), [d], neutral(fn, x.dtype))
         call = "tl.cumsum" if fn == "sum" else "tl.cumprod"
-        total = Val(
-            self.name(f"{call}({v.text}, {v.dims.index(d)}, reverse={reverse})"), v.dims, e.dtype
-        )
-        if not exclusive:
-            return total
-        if fn != "sum":
+        text = f"{call}({v.text}, {v.dims.index(d)}, reverse={reverse})"
+        total = self.narrowed(Val(self.name(text), v.dims, x.dtype))
+        if exclusive and fn != "sum":
             raise Unsupported("an exclusive cumulative product")
-        return Val(self.name(f"{total.text} - {v.text}"), v.dims, e.dtype)
+        if exclusive:
+            total = Val(self.name(f"{total.text} - {v.text}"), v.dims, x.dtype)
+        return self.cast(total, e.dtype)
 
     def _scatter(self, e: E, env: Env) -> Val:
         own = self.over(e)
@@ -154,7 +167,7 @@ class Reductions(Values):
         """The updates of a scatter where their index is this position, else 0."""
         new = e.attr[0]
         inner = self.home(env, own)
-        idx, x = self.value(e.args[0], inner), self.value(e.args[1], inner)
+        idx, x = self.value(e.args[0], inner), self.widened(self.value(e.args[1], inner))
         i = self.index(new, env)
         at = self.clipped(idx, new.size)
         dims = tuple(sorted({*at.dims, *i.dims}))
@@ -213,7 +226,7 @@ class Reductions(Values):
                 inner[o] = i
                 inner[t] = Index(str(tap), (), tap, tap)
                 conditions += i.guards
-            v = self.filled(self.value(e.args[0], inner), conditions, 0)
+            v = self.filled(self.widened(self.value(e.args[0], inner)), conditions, 0)
             if out is None:
                 out = v
             else:
@@ -221,9 +234,9 @@ class Reductions(Values):
                 text = (
                     f"{self.shown(out.text, out.dims, dims)} + {self.shown(v.text, v.dims, dims)}"
                 )
-                out = Val(self.name(text), dims, e.dtype)
+                out = Val(self.name(text), dims, v.dtype)
         assert out is not None
-        return out
+        return self.cast(out, e.dtype)
 
     def fold_factors(self, e: E) -> tuple[Val, Val]:
         """The factors of a product under a `fold`. Of an axis of one position no load has a condition: it is set here."""
@@ -261,6 +274,13 @@ class Reductions(Values):
         most = x.q.size - 1 + (x.step - 1 + low) // x.step
         at = Index(self.name(text, "a"), dims, 1 - x.u.size, most)
         env[o] = Index(at.text, dims, 0, o.size - 1, tuple(self.within(at, o.size)))
+
+
+def joined(fn: str, a: str, b: str, dtype: str) -> str:
+    """Two parts of a reduction as one."""
+    if fn in ("max", "min"):
+        return spell(f"{fn}imum", (a, b), dtype, ())
+    return f"{a} {'+' if fn == 'sum' else '*'} {b}"
 
 
 def neutral(fn: str, dtype: str) -> Any:

@@ -13,7 +13,7 @@ from collections.abc import Mapping, Sequence
 from codegen.loops import Axis, Buf, E, Region, Schedule, Store
 from codegen.triton.ordered import Order
 from codegen.triton.positions import Index, Val
-from codegen.triton.reductions import Reductions, neutral, wide
+from codegen.triton.reductions import Reductions, joined, neutral, wide
 from codegen.triton.schedule import size
 from codegen.triton.spelling import DTYPES, Unsupported, literal
 
@@ -84,7 +84,7 @@ class _Printer(Reductions):
                     if order is None:
                         v = self.hits(e, self.env, own)
                     else:
-                        v = self.value(e.args[1], self.home(self.env, own))
+                        v = self.widened(self.value(e.args[1], self.home(self.env, own)))
                     v = self.masked(self.spread_over(v, self.group_dims(own)), [k], 0)
                     made = self.into(acc, "sum", v)
                 else:
@@ -121,9 +121,7 @@ class _Printer(Reductions):
         return start, self.name(f"tl.where({found}, tl.load({last} + {row}), {start})", "s")
 
     def into(self, acc: str, fn: str, v: Val) -> Val:
-        step = {"sum": f"{acc} + {v.text}", "prod": f"{acc} * {v.text}", "max": f"tl.maximum({acc}, {v.text})",
-                "min": f"tl.minimum({acc}, {v.text})"}[fn]  # fmt: skip
-        self.line(f"{acc} = {step}")
+        self.line(f"{acc} = {joined(fn, acc, v.text, v.dtype)}")
         return Val(acc, v.dims, v.dtype)
 
     def atomic(self, s: Store) -> None:

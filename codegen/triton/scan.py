@@ -12,7 +12,7 @@ from collections.abc import Mapping, Sequence
 from codegen.loops import Buf, E, Schedule
 from codegen.triton.columns import REDUCTIONS, Columns, Segment
 from codegen.triton.positions import Val
-from codegen.triton.reductions import neutral, wide
+from codegen.triton.reductions import joined, neutral, wide
 from codegen.triton.schedule import MANY
 from codegen.triton.spelling import DTYPES, Unsupported, literal
 from codegen.triton.tiles import Constant, Tiles
@@ -210,12 +210,7 @@ class Scan(Tiles):
         return self.cast(total, n.outs[0].dtype)
 
     def into_one(self, fn: str, a: Val, b: Val) -> Val:
-        text = (
-            f"{a.text} + {b.text}"
-            if fn == "sum"
-            else f"tl.{'maximum' if fn == 'max' else 'minimum'}({a.text}, {b.text})"
-        )
-        return Val(self.name(text), a.dims, a.dtype)
+        return Val(self.name(joined(fn, a.text, b.text, a.dtype)), a.dims, a.dtype)
 
     # -- products ---------------------------------------------------------------------------------
 

@@ -28,6 +28,16 @@ def _mul(a, b):
 
 
 @triton.jit
+def _higher(a, b):
+    return tl.maximum(a, b, propagate_nan=tl.PropagateNan.ALL)
+
+
+@triton.jit
+def _lower(a, b):
+    return tl.minimum(a, b, propagate_nan=tl.PropagateNan.ALL)
+
+
+@triton.jit
 def _expm1(x):
     near = x * (1 + x * (0.5 + x * (1 / 6 + x * (1 / 24 + x * (1 / 120 + x * (1 / 720))))))
     return tl.where(tl.abs(x) < 0.25, near, tl.exp(x) - 1)
@@ -95,7 +105,7 @@ def _power(x, y):
 
 
 @triton.jit
-def _whole_power(x, y, bits: tl.constexpr):
+def _multiplied(x, y, bits: tl.constexpr):
     total = x * 0 + 1
     power = x
     left = y
@@ -103,9 +113,14 @@ def _whole_power(x, y, bits: tl.constexpr):
         total = tl.where(left & 1 != 0, total * power, total)
         power = power * power
         left = left >> 1
+    return total
+
+
+@triton.jit
+def _whole_power(x, y, bits: tl.constexpr):
     odd = y & 1 != 0
-    turned = tl.where(x == 1, total * 0 + 1, tl.where(x == -1, tl.where(odd, x, x * x), x * 0))
-    return tl.where(y < 0, turned, total)
+    turned = tl.where(x == 1, x * 0 + 1, tl.where(x == -1, tl.where(odd, x, x * x), x * 0))
+    return tl.where(y < 0, turned, _multiplied(x, y, bits))
 
 
 @triton.jit
@@ -113,6 +128,25 @@ def _floordiv(x, y):
     q = x // y
     r = x - q * y
     return tl.where((r != 0) & ((r < 0) != (y < 0)), q - 1, q)
+
+
+@triton.jit
+def _behind(x, y, near):
+    q = tl.floor(near)
+    r = tl.fma(-q, y, x)
+    return q, r, (r != 0) & ((r < 0) != (y < 0))
+
+
+@triton.jit
+def _whole(x, y, near):
+    q, r, over = _behind(x, y, near)
+    return tl.where(over, q - 1, q)
+
+
+@triton.jit
+def _rest(x, y, near):
+    q, r, over = _behind(x, y, near)
+    return tl.where(over, r + y, r)
 """
 
 
@@ -159,17 +193,25 @@ def _power(a: Sequence[str], dtype: str, attrs: tuple[Any, ...]) -> str:
         return a[0]
     if dtype[0] in "iu":
         base, exponent = (f"({x})" if x.lstrip("-").isdigit() else x for x in a)
-        return f"_whole_power({base} + {exponent} * 0, {exponent} + {base} * 0, {63 if dtype[1:] == '64' else 31})"
+        call = "_multiplied" if dtype[0] == "u" else "_whole_power"
+        return f"{call}({base} + {exponent} * 0, {exponent} + {base} * 0, {dtype[1:]})"
     return f"_power({a[0]}, {a[1]})"
+
+
+def _quotient(a: Sequence[str], dtype: str) -> str:
+    """x / y rounded as IEEE 754 says: compiled, "/" of f32 may be less than the whole number that it is."""
+    return f"{a[0]} / {a[1]}" if dtype == "f64" else f"tl.div_rn({a[0]}, {a[1]})"
 
 
 def _floordiv(a: Sequence[str], dtype: str, attrs: tuple[Any, ...]) -> str:
     if dtype[0] in "fb":
-        return f"tl.floor({a[0]} / {a[1]})"
+        return f"_whole({a[0]}, {a[1]}, {_quotient(a, dtype)})"
     return f"({a[0]} // {a[1]})" if dtype[0] == "u" else f"_floordiv({a[0]}, {a[1]})"
 
 
 def _mod(a: Sequence[str], dtype: str, attrs: tuple[Any, ...]) -> str:
+    if dtype[0] in "fb":
+        return f"_rest({a[0]}, {a[1]}, {_quotient(a, dtype)})"
     return f"({a[0]} - {_floordiv(a, dtype, attrs)} * {a[1]})"
 
 
@@ -179,6 +221,8 @@ def _finite(a: Sequence[str], dtype: str, attrs: tuple[Any, ...]) -> str:
 
 def _sign(a: Sequence[str], dtype: str, attrs: tuple[Any, ...]) -> str:
     x, one = a[0], "1.0" if dtype[0] in "fb" else "1"
+    if dtype[0] == "u":
+        return f"({x} > 0).to({DTYPES[dtype]})"
     return f"tl.where({x} > 0, {one}, tl.where({x} < 0, -{one}, {x} * 0)).to({DTYPES[dtype]})"
 
 

@@ -101,6 +101,8 @@ class Values(Positions):
                     True,
                 )
             return Val(f"tl.full((), {v.text}, {DTYPES[v.dtype]}).to({DTYPES[dtype]})", (), dtype)
+        if dtype == "bool" and v.dtype == "bf16":
+            v = self.cast(v, "f32")
         text = f"({v.text} != 0)" if dtype == "bool" else f"{v.text}.to({DTYPES[dtype]})"
         return Val(self.name(text), v.dims, dtype)
 
