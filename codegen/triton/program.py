@@ -19,8 +19,9 @@ from codegen.triton.candidates import candidates, laid
 from codegen.triton.launch import Launch, Place, plan
 from codegen.triton.library import library
 from codegen.triton.merge import joined, with_hosts
+from codegen.triton.prelude import prelude
 from codegen.triton.prologue import prologues
-from codegen.triton.spelling import Unsupported, prelude
+from codegen.triton.spelling import Unsupported
 from codegen.triton.steps import Loop
 from codegen.triton.writer import Writer
 from ir.graph import Graph
