@@ -16,7 +16,8 @@ import numpy as np
 
 from ir.types import round_bf16
 
-REDUCED = {"_higher": np.max, "_lower": np.min, "_mul": np.prod}  # by the function that combines two
+# by the function that combines two
+REDUCED: dict[str, Any] = {"_higher": np.max, "_lower": np.min, "_mul": np.prod}
 
 
 @functools.cache
