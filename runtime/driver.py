@@ -60,7 +60,7 @@ class Driver:
     def load(self, code: bytes, entry: str, threads: int, shared: int) -> Any:
         """The function `entry` of a cubin, to be launched by blocks of so many threads with so many bytes of shared memory.
 
-        Raises DriverError, also where the function does not take so many threads; torch.OutOfMemoryError.
+        Raises DriverError, torch.OutOfMemoryError, ValueError for more threads than the function takes.
         """
         module, function, most = _POINTER(), _POINTER(), ctypes.c_int()
         self._push(self._context)
@@ -69,7 +69,7 @@ class Driver:
             self._do(entry, "cuModuleGetFunction", ctypes.byref(function), module, entry.encode())
             self._do(entry, "cuFuncGetAttribute", ctypes.byref(most), _MAX_THREADS, function)
             if threads > most.value:
-                raise DriverError(f"{entry} with {threads} threads", 0, "no error of the driver's", f"at most {most.value}")  # fmt: skip
+                raise ValueError(f"{entry} takes {most.value} threads at most, not {threads}")
             if shared > PLAIN_SHARED:
                 self._do(entry, "cuFuncSetCacheConfig", function, _PREFER_SHARED)
                 self._do(entry, "cuFuncSetAttribute", function, _DYNAMIC_SHARED, shared)

@@ -2,6 +2,8 @@
 
 Between the launcher and the driver everything is as on a GPU; the driver is `libcuda.c`, which checks each call and tells `Machine` of each
 launch. Refuses to compile with anything but what the runtime compiles with.
+
+`python -m tests.triton.standin` trains a small model on `Silent`, and writes which modules of triton that imported.
 """
 
 from __future__ import annotations
@@ -10,6 +12,7 @@ import ctypes
 import functools
 import math
 import subprocess
+import sys
 import tempfile
 from collections.abc import Mapping
 from pathlib import Path
@@ -18,14 +21,20 @@ from typing import Any
 import numpy as np
 import torch
 
+import kcompile as keras
+import kcompile.target as target
+import runtime.cuda as cuda
 from codegen.program import Buffer, Kernel, Program
 from runtime.device import TORCH, Interpreted, Ready
 from runtime.driver import Driver
+from runtime.interpreter import mend
 from runtime.launcher import Launcher
 from runtime.triton_report import Refused
 from runtime.triton_source import functions, options
+from tests.triton.steps import mlp
 
 STREAM = 77
+ROWS, SIDE, CLASSES = 8, 6, 10
 _LISTENER = ctypes.CFUNCTYPE(
     None, ctypes.c_char_p, ctypes.c_uint, ctypes.c_uint, ctypes.c_uint, ctypes.c_void_p, ctypes.c_uint,
     ctypes.POINTER(ctypes.c_uint64),
@@ -41,28 +50,38 @@ def library() -> str:
     return str(made)
 
 
-class Machine(Interpreted):
-    """A device whose kernels go through the driver's stand-in. launches: name and programs of each; broken: what went wrong in one."""
+class Silent(Interpreted):
+    """A device whose kernels go through the driver's stand-in, which checks and does nothing; triton is not imported."""
 
     target = "sm_90"
     shared = 232448
 
+    def __init__(self) -> None:  # not `Interpreted`'s, which imports triton
+        self.limit, self.taken, self._tape = 1 << 62, 0, None
+        self.launcher = Launcher(Driver(0, library()), self.target, lambda: STREAM)
+
+    def kernels(self, program: Program) -> Mapping[str, Ready | Refused]:
+        return self.launcher.kernels(program)
+
+
+class Machine(Silent):
+    """One that runs them in the interpreter. launches: name and programs of each; broken: what went wrong in one."""
+
     def __init__(self) -> None:
         super().__init__()
+        mend()
         self.launches: list[tuple[str, int]] = []
         self.broken: list[Exception] = []
         self._known: dict[str, tuple[Kernel, Any, list[Buffer]]] = {}
-        self.launcher = Launcher(Driver(0, library()), self.target, lambda: STREAM)
-        self.cuda = ctypes.CDLL(library())
         self._listener = _LISTENER(self._heard)
+        ctypes.CDLL(library()).stand_listen(self._listener)
 
     def kernels(self, program: Program) -> Mapping[str, Ready | Refused]:
         buffers = {b.name: b for b in program.buffers}
         found = functions(program)
         for k in program.kernels:
             self._known[k.name] = k, found[k.name], [buffers[n] for n in k.schedule["args"]]
-        self.cuda.stand_listen(self._listener)
-        return self.launcher.kernels(program)
+        return super().kernels(program)
 
     def _heard(
         self,
@@ -95,3 +114,22 @@ def _at(address: int, b: Buffer) -> torch.Tensor:
         return torch.empty(b.shape, dtype=dtype)
     memory = (ctypes.c_char * size).from_address(address)
     return torch.frombuffer(memory, dtype=dtype).view(b.shape)
+
+
+def trained(backend: str = "triton") -> Any:
+    """A small model after two epochs, by steps that are launched, captured, and captured many together."""
+    keras.utils.set_random_seed(5)
+    model = mlp(SIDE, 20)
+    model.run_on(backend=backend)
+    rng = np.random.default_rng(3)
+    x = rng.random((5 * ROWS, SIDE, SIDE), np.float32)
+    y = rng.integers(0, CLASSES, len(x)).astype("i4")
+    model.fit(x, y, batch_size=ROWS, epochs=2, verbose=0)
+    return model
+
+
+if __name__ == "__main__":
+    target.without_cuda = lambda: ""
+    cuda.here = functools.cache(Silent)
+    trained()
+    sys.stdout.write(" ".join(sorted(m for m in sys.modules if m.partition(".")[0] == "triton")))
