@@ -22,7 +22,11 @@ class Dim:
     _hash: int
     _table: ClassVar[dict[tuple[tuple[Monomial, int], ...], Dim]] = {}
 
+    # what is neither an int nor a dimension (a tensor) has operators of its own: Python asks those next
+
     def __add__(self, other: DimLike) -> DimLike:
+        if not isinstance(other, (int, Dim)):
+            return NotImplemented
         return _sum(_terms(self), _terms(other))
 
     __radd__ = __add__
@@ -37,6 +41,8 @@ class Dim:
         return -self + other
 
     def __mul__(self, other: DimLike) -> DimLike:
+        if not isinstance(other, (int, Dim)):
+            return NotImplemented
         out: dict[Monomial, int] = {}
         for m1, c1 in self._terms:
             for m2, c2 in _terms(other):
@@ -47,6 +53,8 @@ class Dim:
     __rmul__ = __mul__
 
     def __floordiv__(self, other: DimLike) -> DimLike:
+        if not isinstance(other, (int, Dim)):
+            return NotImplemented
         return _floordiv(self, other)
 
     def __rfloordiv__(self, other: DimLike) -> DimLike:

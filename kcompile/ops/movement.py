@@ -8,26 +8,23 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-import numpy as np
-
 import ir.ops as ir
 from ir import dims
-from ir.dims import Dim
 from ir.graph import Value
 from kcompile.errors import KCValueError
-from kcompile.ops.operand import as_dtype, axis_of
+from kcompile.ops.operand import as_dtype, axis_of, shape_of
 
 
 def reshaped(v: Value, newshape: Any) -> Value:
     """`v` in a shape that may hold one -1 (or None). Raises KCValueError KC102."""
-    if isinstance(newshape, (int, np.integer, Dim)):
-        newshape = (newshape,)
-    shape = [-1 if d is None else d if isinstance(d, Dim) else int(d) for d in newshape]
+    if isinstance(newshape, (list, tuple)):
+        newshape = [-1 if d is None else d for d in newshape]
+    shape = list(shape_of(newshape))
     free = [i for i, d in enumerate(shape) if isinstance(d, int) and d == -1]
     if len(free) > 1 or any(isinstance(d, int) and d < -1 for d in shape):
         raise KCValueError(
             "KC102",
-            f"newshape={tuple(newshape)}",
+            f"newshape={tuple(shape)}",
             "one extent may be -1, the others are not negative",
             "give the other extents",
         )
@@ -37,13 +34,13 @@ def reshaped(v: Value, newshape: Any) -> Value:
         quotient = 0 if isinstance(rest, int) and rest == 0 else dims.divide(size, rest)
         if quotient is None:
             raise KCValueError(
-                "KC102", f"reshape of {v.type.shape} to {tuple(newshape)}", f"{size} elements are no multiple of {rest}",
+                "KC102", f"reshape of {v.type.shape} to {tuple(shape)}", f"{size} elements are no multiple of {rest}",
                 "give a shape with as many elements",
             )  # fmt: skip
         shape[free[0]] = quotient
     if dims.product(shape) != size:
         raise KCValueError(
-            "KC102", f"reshape of {v.type.shape} to {tuple(newshape)}",
+            "KC102", f"reshape of {v.type.shape} to {tuple(shape)}",
             f"both have as many elements, not {size} and {dims.product(shape)}", "give a shape with as many elements",
         )  # fmt: skip
     return v if tuple(shape) == v.type.shape else ir.reshape(v, shape=tuple(shape))

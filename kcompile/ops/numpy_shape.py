@@ -101,7 +101,7 @@ def squeeze(x: Any, axis: Any = None) -> Any:
 def tile(x: Any, repeats: Any) -> Any:
     """The whole repeated along each axis."""
     v = value_of(x)
-    counts = [int(repeats)] if isinstance(repeats, (int, np.integer)) else [int(r) for r in repeats]
+    counts = list(shape_of(repeats))
     rank = builtins.max(len(counts), len(v.type.shape))
     counts = [1] * (rank - len(counts)) + counts
     own = (1,) * (rank - len(v.type.shape)) + v.type.shape

@@ -13,7 +13,8 @@ import numpy as np
 import ir.ops as ir
 import kcompile.config as config
 from ir.dims import Dim
-from ir.graph import Value
+from ir.graph import Value, graph_of, reachable
+from ir.interpret import interpret
 from kcompile.dtypes import FROM_IR, TO_IR, result_type, standardize_dtype
 from kcompile.errors import KCIndexError, KCNotImplementedError, KCTypeError, KCValueError
 from kcompile.tensor import Tensor
@@ -183,7 +184,37 @@ def keras_dtype(v: Value) -> str:
 
 
 def shape_of(shape: Any) -> tuple[Any, ...]:
-    """A shape argument as a tuple of ints and Dims."""
-    if isinstance(shape, (int, np.integer, Dim)):
+    """A shape argument as a tuple of ints and Dims; tensors made of extents and numbers count as those."""
+    if isinstance(shape, Tensor):
+        found = extents(shape.value)
+        shape = shape if found is None else found
+    elif isinstance(shape, (int, np.integer, Dim)):
         shape = (shape,)
-    return tuple(d if isinstance(d, Dim) else int(d) for d in shape)
+    return tuple(_extent(d) for d in shape)
+
+
+def _extent(d: Any) -> Any:
+    if isinstance(d, Tensor):
+        found = extents(d.value)
+        d = d if found is None else found[0]
+    return d if isinstance(d, Dim) else int(d)
+
+
+def extents(v: Value) -> list[Any] | None:
+    """What a scalar or row of ints holds that was put together from `shape(x)` and numbers; None where that is not known."""
+    node = v.node
+    if node is None or v.type.is_float or len(v.type.shape) > 1:
+        return None
+    name = node.op.name
+    if name == "size":
+        return [node.attr("dim")]
+    if name == "concat":
+        rows = [extents(i) for i in node.inputs]
+        return None if None in rows else [d for row in rows for d in row or ()]
+    if name in ("cast", "reshape"):
+        return extents(node.inputs[0])
+    nodes = reachable([v])
+    if any(n.op.name == "size" or any(i.node is None for i in n.inputs) for n in nodes):
+        return None
+    (numbers,) = interpret(graph_of("numbers", (), [v]), [])
+    return [int(n) for n in numbers.reshape(-1)]

@@ -10,10 +10,13 @@ import numpy as np
 import pytest
 
 import kcompile.ops as ops
-from ir.dims import Dim
+from ir.bind import bind
+from ir.dims import Dim, dim
+from ir.interpret import interpret
+from ir.types import Type
 from kcompile.operation import SPECS
 from kcompile.tensor import KerasTensor
-from kcompile.trace import leaves
+from kcompile.trace import Trace, leaves
 
 keras = pytest.importorskip("keras")
 
@@ -571,6 +574,26 @@ def test_named_dimensions_pass_through() -> None:
     assert ops.mean(x, axis=1).shape == (None, 8)
     assert x[:, -1].shape == (None, 8)
     assert isinstance(x._type.shape[0], Dim)
+
+
+def test_shapes_put_together_from_extents() -> None:
+    """As tf.shape is used: extents joined to a tensor, which says how often or in what shape."""
+
+    def repeated(x: Any) -> Any:
+        rows, width = ops.shape(x)
+        ones = ops.convert_to_tensor([1, 1])
+        mask = ops.tile(ops.ones((1, 2, 2)), ops.concatenate([ops.expand_dims(rows, -1), ones]))
+        by_list = ops.reshape(x, [ops.convert_to_tensor(rows), -1, 2])
+        last = ops.convert_to_tensor([-1, width])
+        return mask, by_list, ops.reshape(by_list, last), rows * ops.sum(x), 2 + rows * x
+
+    with Trace("shapes") as trace:
+        found = repeated(trace.data("x", Type("f32", (dim("N"), 4))))
+        assert [t.shape for t in found] == [(None, 2, 2), (None, 2, 2), (None, 4), (), (None, 4)]
+        graph, _ = trace.finish("shapes", found)
+    got = interpret(bind(graph, N=3), [A])
+    for t, want in zip(got, [np.ones((3, 2, 2)), A.reshape(3, 2, 2), A, 3 * A.sum(), 2 + 3 * A], strict=True):  # fmt: skip
+        np.testing.assert_allclose(t, want, rtol=1e-5)
 
 
 @pytest.mark.parametrize("make", [
