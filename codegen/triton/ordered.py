@@ -44,6 +44,11 @@ class Order:
         made = _passes(indices, Line(n), order, keys, (first, last))
         return Order(indices, order, keys, first, last, made)
 
+    @property
+    def count(self) -> int:
+        """How many positions there are."""
+        return self.order.shape[0]
+
     def reads(self) -> list[Buf]:
         """What the kernel that sums reads."""
         return [self.order, self.keys, self.first, self.last]

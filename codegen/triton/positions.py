@@ -153,8 +153,8 @@ class Positions:
             return int(self.schedule.notes["parts"])
         return -(-size(g.axes) // g.tile)
 
-    def place(self, k: int, first: str, stop: str = "", through: str = "") -> None:
-        """Write where group k is, and make that known to its axes. through: where positions are read from."""
+    def place(self, k: int, first: str, stop: str = "") -> None:
+        """Write where group k is, and make that known to its axes."""
         g = self.groups[k]
         n = size(g.axes)
         if g.tile == n == 1:
@@ -166,9 +166,12 @@ class Positions:
             text, dims = self.name(f"{first}tl.arange(0, {g.tile})", "i"), (k,)
         tail = n % g.tile != 0 or bool(stop)
         self.masks[k] = Val(self.name(f"{text} < {stop or n}", "m"), dims, "bool") if tail else None
-        if through:
-            text = self.name(f"tl.load({through} + {text}, mask={text} < {stop}, other=0)", "p")
-        step = n
+        self.axes_of(k, text, dims)
+
+    def axes_of(self, k: int, text: str, dims: tuple[int, ...]) -> None:
+        """Make a position of group k known to its axes."""
+        g = self.groups[k]
+        step = size(g.axes)
         for a in g.axes:
             step //= a.size
             at = text if step == 1 else f"{text} // {step}"

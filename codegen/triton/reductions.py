@@ -92,6 +92,10 @@ class Reductions(Values):
         """A value as it is summed."""
         return self.cast(v, wide(v.dtype))
 
+    def into(self, acc: str, fn: str, v: Val) -> Val:
+        self.line(f"{acc} = {joined(fn, acc, v.text, v.dtype)}")
+        return Val(acc, v.dims, v.dtype)
+
     def _extreme(self, e: E, env: Env) -> Val:
         fn, over = e.attr
         own = tuple(a for a in over if a.size > 1)

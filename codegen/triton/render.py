@@ -11,14 +11,14 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 
 from codegen.loops import Axis, Buf, E, Region, Schedule, Store
-from codegen.triton.ordered import Order
+from codegen.triton.lookup import Lookups
 from codegen.triton.positions import Index, Val
-from codegen.triton.reductions import Reductions, joined, neutral, wide
+from codegen.triton.reductions import neutral, wide
 from codegen.triton.schedule import size
 from codegen.triton.spelling import DTYPES, Unsupported, literal
 
 
-class _Printer(Reductions):
+class _Printer(Lookups):
     """One kernel: its loops, then its stores."""
 
     # -- loops and stores -------------------------------------------------------------------------
@@ -44,7 +44,9 @@ class _Printer(Reductions):
         for phase in range(last + 1):
             reductions = phases.get(phase, [])
             stores = [s for s in inside if level[s.value] == phase]
-            if reductions or stores:
+            if "order" in self.schedule.notes:
+                self.summed(k, *reductions)
+            elif reductions or stores:
                 self.loop(k, reductions, stores)
 
     def loop(self, k: int, reductions: Sequence[E], stores: Sequence[Store]) -> None:
@@ -55,9 +57,6 @@ class _Printer(Reductions):
             stretch = self.schedule.notes["stretch"]
             start = self.name(f"{self.pids[k]} * {stretch}", "s")
             stop = self.name(f"tl.minimum({start} + {stretch}, {n})", "s")
-        order = self.schedule.notes.get("order")
-        if order is not None:
-            start, stop = self.run_of(order)
         at = len(self.lines)
         accs: dict[E, tuple[str, Val]] = {}
         self.line("")
@@ -66,9 +65,8 @@ class _Printer(Reductions):
             each = "tl.static_range" if self.schedule.notes["kind"] == "taps" else "range"
             self.line(f"for k in {each}({start}, {stop}, {g.tile}):")
             self.depth += 1
-            bounded = stop if g.role == "split" or order is not None else ""
-            through = "" if order is None else self.names[order.order]
-            self.place(k, "k + " if g.tile > 1 else "k", bounded, through)
+            bounded = stop if g.role == "split" else ""
+            self.place(k, "k + " if g.tile > 1 else "k", bounded)
             for e in reductions:
                 acc = f"acc{self.count}"
                 self.count += 1
@@ -81,10 +79,7 @@ class _Printer(Reductions):
                     made = Val(acc, (x.dims[0], y.dims[-1]), wide(e.dtype))
                 elif e.op == "scatter":
                     own = self.over(e)
-                    if order is None:
-                        v = self.hits(e, self.env, own)
-                    else:
-                        v = self.widened(self.value(e.args[1], self.home(self.env, own)))
+                    v = self.hits(e, self.env, own)
                     v = self.masked(self.spread_over(v, self.group_dims(own)), [k], 0)
                     made = self.into(acc, "sum", v)
                 else:
@@ -111,18 +106,6 @@ class _Printer(Reductions):
                 ):
                     v = self.reduce(v, e.attr[0] if e.op == "red" else "sum", d)
             self.keep(("done", e), self.cast(v, e.dtype))
-
-    def run_of(self, order: Order) -> tuple[str, str]:
-        """The stretch of sorted positions whose index is this program's row."""
-        row, n = self.pids[0], order.order.shape[0]
-        first, last, keys = (self.names[b] for b in (order.first, order.last, order.keys))
-        start = self.name(f"tl.minimum(tl.maximum(tl.load({first} + {row}), 0), {n - 1})", "s")
-        found = self.name(f"tl.load({keys} + {start}) == {row}", "m")
-        return start, self.name(f"tl.where({found}, tl.load({last} + {row}), {start})", "s")
-
-    def into(self, acc: str, fn: str, v: Val) -> Val:
-        self.line(f"{acc} = {joined(fn, acc, v.text, v.dtype)}")
-        return Val(acc, v.dims, v.dtype)
 
     def atomic(self, s: Store) -> None:
         """Add each update to the sum that its index names, wherever other programs are."""

@@ -165,7 +165,7 @@ def _rows(region: Region, nodes: Sequence[E]) -> Schedule:
 
 
 def _sorted(region: Region, nodes: Sequence[E], scatter: E) -> Schedule:
-    """A row of the table for each program, which walks what the sorted indices send there."""
+    """A few rows of the table for each program, which walks what the sorted indices send there."""
     if any(e is not scatter and reduced_over(e) for e in nodes):
         raise Unsupported("a reduction beside the gradient of a lookup")
     new, over, _ = scatter.attr
@@ -174,9 +174,13 @@ def _sorted(region: Region, nodes: Sequence[E], scatter: E) -> Schedule:
         raise Unsupported("a result beside those of a lookup's gradient")
     rest = [a for a in _needed(region, nodes) if a is not new and a not in over]
     block = min(power_of_two(size(rest)), 512)
-    made = [Group((new,), "grid", 1), Group(over, "loop", max(8, 2048 // block))]
+    rows, beside = max(1, 256 // block), -(-size(rest) // block)
+    while rows > 1 and -(-new.size // rows) * beside < MANY:
+        rows //= 2
+    depth = min(128, max(8, 4096 // (rows * block)))
+    made = [Group((new,), "grid", rows), Group(over, "loop", depth)]
     made += [Group(tuple(rest), "grid", block)] if rest else []
-    warps = 1 if block <= 128 else 4
+    warps = 4 if rows * block * depth >= 4096 else 1
     return Schedule(tuple(made), {"kind": "sorted", "warps": warps, "scatter": scatter})
 
 

@@ -16,6 +16,7 @@ from codegen.triton.atomic import Atomic
 from codegen.triton.attention import Attention
 from codegen.triton.flash import Flash
 from codegen.triton.launch import Launch, Place, loads, size_of, uniform, written
+from codegen.triton.lookup import stretch_of, stretched
 from codegen.triton.merge import joined, with_hosts
 from codegen.triton.ordered import Order, Pass, in_order
 from codegen.triton.prepare import Sorting
@@ -189,9 +190,7 @@ class Writer(States):
             self.atomic(Atomic.of(region, made.notes["scatter"]), node)
             return
         if "scatter" in made.notes:
-            order = self.ordered(made.notes["scatter"], node)
-            extra = order.reads()
-            made = Schedule(made.groups, {**made.notes, "order": order})
+            made, extra = self.by_rows(made, node)
         parts = split(region, made)
         for part in parts:
             for s in part[0].stores:
@@ -212,6 +211,22 @@ class Writer(States):
         self.launches.append(Launch(reads, [made.sums], made.plan, node, write, part=shared))
         if made.rest is not None:
             self.add(made.rest, node, shared=True)
+
+    def by_rows(self, made: Schedule, node: Node | None) -> tuple[Schedule, list[Buf]]:
+        """Launch the sorting of a scatter's indices, and the sums of stretches of them; the schedule and what it reads then."""
+        scatter: E = made.notes["scatter"]
+        order = self.ordered(scatter, node)
+        notes, extra = {**made.notes, "order": order}, order.reads()
+        if stretch_of(order.count):
+            region, plan = stretched(scatter, made, order)
+            sums = region.stores[0].buf
+            self.place_of[sums] = Place(sums.dtype, sums.shape, "temp")
+            reads = [*loads(region), order.order, order.keys]
+            write = functools.partial(written, region, plan)
+            self.launches.append(Launch(reads, [sums], plan, node, write, region, part=True))
+            notes["sums"] = sums
+            extra.append(sums)
+        return Schedule(made.groups, notes), extra
 
     def ordered(self, e: E, node: Node | None) -> Order:
         """Launch the sorting of a scatter's indices."""

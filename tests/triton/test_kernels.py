@@ -249,7 +249,7 @@ def test_the_gradient_of_a_lookup_is_summed_in_the_order_of_sorted_indices(n: in
 
     p = check(build, idx, normal(n, 3, d), normal(9, d))
     if n * 3 > 32:
-        assert kinds(p) == ["order", "sorted"]
+        assert [k for k in kinds(p) if k != "stretches"] == ["order", "sorted"]
 
 
 @pytest.mark.parametrize("n", [1, 2, 3, 7, 16, 17, 33, 65])

@@ -32,11 +32,12 @@ def test_runs_merged_are_one_run(
     updates = normal(n, 3)
     build = lambda i, u: ops.scatter_add(i, u, axis=0, extent=70)
     _, whole = made(build, idx, updates)
-    assert kinds(whole) == ["order", "sorted"]
+    behind = ["stretches", "sorted"] if n > 128 else ["sorted"]
+    assert kinds(whole) == ["order", *behind]
     for name, value in (("WHOLE", 64), ("RUN", 32), ("WAYS", 2)):
         monkeypatch.setattr(ordered, name, value)
     program = check(build, idx, updates)
-    assert kinds(program) == [*["order"] * (1 + merges), "sorted"]
+    assert kinds(program) == [*["order"] * (1 + merges), *behind]
     pair = [TritonProgram(p, {}).run(idx, updates)[0] for p in (whole, program)]
     np.testing.assert_array_equal(*pair)
 
@@ -45,7 +46,41 @@ def test_a_run_is_as_long_as_one_kernel_sorts_quickly() -> None:
     """What a step of 32 rows of 200 words takes: counting in runs, and one merge."""
     build = lambda i, u: ops.scatter_add(i, u, axis=0, extent=5000)
     idx = np.random.default_rng(0).integers(0, 5000, 6400).astype("i4")
-    assert kinds(made(build, idx, normal(6400, 2))[1]) == ["order", "order", "sorted"]
+    assert kinds(made(build, idx, normal(6400, 2))[1]) == ["order", "order", "stretches", "sorted"]
+
+
+@pytest.mark.parametrize(
+    ("n", "extent", "d"), [(129, 31, 3), (300, 65, 1), (333, 17, 40), (257, 7, 300)]
+)
+@pytest.mark.parametrize("rows", [False, True])
+def test_a_row_that_most_name_is_summed_by_stretches(
+    n: int, extent: int, d: int, rows: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """With one row of the table for a program, and with several."""
+    if rows:
+        monkeypatch.setattr("codegen.triton.schedule.MANY", 2)
+    rng = np.random.default_rng(n)
+    idx = rng.integers(-2, extent + 2, n).astype("i4")
+    idx[rng.random(n) < 0.7] = 3
+    table, updates = normal(extent, d), normal(n, d)
+
+    def build(i: Value, u: Value, w: Value) -> Value:
+        return ops.sub(w, ops.scatter_add(i, ops.mul(u, u), axis=0, extent=extent))  # type: ignore[no-any-return]
+
+    p = check(build, idx, updates, table)
+    assert kinds(p) == ["order", "stretches", "sorted"]
+    several = p.kernels[-1].schedule["groups"][0][2] > 1
+    assert several == (rows and d < 200)
+
+
+def test_halves_of_a_row_are_summed_as_f32() -> None:
+    idx, updates = np.zeros(700, "i4"), (np.abs(normal(700, 3)) + 4).astype("f2")
+    idx[:20] = 1
+    build = lambda i, u: ops.scatter_add(i, u, axis=0, extent=4)
+    _, p = made(build, idx, updates)
+    (found,) = TritonProgram(p, {}).run(idx, updates)
+    exact = np.stack([updates[idx == k].astype("f8").sum(0) for k in range(4)])
+    np.testing.assert_allclose(found.astype("f8"), exact, rtol=1e-3)
 
 
 def both(v: Value, axis: int = 1) -> tuple[Value, ...]:

@@ -32,16 +32,16 @@ def k1(b0, b1, b3, b4, b5, b6, b2):
     pid = tl.program_id(0)
     i0 = pid
     i1 = tl.arange(0, 16)
-    s2 = tl.minimum(tl.maximum(tl.load(b5 + pid), 0), 39)
-    m3 = tl.load(b4 + s2) == pid
-    s4 = tl.where(m3, tl.load(b6 + pid), s2)
-    acc8 = tl.full((128, 16), 0.0, tl.float32)
-    for k in range(s2, s4, 128):
-        i5 = k + tl.arange(0, 128)
-        m6 = i5 < s4
-        p7 = tl.load(b3 + i5, mask=i5 < s4, other=0)
-        v9 = tl.load(b1 + p7[:, None] * 16 + i1[None, :], mask=m6[:, None], other=0.0)
-        v10 = tl.where(m6[:, None], v9, tl.full((), 0.0, tl.float32))
-        acc8 = acc8 + v10
-    v11 = tl.sum(acc8, 0)
+    s2 = tl.minimum(tl.maximum(tl.load(b5 + i0), 0), 39)
+    m3 = tl.load(b4 + s2) == i0
+    s4 = tl.where(m3, tl.load(b6 + i0), s2)
+    acc5 = tl.full((128, 16), 0.0, tl.float32)
+    for k in range(0, s4 - s2, 128):
+        i6 = s2 + k + tl.arange(0, 128)
+        m7 = i6 < s4
+        p8 = tl.load(b3 + i6, mask=m7, other=0)
+        v9 = tl.load(b1 + p8[:, None] * 16 + i1[None, :], mask=m7[:, None], other=0.0)
+        v10 = tl.where(m7[:, None], v9, tl.full((), 0.0, tl.float32))
+        acc5 = acc5 + v10
+    v11 = tl.sum(acc5, 0)
     tl.store(b2 + i0 * 16 + i1, v11)
