@@ -21,6 +21,12 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     parser.addoption(
         "--regold", action="store_true", default=False, help="rewrite expectations of golden tests"
     )
+    parser.addoption(
+        "--watch",
+        action="store_true",
+        default=False,
+        help="run Triton's kernels as tests/triton/watch.py says",
+    )
 
 
 @pytest.fixture

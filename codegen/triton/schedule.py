@@ -25,6 +25,7 @@ PASS = 8192  # elements that one program walks at a time, at most
 WHOLE = 128  # rows or columns of a product that an epilogue may need whole
 APART = 16384  # elements of a product whose sums over many rows one program takes after it as well
 SORTED = 32  # rows of a lookup's gradient from which on they are sorted first
+MOVES = frozenset({"at", "spread", "concat", "fold"})  # what reads its operand at other positions
 MANY = 264  # programs that keep the machine busy
 
 
@@ -52,8 +53,7 @@ def schedule(region: Region) -> Schedule:
     for e in nodes:
         if e.op in ("sort", "argsort"):
             raise Unsupported(f"op {e.op!r} on the Triton target")
-        moves = e.op in ("at", "spread", "concat", "fold")
-        if moves and not (e.op == "fold" and e.args[0].op == "dot"):
+        if e.op in MOVES and not (e.op == "fold" and e.args[0].op == "dot"):
             if any(a.op in ("dot", "red", "argred", "random") for a in below(e)):
                 raise Unsupported("what is reduced is read at another place")
     dots = [e for e in nodes if e.op == "dot"]

@@ -10,7 +10,7 @@ from collections.abc import Sequence
 
 from codegen.loops import Axis, Buf, Region, Store, axis_aff, load
 from codegen.triton.launch import Launch, Place, loads, repr_of, size_of
-from codegen.triton.schedule import programs
+from codegen.triton.schedule import MOVES, below, programs
 from codegen.triton.together import together
 from ir.graph import Graph, Node, Value
 
@@ -141,18 +141,25 @@ class States:
         return free
 
     def harmless(self, launch: Launch, store: Store, to: Place) -> bool:
-        """Whether a kernel may overwrite what it reads: only at the same place, by the same program."""
-        if launch.schedule.notes["kind"] == "loop" or launch.region is None:
-            return False  # it may read in a later loop what it wrote in one
+        """Whether a kernel may overwrite what it reads: only at the same place, by the same program, after all reads of that."""
+        groups = launch.schedule.groups
+        own = {a for i in store.idx for a, _ in i.terms}
+        walked = {a for g in groups if g.role in ("loop", "split") for a in g.axes}
+        if launch.region is None or own & walked:
+            return False  # it may read in a later pass what it wrote in one
         launch.barrier = True  # threads of one program may hold copies of what they read
         if programs(launch.schedule) == 1:
             return True
-        own = {a for i in store.idx for a, _ in i.terms}
-        gridded = {a for g in launch.schedule.groups if g.role in ("grid", "split") for a in g.axes}
+        gridded = {a for g in groups if g.role in ("grid", "split") for a in g.axes}
+        nodes = launch.region.nodes()
         if gridded <= own:
+            moved = {a for e in nodes if e.op in MOVES for a in below(e)}
             return all(
-                repr_of(e.attr[1]) == repr_of(store.idx) and e.attr[2] is None and not e.args
-                for e in launch.region.nodes()
+                repr_of(e.attr[1]) == repr_of(store.idx)
+                and e.attr[2] is None
+                and not e.args
+                and e not in moved  # read where the store is, not at another place
+                for e in nodes
                 if e.op == "load" and self.place_of[e.attr[0]] is to
             )
         if store.idx and size_of(store.buf) != 1:
