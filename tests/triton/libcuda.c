@@ -17,7 +17,7 @@ typedef struct { char *image; size_t size; } Module;
 typedef struct { char name[256]; unsigned params, size[MANY], threads; int shared; } Function;
 typedef void (*Listener)(const char *name, unsigned programs, unsigned threads, unsigned shared, void *stream, unsigned count, const uint64_t *values);
 
-static int begun, context;
+static int begun, context, retained;
 static __thread void *stack[DEPTH];
 static __thread int depth;
 static Listener listener;
@@ -27,6 +27,7 @@ static int code;
 void stand_listen(Listener f) { listener = f; }
 void stand_fail(const char *call, int with) { failing = strdup(call), code = with; }
 int stand_depth(void) { return depth; }
+int stand_retained(void) { return retained; }
 
 #define CALL(name) if (!strcmp(failing, name)) return code
 
@@ -41,7 +42,7 @@ int cuDeviceGet(int *device, int ordinal) {
 
 int cuDevicePrimaryCtxRetain(void **ctx, int device) {
   CALL("cuDevicePrimaryCtxRetain");
-  *ctx = &context;
+  *ctx = &context, retained++;
   return device ? INVALID_DEVICE : OK;
 }
 

@@ -7,6 +7,7 @@ import logging
 import os
 import subprocess
 import sys
+import threading
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -30,6 +31,7 @@ pytest.importorskip("torch")
 
 import torch
 
+import runtime.devices as devices
 from runtime.device import Interpreted, Ready
 from runtime.driver import PLAIN_SHARED, Driver, DriverError
 from runtime.machine_code import machine_code
@@ -250,3 +252,24 @@ def test_what_does_not_compile_is_refused_when_it_is_to_be_launched() -> None:
     made = TritonProgram(p, states, Interpreted())
     with pytest.raises(Refused, match="k0 does not"):
         made.launch(p.kernels[0], Refused("k0 does not compile"))
+
+
+@pytest.mark.parametrize("cuda_build", [True, False])
+def test_the_driver_prepares_the_device_while_torch_is_imported(
+    cuda_build: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    cuda = ctypes.CDLL(library())
+    before = cuda.stand_retained()
+    (tmp_path / "lib").mkdir()
+    if cuda_build:
+        (tmp_path / "lib" / "libtorch_cuda.so").touch()
+    spec = SimpleNamespace(origin=str(tmp_path / "__init__.py"))
+    monkeypatch.setattr(devices.ctypes, "CDLL", lambda name: cuda)
+    monkeypatch.setattr(devices.importlib.util, "find_spec", lambda name: spec)
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
+    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "0")
+    assert "sees no CUDA device" in devices.without_cuda.__wrapped__()
+    for thread in threading.enumerate():
+        if thread.name == devices.PREPARING:
+            thread.join()
+    assert cuda.stand_retained() - before == cuda_build
