@@ -18,7 +18,8 @@ def ensure_built(model: Any, specs: Batch, training: bool | None) -> None:
 
     training: True also builds the optimizer; None (prediction) only the model.
     """
-    if training is not None and own(model, "train" if training else "test") and not model.calls:
+    kind = "predict" if training is None else "train" if training else "test"
+    if not model.calls and own(model, kind):
         model.built = True  # its parts are built as its step calls them
     else:
         _build(model, specs, training)

@@ -8,7 +8,11 @@ _HOMES = {
     "kcompile.layer": "Layer",
     "kcompile.layers.activation": "ELU Activation LeakyReLU PReLU ReLU Softmax",
     "kcompile.layers.attention": "GroupedQueryAttention GroupQueryAttention MultiHeadAttention",
+    "kcompile.layers.augmentation": (
+        "RandomBrightness RandomContrast RandomFlip RandomRotation RandomTranslation RandomZoom"
+    ),
     "kcompile.layers.batch_normalization": "BatchNormalization",
+    "kcompile.layers.categories": "CategoryEncoding",
     "kcompile.layers.cells": "SimpleRNNCell",
     "kcompile.layers.convolution": (
         "Conv1D Convolution1D=Conv1D Conv1DTranspose Convolution1DTranspose=Conv1DTranspose "
@@ -19,6 +23,7 @@ _HOMES = {
     "kcompile.layers.dot_attention": "AdditiveAttention Attention",
     "kcompile.layers.einsum_dense": "EinsumDense",
     "kcompile.layers.gated_cells": "GRUCell LSTMCell",
+    "kcompile.layers.images": "CenterCrop Resizing",
     "kcompile.layers.merging": (
         "Add Average Concatenate Dot Maximum Minimum Multiply Subtract add average "
         "concatenate dot maximum minimum multiply subtract"

@@ -32,6 +32,7 @@ from kcompile.ops.core import (
     unstack,
 )  # fmt: skip
 from kcompile.ops.image import (
+    affine_transform,
     extract_patches,
     resize,
     rgb_to_grayscale,
@@ -301,7 +302,7 @@ from kcompile.ops.numpy_shape import (
 from kcompile.tensor import is_tensor
 
 __all__ = [
-    "abs", "absolute", "add", "all", "allclose", "amax", "amin", "any", "append", "arange",
+    "abs", "absolute", "add", "affine_transform", "all", "allclose", "amax", "amin", "any", "append", "arange",
     "arccos", "arccosh", "arcsin", "arcsinh", "arctan", "arctan2", "arctanh", "argmax",
     "argmin", "argsort", "array", "array_split", "average", "average_pool",
     "batch_normalization", "batch_normalization_train", "binary_crossentropy", "bincount",

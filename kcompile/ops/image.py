@@ -15,6 +15,7 @@ from ir.graph import Value
 from ir.types import NUMPY
 from kcompile.errors import KCNotImplementedError, KCValueError
 from kcompile.operation import defines
+from kcompile.ops.affine import affine_transform as affine_transform
 from kcompile.ops.movement import permuted, reshaped
 from kcompile.ops.nn_window import back, channels_last, per_axis, span
 from kcompile.ops.operand import as_dtype, inexact, scalar_like, value_of

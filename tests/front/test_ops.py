@@ -421,6 +421,11 @@ for _i in ("nearest", "bilinear"):
 case("image.resize", IMG, (4, 4), interpolation="bilinear", antialias=True)
 case("image.rgb_to_grayscale", IMG[..., :3])
 case("image.extract_patches", IMG, 3)
+_TURN = np.array([[0.9, -0.3, 1.2, 0.4, 1.1, -1.5, 0, 0], [0.5, 0, 3, 0, 2, -4, 0, 0]], "float32")
+for _n in ("constant", "nearest", "wrap", "mirror", "reflect"):
+    case("image.affine_transform", IMG, _TURN, fill_mode=_n, fill_value=0.7)
+case("image.affine_transform", IMG, _TURN, "nearest", data_format="channels_first")
+case("image.affine_transform", IMG[0], _TURN[1])
 
 LOOSE = {"erfinv": 2e-5, "det": 1e-4, "inv": 1e-4, "solve": 1e-3, "image.resize": 2e-4, "var": 1e-5}
 DATA_DEPENDENT = {"unique", "nonzero", "inv", "det", "qr", "solve", "cholesky"}

@@ -178,6 +178,16 @@ CASES: list[tuple[str, tuple[Any, ...], dict[str, Any], Any]] = [
     ("TimeDistributed", (lambda k: k.Dense(3),), {}, LINE),
     ("TimeDistributed", (lambda k: k.Conv2D(2, 2),), {}, data(2, 3, 4, 5, 2)),
     ("TimeDistributed", (lambda k: k.LSTM(2),), {}, data(2, 3, 4, 5)),
+    ("Resizing", (5, 9), {}, IMAGE),
+    ("Resizing", (3, 3), {"interpolation": "nearest", "data_format": "channels_first"}, FIRST),
+    ("Resizing", (4, 2), {"crop_to_aspect_ratio": True}, IMAGE),
+    ("CenterCrop", (4, 3), {}, IMAGE),
+    ("CenterCrop", (5, 2), {"data_format": "channels_first"}, FIRST),
+    ("CenterCrop", (9, 4), {}, IMAGE),
+    ("CategoryEncoding", (6,), {"output_mode": "one_hot"}, IDS),
+    ("CategoryEncoding", (6,), {"output_mode": "one_hot"}, IDS[:, :1]),
+    ("CategoryEncoding", (6,), {}, IDS),
+    ("CategoryEncoding", (6,), {"output_mode": "count"}, IDS),
 ]  # fmt: skip
 # Keras's own config lacks what these need (RNN cells as lists are fine)
 NO_GRADIENT = {"Embedding"}

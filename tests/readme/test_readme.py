@@ -22,7 +22,7 @@ TABLE = re.compile(r"(?<=<!-- layers -->\n).*?(?=<!-- /layers -->)", re.S)
 KINDS = {  # where a module's name is not what a reader looks for
     "batch_normalization": "normalization", "dot_attention": "attention", "einsum_dense": "core", "input_layer": "core",
     "cells": "recurrent", "gated_cells": "recurrent", "stacked_cells": "recurrent", "rnn": "recurrent",
-    "separable": "convolution", "resizing": "reshaping", "merging": "merging branches", "wrappers": "wrappers of layers",
+    "augmentation": "preprocessing", "images": "preprocessing", "categories": "preprocessing", "separable": "convolution", "resizing": "reshaping", "merging": "merging branches", "wrappers": "wrappers of layers",
 }  # fmt: skip
 
 
