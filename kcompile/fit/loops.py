@@ -113,6 +113,7 @@ def fit(
             break
         model.reset_metrics()
         callbacks.on_epoch_begin(epoch)
+        runner.more = epoch + 1 < epochs
         runner.run(source, steps_per_epoch, callbacks, runner.results)
         logs = runner.results()
         if validation is not None and _is_due(epoch, validation_freq):

@@ -35,6 +35,7 @@ class Runner:
 
     def __init__(self, model: Any, kind: str, tally: Tally):
         self.model, self.kind, self.tally = model, kind, tally
+        self.more = False  # whether another epoch follows this one
         self.step_function = step_function(model, kind)
         self.ran: Any = None  # the program of the last step
 
@@ -167,6 +168,8 @@ class Runner:
             if on_end is not None:
                 on_end(at - first - 1, {})
         if first < whole:
+            if self.more and not getattr(self.model, _STOP[self.kind]):
+                source.draw(steps)
             drive.wait()  # so that the epoch's time is that of its steps
         return at - first
 

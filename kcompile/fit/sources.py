@@ -42,6 +42,7 @@ class Arrays:
         self.samples = data.size
         self.num_batches = math.ceil(self.samples / batch_size)
         self._order: np.ndarray[Any, Any] | None = None
+        self._ahead: np.ndarray[Any, Any] | None = None  # the order of the epoch to come
         self._next = 0
         self._kept: dict[Any, Any] = {}
 
@@ -61,7 +62,8 @@ class Arrays:
         With `steps`, an epoch continues where the one before stopped; it warns where data run out.
         """
         if steps is None or self._next == 0:
-            self._order, self._next = self._permutation(), 0
+            self._order = self._permutation() if self._ahead is None else self._ahead
+            self._ahead, self._next = None, 0
         first = self._next
         end = min(first + (steps or self.num_batches), self.num_batches)
         if steps is not None and end - first < steps:
@@ -69,6 +71,11 @@ class Arrays:
         order = self._order
         self._next = end % self.num_batches
         return order, first, end
+
+    def draw(self, steps: int | None) -> None:
+        """Draw the order of the next epoch, which comes for certain, while a device is busy with this one."""
+        if steps is None or self._next == 0:
+            self._ahead = self._permutation()
 
     def reset(self) -> None:
         """The next epoch starts at the first batch."""

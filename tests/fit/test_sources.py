@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 import pytest
 
+import kcompile as keras
 from kcompile.errors import KCTypeError, KCValueError
 from kcompile.fit.arrays import weights_of_classes
 from kcompile.fit.batch import Batch
@@ -216,3 +217,34 @@ def test_nothing_warns_on_a_plain_epoch() -> None:
         s = source_of([(X, Y)])
         epoch_sizes(s)
         epoch_sizes(s)
+
+
+@pytest.mark.parametrize("steps", [None, 3, 5])
+def test_orders_drawn_ahead_are_those_drawn_in_time(steps: int | None) -> None:
+    found = []
+    for ahead in (False, True):
+        np.random.seed(3)
+        s = source_of(X, batch_size=2, shuffle=True)
+        orders = []
+        for epoch in range(4):
+            if steps == 3 and epoch % 2:
+                with pytest.warns(UserWarning, match="ran out of data"):
+                    orders.append(s.epoch(steps))
+            else:
+                orders.append(s.epoch(steps))
+            if ahead and epoch < 3:
+                s.draw(steps)
+        found.append(([(list(order), low, high) for order, low, high in orders], np.random.rand()))  # type: ignore[arg-type]
+    assert found[0] == found[1]
+
+
+def test_a_fit_draws_no_order_that_it_does_not_need() -> None:
+    drawn = []
+    for parts in ((3,), (1, 2), (2, 1)):
+        keras.utils.set_random_seed(0)
+        model = keras.Sequential([keras.Input((2,)), keras.layers.Dense(1)])
+        model.compile("sgd", "mse")
+        for epochs in parts:
+            model.fit(X, X[:, :1], batch_size=2, epochs=epochs, verbose=0)
+        drawn.append((np.random.rand(), *(w.tobytes() for w in model.get_weights())))
+    assert drawn[0] == drawn[1] == drawn[2]
