@@ -12,17 +12,18 @@ from collections.abc import Mapping, Sequence
 from codegen.loops import Buf, E, Schedule
 from codegen.triton.columns import REDUCTIONS, Columns, Segment
 from codegen.triton.positions import Val
-from codegen.triton.reductions import joined, neutral, wide
+from codegen.triton.reductions import joined, neutral
 from codegen.triton.schedule import MANY
 from codegen.triton.spelling import DTYPES, Unsupported, literal
-from codegen.triton.tiles import Constant, Tiles
+from codegen.triton.tiles import Constant
+from codegen.triton.weights import Weights
 from ir.graph import Graph, Node, Value
 from ir.ops.fused import fused
 
 CAPS = (64, 128)  # columns of a tile at most; the wider where there would be too many tiles
 STREAMS = 48  # programs that may read their matrices anew at each step at once
 RESIDENT = 24576  # elements of matrices that one program holds
-AHEAD = 8192  # elements that are read one step ahead
+AHEAD = {True: 8192, False: 4096}  # elements read a step ahead, by whether matrices are held
 BLOCKS = 80  # products of tiles in one step
 
 
@@ -60,7 +61,7 @@ def tiles(plan: Columns) -> list[tuple[Value, Segment, Segment]]:
     return out
 
 
-class Scan(Tiles):
+class Scan(Weights):
     """The kernel of one `scan` node.
 
     ins: a buffer for each operand, or the number that it is everywhere. outs: a buffer for each result, None for one
@@ -158,7 +159,9 @@ class Scan(Tiles):
     def written(self, v: Value, s: Segment) -> Val:
         n = v.node
         if n is None or v in self.ins:
-            return self.loaded(v, s, "t" if v in self.xs else "")
+            for part in self.plan.segments(v) if v in self.xs else ():  # asked for at once
+                self.done[v, part] = self.loaded(v, part, "t")
+            return self.done[v, s] if v in self.xs else self.loaded(v, s)
         name = n.op.name
         if name in ("full", "size"):
             return Val(literal(n.attrs[0], v.dtype), (), v.dtype, True)
@@ -212,55 +215,6 @@ class Scan(Tiles):
     def into_one(self, fn: str, a: Val, b: Val) -> Val:
         return Val(self.name(joined(fn, a.text, b.text, a.dtype)), a.dims, a.dtype)
 
-    # -- products ---------------------------------------------------------------------------------
-
-    def contracted(self, n: Node, s: Segment) -> Val:
-        """The columns `s` of rows times a matrix: the segments of the summed axis one after another."""
-        x, w, over, out = self.plan.weight(n)
-        precision = n.attr("precision")
-        total: Val | None = None
-        for k in self.plan.parts(over.axis):
-            a = self.part(x, k)
-            if self.padded(k) != k[1] - k[0]:
-                a = self.across(a, tuple(sorted({*a.dims, 1})), k)
-                test = self.inside(k)
-                assert test is not None
-                a = self.filled(a, [test], 0)
-            b = self.matrix(w, k, s, over, out)
-            if self.dot and self.rows >= 16 and b.dims == (1, 2):
-                a = self.across(a, (0, 1), k)
-                if precision == "bf16" and a.dtype == "f32":
-                    a, b = self.cast(a, "bf16"), self.cast(b, "bf16")
-                kind = DTYPES[wide(n.outs[0].dtype)]
-                acc = f", {total.text}" if total is not None and total.dims == (0, 1) else ""
-                how = precision if a.dtype == "f32" else "ieee"
-                made = Val(self.name(f'tl.dot({a.text}, {b.text}{acc}, input_precision="{how}", out_dtype={kind})'),
-                           (0, 1), wide(n.outs[0].dtype))  # fmt: skip
-                total = made if acc or total is None else self.plus(total, made)
-            else:
-                made = self.summed(a, b)
-                total = made if total is None else self.plus(total, made)
-        assert total is not None
-        return self.cast(total, n.outs[0].dtype)
-
-    def plus(self, a: Val, b: Val) -> Val:
-        dims = tuple(sorted({*a.dims, *b.dims}))
-        return Val(
-            self.name(f"{self.shown(a.text, a.dims, dims)} + {self.shown(b.text, b.dims, dims)}"),
-            dims,
-            a.dtype,
-        )
-
-    def summed(self, a: Val, b: Val) -> Val:
-        """Rows by a tile of a matrix (dimensions 1 and 2), without `tl.dot`."""
-        a, b = (self.cast(v, "f32") if v.dtype in ("f16", "bf16") else v for v in (a, b))
-        dims = tuple(sorted({*a.dims, *b.dims}))
-        text = f"{self.shown(a.text, a.dims, dims)} * {self.shown(b.text, b.dims, dims)}"
-        if 1 in dims:
-            text = f"tl.sum({text}, {dims.index(1)})"
-        left = tuple(0 if d == 0 else 1 for d in dims if d != 1)
-        return Val(self.name(text), left, a.dtype)
-
     # -- the kernel -------------------------------------------------------------------------------
 
     def source(self, name: str, names: Mapping[Buf, str], barrier: bool = False) -> str:
@@ -281,13 +235,17 @@ class Scan(Tiles):
                 states.append((v, s, x))
                 self.done[v, s] = x
         wanted = self._wanted()
-        if n and sum(self.rows * self.padded(s) for _, s in wanted) <= AHEAD:
+        if n and sum(self.rows * self.padded(s) for _, s in wanted) <= AHEAD[self.resident]:
             for v, s in wanted:
                 x = self.loaded(v, s, str(n - 1) if self.reverse else "0")
                 ahead.append((v, s, x))
                 self.done[v, s] = x
         self.lines, self.depth = self.step, 2
         self.line(f"t = {t}")
+        if not self.resident:
+            # 0, unknown to compilers: they would keep an address for each tile all the time
+            self.here = " + here"
+            self.line("here = tl.program_id(1) * i * 16")
         following = []
         if ahead and n > 1:
             self.line(
@@ -296,6 +254,11 @@ class Scan(Tiles):
                 else f"ahead = tl.minimum(t + 1, {n - 1})"
             )
             following = [(x, self.loaded(v, s, "ahead")) for v, s, x in ahead]
+        for (
+            product
+        ) in self.products:  # first what waits for no sequence, so that less is held beside it
+            if self.plan.weight(product)[0] in self.carries:
+                self.tile(product.outs[0], self.plan.segments(product.outs[0])[0])
         for v, buf in self.outs[self.n_carries :]:
             if buf is not None:
                 for s in self.plan.segments(v):

@@ -10,7 +10,7 @@ from collections.abc import Iterable
 from typing import Any
 
 from codegen.loops import Buf, Region, Schedule
-from codegen.triton.columns import Columns, Matrix, Segment
+from codegen.triton.columns import Columns, Segment
 from codegen.triton.positions import Val, is_large
 from codegen.triton.reductions import Reductions
 from codegen.triton.schedule import power_of_two
@@ -147,42 +147,3 @@ class Tiles(Reductions):
         line = f"    cols_{width} = tl.arange(0, {width})"
         if line not in self.head:
             self.head.insert(0, line)
-
-    def matrix(self, w: Value, k: Segment, s: Segment, over: Matrix, out: Matrix) -> Val:
-        """A tile of a matrix, summed axis first: held from before the loop where all of them fit."""
-        key = ("matrix", w, k, s, over.step)
-        if key in self.done:
-            return self.done[key]
-        lines, depth = self.lines, self.depth
-        if self.resident:
-            self.lines, self.depth = self.head, 1
-        buf = self.ins[w]
-        if isinstance(buf, Buf):
-            text, dims, conditions = "", [], []
-            for d, side, part in ((1, over, k), (2, out, s)):
-                if part[0]:
-                    text += f" + {part[0] * side.step}"
-                if part[1] - part[0] > 1:
-                    dims.append(d)
-            for d, side, part in ((1, over, k), (2, out, s)):
-                if d in dims:
-                    width = self.padded(part)
-                    self.columns_of(width)
-                    text += f" + {self.shown(f'cols_{width}', (d,), dims)} * {side.step}"
-                    test = self.inside(part)
-                    if test is not None:
-                        conditions.append(Val(test.text, (d,), "bool"))
-            mask = self.joined(conditions)
-            more = (
-                ""
-                if mask is None
-                else f", mask={self.shown(f'({mask.text})', mask.dims, dims)}, other=0"
-            )
-            made = Val(
-                self.name(f"tl.load({self.names[buf]}{text}{more})", "w"), tuple(dims), w.dtype
-            )
-        else:
-            made = Val(literal(buf, w.dtype), (), w.dtype, True)
-        self.lines, self.depth = lines, depth
-        self.done[key] = made
-        return made

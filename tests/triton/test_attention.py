@@ -14,7 +14,7 @@ from ir.graph import Graph, Value, graph_of
 from ir.interpret import interpret
 from ir.passes.precision import precision
 from ir.pipeline import optimise
-from ir.types import type_of
+from ir.types import NUMPY, Type, round_bf16, type_of
 
 pytest.importorskip("triton")
 pytest.importorskip("torch")
@@ -31,15 +31,17 @@ def causal(t: int, s: int) -> Value:
 
 
 def built(
-    n: int, h: int, t: int, s: int, d: int, mask: str, back: bool = True, rank: int = 4
+    n: int, h: int, t: int, s: int, d: int, mask: str, back: bool = True, dtype: str = "f32"
 ) -> tuple[Graph, list[Array]]:
     """The result of attention, and the gradients of q, k and v for a given gradient of it. mask: which of "c", "p" (padding), "f" (full)."""
     rng = np.random.default_rng(t * 1000 + s)
     shapes = [(n, h, t, d), (n, h, s, d), (n, h, s, d), (n, h, t, d)]
-    arrays: list[Array] = [rng.standard_normal(x).astype("f4") for x in shapes]
+    given = [round_bf16(rng.standard_normal(x).astype("f4")) for x in shapes]
+    arrays: list[Array] = [a.astype(NUMPY[dtype]) for a in given]
     arrays.append(rng.random((n, s)) < 0.7)
     arrays.append(rng.random((n, h, t, s)) < 0.7)
-    values = [Value(type_of(a), None, 0, f"x{k}") for k, a in enumerate(arrays)]
+    types = [*(Type(dtype, a.shape) for a in arrays[:4]), *map(type_of, arrays[4:])]
+    values = [Value(t, None, 0, f"x{k}") for k, t in enumerate(types)]
     q, k, v, g, padding, full = values
     shape = (n, h, t, s)
     parts = []
@@ -102,13 +104,13 @@ def dropped(
     return optimise(graph_of("case", values, outs)), arrays
 
 
-def check(graph: Graph, arrays: list[Array], kernels: int) -> str:
+def check(graph: Graph, arrays: list[Array], kernels: int, tol: float = 2e-5) -> str:
     program = generate(graph, "triton")
     kinds = [k.schedule["kind"] for k in program.kernels]
     assert kinds.count("attention") == kernels, kinds
     found = TritonProgram(program, {}).run(*arrays)
     for a, b in zip(found, interpret(graph, arrays), strict=True):
-        np.testing.assert_allclose(a, b, rtol=2e-5, atol=2e-5)
+        np.testing.assert_allclose(a.astype("f4"), b.astype("f4"), rtol=tol, atol=tol)
     return program.source
 
 
@@ -163,6 +165,15 @@ def test_what_a_causal_mask_forbids_is_not_computed() -> None:
     source = check(*built(1, 1, 70, 70, 4, "c"), 3)
     assert source.count("stop = ") == 2 and source.count("start = ") == 1
     assert "stop = " not in check(*built(1, 1, 40, 40, 4, "cp"), 3)
+
+
+@pytest.mark.parametrize(
+    ("dtype", "how", "tol"), [("f16", "ieee", 4e-3), ("bf16", "ieee", 3e-2), ("f32", "bf16", 3e-2)]
+)
+@pytest.mark.parametrize("mask", ["", "cp"])
+def test_halves(dtype: str, how: str, tol: float, mask: str) -> None:
+    graph, arrays = built(1, 2, 17, 40, 5, mask, dtype=dtype)
+    check(precision(graph, how), arrays, 3, tol)
 
 
 def test_precision_and_dtype_reach_the_products() -> None:

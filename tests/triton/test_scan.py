@@ -21,7 +21,9 @@ from ir.types import type_of
 pytest.importorskip("triton")
 pytest.importorskip("torch")
 
+from runtime.triton_build import build
 from runtime.triton_program import TritonProgram
+from runtime.triton_report import Usage
 
 SIZES = (1, 2, 3, 7, 16, 17, 31, 33, 63, 65, 127, 129)
 Array = np.ndarray[Any, Any]
@@ -112,10 +114,11 @@ def test_cells(cell: Any, u: int) -> None:
 
 
 @pytest.mark.parametrize("n", [1, 3, 17])
-def test_products_of_matrix_units(n: int) -> None:
-    """tf32 asks for `tl.dot`, blocks of at least 16 rows; the interpreter multiplies exactly."""
-    graph, arrays = trained(lstm(n, 2, 3, 18), "tf32")
-    loops = check(graph, arrays)
+@pytest.mark.parametrize(("how", "tol"), [("tf32", 2e-5), ("bf16", 3e-2)])
+def test_products_of_matrix_units(n: int, how: str, tol: float) -> None:
+    """tf32 asks for `tl.dot`, blocks of at least 16 rows; the interpreter multiplies exactly what was rounded before."""
+    graph, arrays = trained(lstm(n, 2, 3, 18), how)
+    loops = check(graph, arrays, tol)
     assert [s["rows"] for s in loops] == [16 if n > 1 else 1] * 2
 
 
@@ -132,3 +135,20 @@ def test_a_large_layer_has_wider_tiles(monkeypatch: pytest.MonkeyPatch) -> None:
     assert not [
         k for k in kernels if k.schedule["kind"] == "scan"
     ]  # 256 products of tiles in a step
+
+
+def test_what_does_not_fit_is_read_at_each_step_without_a_spill() -> None:
+    """An LSTM of 128 units: tiles at addresses that no compiler keeps, each before the product that comes before it."""
+    p = generate(trained(lstm(32, 2, 3, 128), "tf32")[0], "triton")
+    loops = [k for k in p.kernels if k.schedule["kind"] == "scan"]
+    assert [k.schedule["resident"] for k in loops] == [False] * 2
+    for k in loops:
+        text = "\n".join(p.source.splitlines()[k.lines[0] - 1 : k.lines[1]])
+        steps = [
+            line.split()[2].split("(")[0]
+            for line in text.splitlines()
+            if "here +" in line or "tl.dot" in line
+        ]
+        assert steps[:3] == ["tl.load", "tl.load", "tl.dot"] and steps.count("tl.dot") == 16
+    found = build(p, "sm_90", [k.name for k in loops])
+    assert [(u.stack, u.matrix) for u in found.values() if isinstance(u, Usage)] == [(0, "mma")] * 2

@@ -38,52 +38,56 @@ def k1(b4, b5, b14, b2, b7, b15, b16, b17, b18, b19, b20, b21, b22):
     m0 = cols_32 < 20
     v1 = tl.load(b4 + rows * 20 + cols_32, mask=(m0), other=0)
     v2 = tl.load(b5 + rows * 20 + cols_32, mask=(m0), other=0)
-    v3 = tl.load(b14 + 0 * 2560 + rows * 80 + 20 + cols_32, mask=(m0), other=0)
-    v4 = tl.load(b14 + 0 * 2560 + rows * 80 + cols_32, mask=(m0), other=0)
+    v3 = tl.load(b14 + 0 * 2560 + rows * 80 + cols_32, mask=(m0), other=0)
+    v4 = tl.load(b14 + 0 * 2560 + rows * 80 + 20 + cols_32, mask=(m0), other=0)
     v5 = tl.load(b14 + 0 * 2560 + rows * 80 + 40 + cols_32, mask=(m0), other=0)
     v6 = tl.load(b14 + 0 * 2560 + rows * 80 + 60 + cols_32, mask=(m0), other=0)
-    w12 = tl.load(b2 + 20 + cols_32[:, None] * 80 + cols_32[None, :] * 1, mask=(m0[:, None] & m0[None, :]), other=0)
-    w17 = tl.load(b2 + cols_32[:, None] * 80 + cols_32[None, :] * 1, mask=(m0[:, None] & m0[None, :]), other=0)
-    w22 = tl.load(b2 + 40 + cols_32[:, None] * 80 + cols_32[None, :] * 1, mask=(m0[:, None] & m0[None, :]), other=0)
-    w27 = tl.load(b2 + 60 + cols_32[:, None] * 80 + cols_32[None, :] * 1, mask=(m0[:, None] & m0[None, :]), other=0)
+    w12 = tl.load(b2 + cols_32[:, None] * 80 + cols_32[None, :] * 1, mask=(m0[:, None] & m0[None, :]), other=0)
+    w16 = tl.load(b2 + 20 + cols_32[:, None] * 80 + cols_32[None, :] * 1, mask=(m0[:, None] & m0[None, :]), other=0)
+    w20 = tl.load(b2 + 40 + cols_32[:, None] * 80 + cols_32[None, :] * 1, mask=(m0[:, None] & m0[None, :]), other=0)
+    w24 = tl.load(b2 + 60 + cols_32[:, None] * 80 + cols_32[None, :] * 1, mask=(m0[:, None] & m0[None, :]), other=0)
     for i in range(0, 10):
         t = i
         ahead = tl.minimum(t + 1, 9)
-        v7 = tl.load(b14 + ahead * 2560 + rows * 80 + 20 + cols_32, mask=(m0), other=0)
-        v8 = tl.load(b14 + ahead * 2560 + rows * 80 + cols_32, mask=(m0), other=0)
+        v7 = tl.load(b14 + ahead * 2560 + rows * 80 + cols_32, mask=(m0), other=0)
+        v8 = tl.load(b14 + ahead * 2560 + rows * 80 + 20 + cols_32, mask=(m0), other=0)
         v9 = tl.load(b14 + ahead * 2560 + rows * 80 + 40 + cols_32, mask=(m0), other=0)
         v10 = tl.load(b14 + ahead * 2560 + rows * 80 + 60 + cols_32, mask=(m0), other=0)
+        v11 = tl.where(m0, v1, tl.full((), 0.0, tl.float32))
+        v13 = v11[:, None] * w12
+        v14 = tl.sum(v13, 0)
+        v15 = tl.where(m0, v1, tl.full((), 0.0, tl.float32))
+        v17 = v15[:, None] * w16
+        v18 = tl.sum(v17, 0)
+        v19 = tl.where(m0, v1, tl.full((), 0.0, tl.float32))
+        v21 = v19[:, None] * w20
+        v22 = tl.sum(v21, 0)
+        v23 = tl.where(m0, v1, tl.full((), 0.0, tl.float32))
+        v25 = v23[:, None] * w24
+        v26 = tl.sum(v25, 0)
         tl.store(b15 + t * 640 + rows * 20 + cols_32, v2, mask=(m0))
         tl.store(b16 + t * 640 + rows * 20 + cols_32, v1, mask=(m0))
-        v11 = tl.where(m0, v1, tl.full((), 0.0, tl.float32))
-        v13 = tl.sum(v11[:, None] * w12, 0)
-        v14 = (v3 + v13)
-        v15 = (1 / (1 + tl.exp(-v14)))
-        tl.store(b17 + t * 640 + rows * 20 + cols_32, v15, mask=(m0))
-        v16 = tl.where(m0, v1, tl.full((), 0.0, tl.float32))
-        v18 = tl.sum(v16[:, None] * w17, 0)
-        v19 = (v4 + v18)
-        v20 = (1 / (1 + tl.exp(-v19)))
-        tl.store(b18 + t * 640 + rows * 20 + cols_32, v20, mask=(m0))
-        v21 = tl.where(m0, v1, tl.full((), 0.0, tl.float32))
-        v23 = tl.sum(v21[:, None] * w22, 0)
-        v24 = (v5 + v23)
-        v25 = _tanh(v24)
-        tl.store(b19 + t * 640 + rows * 20 + cols_32, v25, mask=(m0))
-        v26 = tl.where(m0, v1, tl.full((), 0.0, tl.float32))
-        v28 = tl.sum(v26[:, None] * w27, 0)
-        v29 = (v6 + v28)
+        v27 = (v4 + v18)
+        v28 = (1 / (1 + tl.exp(-v27)))
+        tl.store(b17 + t * 640 + rows * 20 + cols_32, v28, mask=(m0))
+        v29 = (v3 + v14)
         v30 = (1 / (1 + tl.exp(-v29)))
-        tl.store(b20 + t * 640 + rows * 20 + cols_32, v30, mask=(m0))
-        v31 = (v15 * v2)
-        v32 = (v20 * v25)
-        v33 = (v31 + v32)
-        v34 = _tanh(v33)
-        tl.store(b21 + t * 640 + rows * 20 + cols_32, v34, mask=(m0))
-        v35 = (v30 * v34)
-        tl.store(b22 + t * 640 + rows * 20 + cols_32, v35, mask=(m0))
-        v1 = v35
-        v2 = v33
+        tl.store(b18 + t * 640 + rows * 20 + cols_32, v30, mask=(m0))
+        v31 = (v5 + v22)
+        v32 = _tanh(v31)
+        tl.store(b19 + t * 640 + rows * 20 + cols_32, v32, mask=(m0))
+        v33 = (v6 + v26)
+        v34 = (1 / (1 + tl.exp(-v33)))
+        tl.store(b20 + t * 640 + rows * 20 + cols_32, v34, mask=(m0))
+        v35 = (v28 * v2)
+        v36 = (v30 * v32)
+        v37 = (v35 + v36)
+        v38 = _tanh(v37)
+        tl.store(b21 + t * 640 + rows * 20 + cols_32, v38, mask=(m0))
+        v39 = (v34 * v38)
+        tl.store(b22 + t * 640 + rows * 20 + cols_32, v39, mask=(m0))
+        v1 = v39
+        v2 = v37
         v3 = v7
         v4 = v8
         v5 = v9
@@ -192,19 +196,20 @@ def k3(b24, b15, b17, b18, b19, b20, b21, b23, b2, b12, b13, b25):
         v38 = (v35 * v37)
         tl.store(b25 + t * 2560 + rows * 80 + 60 + cols_32, v38, mask=(m0))
         v39 = tl.where(m0, v26, tl.full((), 0.0, tl.float32))
-        v41 = tl.sum(v39[:, None] * w40, 0)
+        v41 = v39[:, None] * w40
         v42 = tl.where(m0, v30, tl.full((), 0.0, tl.float32))
-        v44 = tl.sum(v42[:, None] * w43, 0)
+        v44 = v42[:, None] * w43
         v45 = v41 + v44
         v46 = tl.where(m0, v34, tl.full((), 0.0, tl.float32))
-        v48 = tl.sum(v46[:, None] * w47, 0)
+        v48 = v46[:, None] * w47
         v49 = v45 + v48
         v50 = tl.where(m0, v38, tl.full((), 0.0, tl.float32))
-        v52 = tl.sum(v50[:, None] * w51, 0)
+        v52 = v50[:, None] * w51
         v53 = v49 + v52
-        v54 = (v22 * v9)
-        v1 = v53
-        v2 = v54
+        v54 = tl.sum(v53, 0)
+        v55 = (v22 * v9)
+        v1 = v54
+        v2 = v55
         v3 = v10
         v4 = v11
         v5 = v12
