@@ -38,6 +38,8 @@ def library(launch: Launch, name_of: Callable[[Value], str]) -> dict[str, Any] |
     outer = dict(zip(body.inputs, node.inputs, strict=True))
     values = [*n.inputs, n.outs[0]]
     names = [name_of(outer.get(v, node.outs[0])) for v in values]
+    if names[2] in names[:2]:  # it would read what it has written
+        return None
     tensors = [_Letters(name, c, v) for name, c, v in zip(names, (x, y, out), values, strict=True)]
     return _convolution(n, tensors) if n.attr("windows") else _product(tensors)
 

@@ -142,8 +142,9 @@ class Reductions(Values):
 
     def _cum(self, e: E, env: Env) -> Val:
         fn, a, reverse, exclusive = e.attr
-        if a.size == 1 or a not in e.args[0].axes:
-            raise Unsupported("a cumulative sum along an axis that its operand does not have")
+        if a.size == 1:
+            unit = Val(literal(neutral(fn, e.dtype), e.dtype), (), e.dtype, True)
+            return unit if exclusive else self.value(e.args[0], env)
         (d,) = self.group_dims([a])
         if env.get(a) != self.env.get(a):
             raise Unsupported("a cumulative sum at a shifted index")

@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 
 from codegen.pipeline import generate
-from codegen.program import Program
+from codegen.program import NoProgram, Program
 from ir.graph import Graph
 from ir.interpret import interpret
 from ir.key import equal
@@ -24,6 +24,7 @@ from ir.text import dump, parse
 from ir.verify import verify
 from runtime import native
 from runtime.executable import Executable
+from runtime.seat import host
 from runtime.store import StateStore
 from tests.codegen import standalone
 from tests.codegen.test_native import SANITIZED, in_numpy
@@ -68,6 +69,31 @@ def check_memory(graph: Graph, seed: int) -> None:
     with TemporaryDirectory() as there:
         command = [*native.compiler(), *native.FLAGS, *SANITIZED]
         standalone.run(program, arrays(graph, seed), Path(there), command)
+
+
+def check_triton(graph: Graph, seed: int, steps: int = 2) -> None:
+    """Raises AssertionError where Triton's kernels, in an interpreter that watches memory, give another number or touch what they
+    should not. Passes where there are none."""
+    from runtime.triton_program import TritonProgram
+    from tests.triton.watch import watched
+
+    start, n = arrays(graph, seed), graph.n_states
+    least = TOLERANCE["float32"] * any(v.dtype == "u32" for v in graph.inputs)
+    try:
+        program = generate(optimise(graph), "triton")
+    except NoProgram:
+        return
+    paths = [role.path for role in graph.roles[:n]]
+    with np.errstate(all="ignore"), watched(seed):
+        made = TritonProgram(program, dict(zip(paths, start, strict=False)))
+        now = list(start)
+        for step in range(steps):
+            given = arrays(graph, seed + step)[n:]
+            want = interpret(graph, [*now[:n], *given])
+            got = made.run(*given)
+            now = [host(made.states[p]).copy() for p in paths]
+            for k, (a, b) in enumerate(zip([*now, *got], want, strict=True)):
+                close(a, b, f"kernels of Triton, step {step}, output {k}", least)
 
 
 def check(graph: Graph, seed: int, steps: int = 3) -> None:

@@ -1,7 +1,7 @@
 """Long runs: `python -m tests.fuzz.run models 0 1000` (or graphs) checks the cases of these numbers and says which fail.
 
 With `native` behind the numbers, kcompile runs them as C: about a second a case, so take fewer. With `memory`, graphs as C
-under sanitizers, whatever numbers come out.
+under sanitizers, whatever numbers come out. With `triton`, graphs as Triton's kernels in an interpreter that watches memory.
 
 Holds the loop. Refuses to hold cases and comparisons.
 """
@@ -11,6 +11,7 @@ from __future__ import annotations
 import os
 
 os.environ.setdefault("KERAS_BACKEND", "torch")
+os.environ.setdefault("TRITON_INTERPRET", "1")  # before anything imports triton
 
 import sys
 import time
@@ -51,8 +52,12 @@ def graphs(target: str) -> Callable[[int], object]:
     from tests.fuzz import programs
     from tests.fuzz.steps import draw
 
-    native = target != "numpy"
-    checks = {"native": programs.check_native, "memory": programs.check_memory}
+    native = target in ("native", "memory")
+    checks = {
+        "native": programs.check_native,
+        "memory": programs.check_memory,
+        "triton": programs.check_triton,
+    }
     check = checks.get(target, programs.check)
 
     def one(seed: int) -> object:

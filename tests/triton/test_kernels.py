@@ -271,3 +271,16 @@ def test_powers_of_whole_numbers_wrap_and_vanish() -> None:
     y = np.repeat(np.array([-3, -2, 0, 1, 5, 31], "i4"), 6)
     with np.errstate(all="ignore"):
         check(lambda a, b: ops.power(a, b), x, y)
+
+
+@pytest.mark.parametrize("exclusive", [False, True])
+@pytest.mark.parametrize("op", [ops.cumsum, ops.cumprod])
+def test_running_sums_of_one_position_and_of_what_is_the_same_at_all(
+    op: Any, exclusive: bool
+) -> None:
+    def build(x: Value, y: Value) -> tuple[Value, ...]:
+        same = ops.broadcast(y, shape=(3, 4), axes=(0,))
+        how = {"axis": 1, "reverse": False, "exclusive": exclusive}
+        return ops.tanh(op(x, **how)), op(same, **how)
+
+    check(build, normal(3, 1), normal(3))

@@ -14,7 +14,7 @@ import pytest
 import ir.ops as ops
 from codegen.pipeline import generate
 from codegen.program import Program
-from ir.graph import Value, graph_of
+from ir.graph import Role, Value, graph_of
 from ir.interpret import interpret
 from ir.types import Type, type_of
 from tests.triton.steps import cnn, mlp, train_graph
@@ -254,6 +254,15 @@ def test_a_convolution_padded_more_behind_is_not_the_librarys(
 def test_what_is_more_than_a_product_is_not_the_librarys() -> None:
     p = generate(train_graph(mlp(6, 20), 5)[0], "triton")
     assert not [k.name for k in p.kernels if "library" in k.schedule]
+
+
+def test_a_product_that_is_the_next_value_of_its_operand_is_not_the_librarys() -> None:
+    s, x = (Value(Type("f32", (9, 9)), name=n) for n in "sx")
+    z = ops.contract(s, x, spec="mk,kn->mn")
+    for new, call in ((z, False), (ops.tanh(s), True)):
+        roles = [Role("state", "s"), Role("data", "x")]
+        p = generate(graph_of("step", [s, x], [new, z], roles), "triton")
+        assert any("library" in k.schedule for k in p.kernels) == call
 
 
 def test_a_launch_is_timed_as_the_least_of_many() -> None:
