@@ -2,7 +2,7 @@
 """One framework trains one model on one GPU, in one process: a line of JSON on standard output. `gpu.py` runs it.
 
     gpu_peer.py --backend kcompile|torch-eager|torch-compile|jax|jax-scan|keras-jax|keras-torch --model NAME --batch N
-                [--precision f32|tf32|bf16] [--steps N] [--repeats N] [--dry]
+                [--precision f32|tf32|bf16] [--steps N] [--repeats N] [--dry] [--set codegen.triton.writer.STREAMED=0]
 
 All train with Adam on data that lie on the device where the framework allows it, shuffled each epoch, loss and accuracy
 (hand-written loops: the loss alone) added up on the device and read once an epoch.
@@ -13,11 +13,13 @@ All train with Adam on data that lie on the device where the framework allows it
   kernels        kcompile alone: each kernel's time in a captured stretch beside its least time (`runtime.roofline`)
   choices        kcompile alone: what was tuned otherwise than by rule, as rows of `runtime/tuned.json` for the device `kind`
 
+--set: another value for an estimate of kcompile's, in the module that reads it; programs are compiled anew then.
 --dry: on the CPU, for a test of this program: kcompile in Triton's interpreter, few small steps, no figure means anything.
 """
 
 import argparse
 import contextlib
+import importlib
 import json
 import os
 import statistics
@@ -58,7 +60,6 @@ def first(run, r):
 
 def train_keras(a, xs, y, r):
     if a.backend == "kcompile":
-        sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
         import kcompile as keras
 
         if a.precision == "tf32":
@@ -218,6 +219,22 @@ TRAIN = {  # the quickest to compile first
 }  # fmt: skip
 
 
+def prepare(a):
+    """kcompile as the options want it."""
+    sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
+    if a.dry:
+        import kcompile.target as target
+
+        target.without_cuda = lambda: ""  # the interpreter stands in for a GPU
+    if a.set:
+        os.environ["KCOMPILE_CACHE"] = "off"  # which knows programs by their sources
+    for given in a.set:
+        place, value = given.split("=", 1)
+        module, _, name = place.rpartition(".")
+        of = importlib.import_module(module)
+        setattr(of, name, type(getattr(of, name))(float(value)))
+
+
 def main():
     p = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
@@ -228,6 +245,7 @@ def main():
     p.add_argument("--precision", default="f32", choices=PRECISIONS)
     p.add_argument("--steps", type=int, help="of an epoch")
     p.add_argument("--repeats", type=int, default=5)
+    p.add_argument("--set", action="append", default=[], metavar="MODULE.NAME=NUMBER")
     p.add_argument("--dry", action="store_true")
     a = p.parse_args()
     a.steps = a.steps or STEPS.get(a.model, 200)
@@ -242,13 +260,10 @@ def main():
     xs, y = MODELS[a.model]["data"](np.random.default_rng(0), a.steps * a.batch)
     r = {
         "backend": a.backend, "model": a.model, "batch": a.batch, "precision": a.precision, "dry": a.dry,
-        "data_s": time.perf_counter() - t,
+        "data_s": time.perf_counter() - t, "set": a.set,
     }  # fmt: skip
-    if a.dry and a.backend == "kcompile":
-        sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
-        import kcompile.target as target
-
-        target.without_cuda = lambda: ""  # the interpreter stands in for a GPU
+    if a.backend == "kcompile":
+        prepare(a)
     peak = TRAIN[a.backend](a, xs, y, r)
     r["peak_mb"] = peak()
     print(json.dumps(r), flush=True)

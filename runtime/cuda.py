@@ -143,6 +143,7 @@ class CudaExecutable:
         need, free = room(sources, kinds), self.device.free()
         if need <= SHARE * free:
             try:
+                log.info("a data set of %s goes to %s", shown(need), self.device)
                 with self._memory():
                     pairs = zip(sources, kinds, strict=True)
                     return self._over([uploaded(self.device, s, d) for s, d in pairs])
