@@ -43,9 +43,9 @@ def k1(b4, b5, b14, b2, b7, b15, b16, b17, b18, b19, b20, b21, b22):
     v5 = tl.load(b14 + 0 * 2560 + rows * 80 + 40 + cols_32, mask=(m0), other=0)
     v6 = tl.load(b14 + 0 * 2560 + rows * 80 + 60 + cols_32, mask=(m0), other=0)
     w12 = tl.load(b2 + cols_32[:, None] * 80 + cols_32[None, :] * 1, mask=(m0[:, None] & m0[None, :]), other=0)
-    w16 = tl.load(b2 + 20 + cols_32[:, None] * 80 + cols_32[None, :] * 1, mask=(m0[:, None] & m0[None, :]), other=0)
-    w20 = tl.load(b2 + 40 + cols_32[:, None] * 80 + cols_32[None, :] * 1, mask=(m0[:, None] & m0[None, :]), other=0)
-    w24 = tl.load(b2 + 60 + cols_32[:, None] * 80 + cols_32[None, :] * 1, mask=(m0[:, None] & m0[None, :]), other=0)
+    w15 = tl.load(b2 + 20 + cols_32[:, None] * 80 + cols_32[None, :] * 1, mask=(m0[:, None] & m0[None, :]), other=0)
+    w18 = tl.load(b2 + 40 + cols_32[:, None] * 80 + cols_32[None, :] * 1, mask=(m0[:, None] & m0[None, :]), other=0)
+    w21 = tl.load(b2 + 60 + cols_32[:, None] * 80 + cols_32[None, :] * 1, mask=(m0[:, None] & m0[None, :]), other=0)
     for i in range(0, 10):
         t = i
         ahead = tl.minimum(t + 1, 9)
@@ -56,38 +56,35 @@ def k1(b4, b5, b14, b2, b7, b15, b16, b17, b18, b19, b20, b21, b22):
         v11 = tl.where(m0, v1, tl.full((), 0.0, tl.float32))
         v13 = v11[:, None] * w12
         v14 = tl.sum(v13, 0)
-        v15 = tl.where(m0, v1, tl.full((), 0.0, tl.float32))
-        v17 = v15[:, None] * w16
-        v18 = tl.sum(v17, 0)
-        v19 = tl.where(m0, v1, tl.full((), 0.0, tl.float32))
-        v21 = v19[:, None] * w20
-        v22 = tl.sum(v21, 0)
-        v23 = tl.where(m0, v1, tl.full((), 0.0, tl.float32))
-        v25 = v23[:, None] * w24
-        v26 = tl.sum(v25, 0)
+        v16 = v11[:, None] * w15
+        v17 = tl.sum(v16, 0)
+        v19 = v11[:, None] * w18
+        v20 = tl.sum(v19, 0)
+        v22 = v11[:, None] * w21
+        v23 = tl.sum(v22, 0)
         tl.store(b15 + t * 640 + rows * 20 + cols_32, v2, mask=(m0))
         tl.store(b16 + t * 640 + rows * 20 + cols_32, v1, mask=(m0))
-        v27 = (v4 + v18)
-        v28 = (1 / (1 + tl.exp(-v27)))
-        tl.store(b17 + t * 640 + rows * 20 + cols_32, v28, mask=(m0))
-        v29 = (v3 + v14)
-        v30 = (1 / (1 + tl.exp(-v29)))
-        tl.store(b18 + t * 640 + rows * 20 + cols_32, v30, mask=(m0))
-        v31 = (v5 + v22)
-        v32 = _tanh(v31)
-        tl.store(b19 + t * 640 + rows * 20 + cols_32, v32, mask=(m0))
-        v33 = (v6 + v26)
-        v34 = (1 / (1 + tl.exp(-v33)))
-        tl.store(b20 + t * 640 + rows * 20 + cols_32, v34, mask=(m0))
-        v35 = (v28 * v2)
-        v36 = (v30 * v32)
-        v37 = (v35 + v36)
-        v38 = _tanh(v37)
-        tl.store(b21 + t * 640 + rows * 20 + cols_32, v38, mask=(m0))
-        v39 = (v34 * v38)
-        tl.store(b22 + t * 640 + rows * 20 + cols_32, v39, mask=(m0))
-        v1 = v39
-        v2 = v37
+        v24 = (v4 + v17)
+        v25 = (1 / (1 + tl.exp(-v24)))
+        tl.store(b17 + t * 640 + rows * 20 + cols_32, v25, mask=(m0))
+        v26 = (v3 + v14)
+        v27 = (1 / (1 + tl.exp(-v26)))
+        tl.store(b18 + t * 640 + rows * 20 + cols_32, v27, mask=(m0))
+        v28 = (v5 + v20)
+        v29 = _tanh(v28)
+        tl.store(b19 + t * 640 + rows * 20 + cols_32, v29, mask=(m0))
+        v30 = (v6 + v23)
+        v31 = (1 / (1 + tl.exp(-v30)))
+        tl.store(b20 + t * 640 + rows * 20 + cols_32, v31, mask=(m0))
+        v32 = (v25 * v2)
+        v33 = (v27 * v29)
+        v34 = (v32 + v33)
+        v35 = _tanh(v34)
+        tl.store(b21 + t * 640 + rows * 20 + cols_32, v35, mask=(m0))
+        v36 = (v31 * v35)
+        tl.store(b22 + t * 640 + rows * 20 + cols_32, v36, mask=(m0))
+        v1 = v36
+        v2 = v34
         v3 = v7
         v4 = v8
         v5 = v9
