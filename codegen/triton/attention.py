@@ -12,9 +12,11 @@ from collections.abc import Iterable, Mapping, Sequence
 
 from codegen.triton.dropout import Dropout, dropout_of, number
 from codegen.triton.masks import Axes, Mask, parts
-from ir.graph import Graph, Node, Value, reachable
+from ir import ops
+from ir.graph import Graph, Node, Value, graph_of, reachable
 from ir.ops.contract import letters
 from ir.ops.fused import fused
+from ir.types import Type
 
 LARGEST = 256  # positions of a head
 
@@ -233,6 +235,7 @@ class _Match:
     def _back(self) -> None:
         """The nodes of the gradients, where there are any: all of them or none."""
         self.gradients: list[Value] = []
+        self.exact = {self.m, self.l}
         read = {self.p, self.given}
         rest = [n for v in read for n in self.users[v] if n not in self.inside]
         if not rest:
@@ -271,6 +274,7 @@ class _Match:
             raise _No
         self._check(again)
         self.delta = total.outs[0]
+        self.exact.add(self.delta)
         self.axes["delta"] = self.axes["m"]
         ds = last.outs[0]
         self.inside |= {dv[0], first, last, sub, total, again}
@@ -343,35 +347,43 @@ class _Match:
     def _node(
         self, kind: str, names: Sequence[str], given: Sequence[Value], outs: dict[str, Value]
     ) -> Node:
-        env = {v: Value(v.type, None, 0, v.name) for v in given}
-        nodes = []
+        inputs = {v: Value(self._type(v), None, 0, v.name) for v in given}
+        env = {v: _cast(x, v.dtype) for v, x in inputs.items()}
         for n in reachable(outs.values(), set(given)):
             copy = Node(
                 n.op, tuple(env[v] for v in n.inputs), n.attrs, [v.type for v in n.outs], n.at
             )
             env.update(zip(n.outs, copy.outs, strict=True))
-            nodes.append(copy)
-        inputs = list(dict.fromkeys(given))
-        body = Attention(kind, [env[v] for v in inputs], nodes, [env[v] for v in outs.values()])
+        results = [_cast(env[v], self._type(v).dtype) for v in outs.values()]
+        made = graph_of(kind, list(inputs.values()), results)
+        body = Attention(kind, made.inputs, made.nodes, made.outputs)
         body.kind, body.t, body.s = kind, self.t, self.s
-        body.operands = {name: inputs.index(v) for name, v in zip(names, given, strict=True)}
+        body.operands = dict(zip(names, map(list(inputs).index, given), strict=True))
         body.masks, body.dropout = tuple(self.masks), self.dropout
         body.score = tuple(int(d) for d in self.first.outs[0].shape)
         body.precision = self.first.attr("precision")
         body.fill, body.zeroed = self.fill, self.zeroed
         body.axes = {name: self.axes[name] for name in (*names, *outs) if name in self.axes}
-        made = Node(
-            fused, tuple(inputs), (body, ()), [v.type for v in outs.values()], self.first.at
-        )
-        for v, new in zip(outs.values(), made.outs, strict=True):
+        types = [self._type(v) for v in outs.values()]
+        node = Node(fused, tuple(inputs), (body, ()), types, self.first.at)
+        for v, new in zip(outs.values(), node.outs, strict=True):
             new.name = v.name
-        return made
+        return node
+
+    def _type(self, v: Value) -> Type:
+        """Of a value outside the kernels: what is of a row, and rounded would be off for all of it, is f32."""
+        return v.type.with_dtype("f32") if v in self.exact else v.type
 
 
 def _made(v: Value, name: str) -> Node:
     if v.node is None or v.node.op.name != name:
         raise _No
     return v.node
+
+
+def _cast(v: Value, dtype: str) -> Value:
+    out: Value = v if v.dtype == dtype else ops.cast(v, dtype=dtype)
+    return out
 
 
 def _spread(v: Value) -> Value:
