@@ -1,7 +1,8 @@
 // A stand-in for libcuda.so.1 on a machine without a GPU: as strict as the driver's documentation says, about all that `runtime.driver`
 // calls. It reads what a cubin says of its functions (parameters, threads), checks each launch against that, and hands the launch to a
-// listener. Refuses to run machine code.
+// listener. Its functions are those that CUDA's header declares, which Triton brings along. Refuses to run machine code.
 
+#include <cuda.h>
 #include <elf.h>
 #include <pthread.h>
 #include <stdint.h>
@@ -9,20 +10,20 @@
 #include <stdlib.h>
 #include <string.h>
 
-enum { OK, INVALID_VALUE = 1, OUT_OF_MEMORY = 2, NOT_INITIALIZED = 3, INVALID_DEVICE = 101, INVALID_IMAGE = 200,
-       INVALID_CONTEXT = 201, INVALID_HANDLE = 400, NOT_FOUND = 500, OUT_OF_RESOURCES = 701 };
 enum { KPARAM_INFO = 0x17, REQNTID = 0x10, CUDA_MACHINE = 190, PLAIN = 48 << 10, MOST = 227 << 10, DEPTH = 16, MANY = 64 };
 
 typedef struct { char *image; size_t size; } Module;
 typedef struct { char name[256]; unsigned params, size[MANY], threads; int shared; } Function;
 typedef void (*Listener)(const char *name, unsigned programs, unsigned threads, unsigned shared, void *stream, unsigned count, const uint64_t *values);
 
-static int begun, context, retained;
-static __thread void *stack[DEPTH];
+static int begun, retained;
+static char place;
+static const CUcontext context = (CUcontext)&place;
+static __thread CUcontext stack[DEPTH];
 static __thread int depth;
 static Listener listener;
 static const char *failing = "";
-static int code;
+static CUresult code;
 
 void stand_listen(Listener f) { listener = f; }
 void stand_fail(const char *call, int with) { failing = strdup(call), code = with; }
@@ -31,46 +32,46 @@ int stand_retained(void) { return retained; }
 
 #define CALL(name) if (!strcmp(failing, name)) return code
 
-int cuInit(unsigned flags) { CALL("cuInit"); begun = 1; return flags ? INVALID_VALUE : OK; }
+CUresult cuInit(unsigned flags) { CALL("cuInit"); begun = 1; return flags ? CUDA_ERROR_INVALID_VALUE : CUDA_SUCCESS; }
 
-int cuDeviceGet(int *device, int ordinal) {
+CUresult cuDeviceGet(CUdevice *device, int ordinal) {
   CALL("cuDeviceGet");
-  if (!begun) return NOT_INITIALIZED;
+  if (!begun) return CUDA_ERROR_NOT_INITIALIZED;
   *device = ordinal;
-  return ordinal ? INVALID_DEVICE : OK;
+  return ordinal ? CUDA_ERROR_INVALID_DEVICE : CUDA_SUCCESS;
 }
 
-int cuDevicePrimaryCtxRetain(void **ctx, int device) {
+CUresult cuDevicePrimaryCtxRetain(CUcontext *ctx, CUdevice device) {
   CALL("cuDevicePrimaryCtxRetain");
-  *ctx = &context, retained++;
-  return device ? INVALID_DEVICE : OK;
+  *ctx = context, retained++;
+  return device ? CUDA_ERROR_INVALID_DEVICE : CUDA_SUCCESS;
 }
 
-int cuCtxPushCurrent_v2(void *ctx) {
-  if (ctx != &context || depth == DEPTH) return INVALID_CONTEXT;
+CUresult cuCtxPushCurrent(CUcontext ctx) {
+  if (ctx != context || depth == DEPTH) return CUDA_ERROR_INVALID_CONTEXT;
   stack[depth++] = ctx;
-  return OK;
+  return CUDA_SUCCESS;
 }
 
-int cuCtxPopCurrent_v2(void **ctx) {
-  if (!depth) return INVALID_CONTEXT;
+CUresult cuCtxPopCurrent(CUcontext *ctx) {
+  if (!depth) return CUDA_ERROR_INVALID_CONTEXT;
   *ctx = stack[--depth];
-  return OK;
+  return CUDA_SUCCESS;
 }
 
-int cuModuleLoadData(void **module, const char *image) {
+CUresult cuModuleLoadData(CUmodule *module, const void *image) {
   CALL("cuModuleLoadData");
-  if (!depth) return INVALID_CONTEXT;
+  if (!depth) return CUDA_ERROR_INVALID_CONTEXT;
   const Elf64_Ehdr *head = (const void *)image;
-  if (memcmp(image, ELFMAG, 4) || head->e_machine != CUDA_MACHINE) return INVALID_IMAGE;
+  if (memcmp(image, ELFMAG, 4) || head->e_machine != CUDA_MACHINE) return CUDA_ERROR_INVALID_IMAGE;
   size_t size = head->e_shoff + (size_t)head->e_shnum * head->e_shentsize;
-  const Elf64_Shdr *s = (const void *)(image + head->e_shoff);
+  const Elf64_Shdr *s = (const void *)((const char *)image + head->e_shoff);
   for (int i = 0; i < head->e_shnum; i++)
     if (s[i].sh_type != SHT_NOBITS && s[i].sh_offset + s[i].sh_size > size) size = s[i].sh_offset + s[i].sh_size;
   Module *m = malloc(sizeof *m);
   m->image = memcpy(malloc(size), image, size), m->size = size;
-  *module = m;
-  return OK;
+  *module = (CUmodule)m;
+  return CUDA_SUCCESS;
 }
 
 static const Elf64_Shdr *section(const Module *m, const char *start, const char *name) {
@@ -84,12 +85,12 @@ static const Elf64_Shdr *section(const Module *m, const char *start, const char 
   return NULL;
 }
 
-int cuModuleGetFunction(void **function, void *module, const char *name) {
+CUresult cuModuleGetFunction(CUfunction *function, CUmodule module, const char *name) {
   CALL("cuModuleGetFunction");
-  if (!depth) return INVALID_CONTEXT;
-  const Module *m = module;
+  if (!depth) return CUDA_ERROR_INVALID_CONTEXT;
+  const Module *m = (const void *)module;
   const Elf64_Shdr *info = section(m, ".nv.info.", name);
-  if (!section(m, ".text.", name) || !info) return NOT_FOUND;
+  if (!section(m, ".text.", name) || !info) return CUDA_ERROR_NOT_FOUND;
   Function *f = calloc(1, sizeof *f);
   snprintf(f->name, sizeof f->name, "%s", name);
   f->threads = 1024, f->shared = PLAIN;
@@ -100,60 +101,62 @@ int cuModuleGetFunction(void **function, void *module, const char *name) {
     const char *body = at + 4;
     if (kind == KPARAM_INFO) {  // index, ordinal, offset, and the size from bit 18 on
       unsigned ordinal = *(const uint16_t *)(body + 4);
-      if (ordinal >= MANY) return INVALID_IMAGE;
+      if (ordinal >= MANY) return CUDA_ERROR_INVALID_IMAGE;
       f->size[ordinal] = *(const uint32_t *)(body + 8) >> 18;
       if (ordinal + 1 > f->params) f->params = ordinal + 1;
     }
     if (kind == REQNTID) f->threads = *(const uint32_t *)body;
     at = body + (form == 4 ? size : 0);
   }
-  *function = f;
-  return OK;
+  *function = (CUfunction)f;
+  return CUDA_SUCCESS;
 }
 
-int cuFuncGetAttribute(int *value, int attribute, void *function) {
+CUresult cuFuncGetAttribute(int *value, CUfunction_attribute attribute, CUfunction function) {
   CALL("cuFuncGetAttribute");
-  if (!depth) return INVALID_CONTEXT;
+  if (!depth) return CUDA_ERROR_INVALID_CONTEXT;
   *value = ((Function *)function)->threads;
-  return attribute ? INVALID_VALUE : OK;
+  return attribute == CU_FUNC_ATTRIBUTE_MAX_THREADS_PER_BLOCK ? CUDA_SUCCESS : CUDA_ERROR_INVALID_VALUE;
 }
 
-int cuFuncSetAttribute(void *function, int attribute, int value) {
+CUresult cuFuncSetAttribute(CUfunction function, CUfunction_attribute attribute, int value) {
   CALL("cuFuncSetAttribute");
-  if (!depth) return INVALID_CONTEXT;
-  if (attribute != 8 || value < 0 || value > MOST) return INVALID_VALUE;
+  if (!depth) return CUDA_ERROR_INVALID_CONTEXT;
+  if (attribute != CU_FUNC_ATTRIBUTE_MAX_DYNAMIC_SHARED_SIZE_BYTES || value < 0 || value > MOST) return CUDA_ERROR_INVALID_VALUE;
   ((Function *)function)->shared = value;
-  return OK;
+  return CUDA_SUCCESS;
 }
 
-int cuFuncSetCacheConfig(void *function, int config) { return depth && function && config == 1 ? OK : INVALID_VALUE; }
+CUresult cuFuncSetCacheConfig(CUfunction function, CUfunc_cache config) {
+  return depth && function && config == CU_FUNC_CACHE_PREFER_SHARED ? CUDA_SUCCESS : CUDA_ERROR_INVALID_VALUE;
+}
 
-int cuLaunchKernel(void *function, unsigned x, unsigned y, unsigned z, unsigned threads, unsigned t, unsigned u, unsigned shared,
-                   void *stream, void **params, void **extra) {
+CUresult cuLaunchKernel(CUfunction function, unsigned x, unsigned y, unsigned z, unsigned threads, unsigned t, unsigned u,
+                        unsigned shared, CUstream stream, void **params, void **extra) {
   CALL("cuLaunchKernel");
-  if (!depth) return INVALID_CONTEXT;
-  const Function *f = function;
-  if (!f) return INVALID_HANDLE;
-  if (!x || y != 1 || z != 1 || t != 1 || u != 1 || !params || extra) return INVALID_VALUE;
-  if (threads != f->threads) return OUT_OF_RESOURCES;
-  if ((int)shared > f->shared || f->params < 2) return INVALID_VALUE;
+  if (!depth) return CUDA_ERROR_INVALID_CONTEXT;
+  const Function *f = (const void *)function;
+  if (!f) return CUDA_ERROR_INVALID_HANDLE;
+  if (!x || y != 1 || z != 1 || t != 1 || u != 1 || !params || extra) return CUDA_ERROR_INVALID_VALUE;
+  if (threads != f->threads) return CUDA_ERROR_LAUNCH_OUT_OF_RESOURCES;
+  if ((int)shared > f->shared || f->params < 2) return CUDA_ERROR_INVALID_VALUE;
   uint64_t values[MANY];
   for (unsigned i = 0; i < f->params; i++) {
-    if (f->size[i] != sizeof values[i]) return INVALID_VALUE;
+    if (f->size[i] != sizeof values[i]) return CUDA_ERROR_INVALID_VALUE;
     memcpy(&values[i], params[i], sizeof values[i]);
   }
-  if (values[f->params - 1] || values[f->params - 2]) return INVALID_VALUE;  // scratch that nobody asked for
-  if (listener) listener(f->name, x, threads, shared, stream, f->params - 2, values);
-  return OK;
+  if (values[f->params - 1] || values[f->params - 2]) return CUDA_ERROR_INVALID_VALUE;  // scratch that nobody asked for
+  if (listener) listener(f->name, x, threads, shared, (void *)stream, f->params - 2, values);
+  return CUDA_SUCCESS;
 }
 
-int cuGetErrorName(int error, const char **text) {
-  *text = error == OUT_OF_MEMORY ? "CUDA_ERROR_OUT_OF_MEMORY" : error == INVALID_VALUE ? "CUDA_ERROR_INVALID_VALUE"
-        : error == INVALID_IMAGE ? "CUDA_ERROR_INVALID_IMAGE" : NULL;
-  return *text ? OK : INVALID_VALUE;
+CUresult cuGetErrorName(CUresult error, const char **text) {
+  *text = error == CUDA_ERROR_OUT_OF_MEMORY ? "CUDA_ERROR_OUT_OF_MEMORY" : error == CUDA_ERROR_INVALID_VALUE ? "CUDA_ERROR_INVALID_VALUE"
+        : error == CUDA_ERROR_INVALID_IMAGE ? "CUDA_ERROR_INVALID_IMAGE" : NULL;
+  return *text ? CUDA_SUCCESS : CUDA_ERROR_INVALID_VALUE;
 }
 
-int cuGetErrorString(int error, const char **text) {
+CUresult cuGetErrorString(CUresult error, const char **text) {
   *text = "as the stand-in was told";
-  return error == OK ? INVALID_VALUE : OK;
+  return error == CUDA_SUCCESS ? CUDA_ERROR_INVALID_VALUE : CUDA_SUCCESS;
 }

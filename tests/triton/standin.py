@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import ctypes
 import functools
+import importlib.util
 import math
 import subprocess
 import sys
@@ -42,12 +43,20 @@ _LISTENER = ctypes.CFUNCTYPE(
 
 
 @functools.cache
+def _made() -> tempfile.TemporaryDirectory[str]:
+    made = tempfile.TemporaryDirectory()  # gone when the process ends
+    spec = importlib.util.find_spec("triton")
+    assert spec is not None and spec.origin is not None
+    declared = Path(spec.origin).parent / "backends" / "nvidia" / "include"  # of CUDA
+    source = Path(__file__).parent / "libcuda.c"
+    command = ["gcc", "-Wall", "-Werror", "-shared", "-fPIC", "-I", str(declared), str(source)]
+    subprocess.run([*command, "-o", f"{made.name}/libcuda.so.1"], check=True)
+    return made
+
+
 def library() -> str:
     """The stand-in for libcuda.so.1, compiled."""
-    made = Path(tempfile.mkdtemp()) / "libcuda.so.1"
-    source = Path(__file__).parent / "libcuda.c"
-    subprocess.run(["gcc", "-Wall", "-Werror", "-shared", "-fPIC", "-o", made, source], check=True)
-    return str(made)
+    return f"{_made().name}/libcuda.so.1"
 
 
 class Silent(Interpreted):
