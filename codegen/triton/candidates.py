@@ -6,14 +6,16 @@ length of a block. Refuses to choose, and kernels whose schedule is more than ti
 
 from __future__ import annotations
 
+import contextlib
+import functools
 import itertools
 import math
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
 from codegen.loops import Buf, Group, Schedule
-from codegen.triton.launch import Launch, written
+from codegen.triton.launch import Launch, Write, written
 from codegen.triton.schedule import MANY, power_of_two, programs, size
 from codegen.triton.spelling import Unsupported
 
@@ -28,7 +30,7 @@ def neighbours(plan: Schedule) -> list[Schedule]:
     kind = plan.notes["kind"]
     if kind == "product":
         found = [*_products(plan), *_shapes(plan)]
-    elif kind in ("pointwise", "rows", "loop", "taps"):
+    elif kind in ("pointwise", "rows", "loop", "taps", "sorted", "stretches"):
         found = [*_blocks(plan), *_shapes(plan)]
     elif kind == "split":
         found = [*_shapes(plan)]
@@ -55,14 +57,21 @@ def laid(plan: Schedule) -> dict[str, Any]:
 
 def candidates(launch: Launch, name: str, names: Mapping[Buf, str]) -> Iterator[dict[str, Any]]:
     """The other ways to lay out a kernel, each with its source; those that cannot be written are left out."""
-    if launch.region is None:
-        return
-    for plan in neighbours(launch.schedule):
-        try:
-            source = written(launch.region, plan, name, names, launch.barrier)
-        except Unsupported:
-            continue
-        yield {**laid(plan), "source": source}
+    seen = {_key(launch.schedule)}
+    for plan, write in _ways(launch):
+        if _key(plan) not in seen:
+            seen.add(_key(plan))
+            with contextlib.suppress(Unsupported):
+                yield {**laid(plan), "source": write(name, names, launch.barrier)}
+
+
+def _ways(launch: Launch) -> Sequence[tuple[Schedule, Write]]:
+    """Other schedules of a kernel, and what writes each."""
+    region = launch.region
+    if region is None:
+        return launch.ways[:MOST]
+    plans = neighbours(launch.schedule)
+    return [(plan, functools.partial(written, region, plan)) for plan in plans]
 
 
 def _key(s: Schedule) -> tuple[Any, ...]:

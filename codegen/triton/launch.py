@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, TypeAlias
 
 from codegen.loops import Buf, Region, Schedule, Store, union_axes
 from codegen.triton.render import render
@@ -44,24 +44,29 @@ class Place:
         return int(Type(self.dtype, self.shape).nbytes)
 
 
+Write: TypeAlias = Callable[[str, Mapping[Buf, str], bool], str]
+
+
 @dataclass(eq=False)
 class Launch:
     """A kernel to be: what it reads and writes, its schedule, and the node it came from.
 
-    write(name, names, barrier) is its text. A kernel of a region has that too; others are written as a whole.
+    write(name, names, barrier) is its text. A kernel of a region has that too; others are written as a whole, and bring the
+    `ways` to write them otherwise.
     """
 
     reads: list[Buf]
     writes: list[Buf]
     schedule: Schedule
     node: Node | None
-    write: Callable[[str, Mapping[Buf, str], bool], str]
+    write: Write
     region: Region | None = None
     barrier: bool = False
     part: bool = False  # of the work of its node, of which other launches do the rest
     parts: list[Launch] = field(default_factory=list)
     loop: Any = None  # the loop over time of which this is one step (`codegen.triton.steps.Loop`)
     places: list[Place] = field(default_factory=list)
+    ways: Sequence[tuple[Schedule, Write]] = ()
 
     @property
     def stores(self) -> Sequence[Store]:
@@ -100,7 +105,9 @@ class Launch:
         if self.parts:
             return sum(p.flops for p in self.parts)
         if self.part:
-            return 0 if self.region is None else _flops(self.region, self.schedule)
+            if self.region is None:
+                return int(self.schedule.notes.get("flops", 0))
+            return _flops(self.region, self.schedule)
         loop = self.node is not None and self.node.op.name == "scan"
         times = int(self.node.attr("length")) if self.node is not None and loop else 1
         return times * sum(

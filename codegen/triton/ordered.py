@@ -9,11 +9,10 @@ is not its own, by which it is known. Refuses to sum.
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
-from dataclasses import dataclass
-from typing import TypeAlias
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, replace
 
-from codegen.loops import Buf, Schedule
+from codegen.loops import Axis, Buf, Group, Schedule
 from codegen.triton.positions import is_large
 from codegen.triton.schedule import power_of_two
 
@@ -66,21 +65,21 @@ def _passes(
 ) -> tuple[Pass, ...]:
     """Kernels that fill what there is of order and keys, the last of them the ends of rows."""
     length = line.n if line.n <= WHOLE else RUN
-    rows = ends[0].shape[0] if ends is not None else 0
+    extent = ends[0].shape[0] if ends is not None else 0
     if length == line.n:
-        return (Counted(values, order, keys, ends, line, length, rows),)
-    dtype, shape = ("i32" if rows else values.dtype), (line.count * line.n,)
+        return (Pass(None, values, order, keys, ends, line, length, extent),)
+    dtype, shape = ("i32" if extent else values.dtype), (line.count * line.n,)
 
     def between() -> tuple[Buf | None, Buf]:
         return None if order is None else Buf("", shape, "i32"), Buf("", shape, dtype)
 
     made = between()
-    passes: list[Pass] = [Counted(values, *made, None, line, length, rows)]
+    passes = [Pass(None, values, *made, None, line, length, extent)]
     while length * WAYS < line.n:
         before, made = made, between()
-        passes.append(Merged(*before, *made, None, line, length))
+        passes.append(Pass(*before, *made, None, line, length, merges=True))
         length *= WAYS
-    return (*passes, Merged(*made, order, keys, ends, line, length))
+    return (*passes, Pass(*made, order, keys, ends, line, length, merges=True))
 
 
 @dataclass(frozen=True)
@@ -90,165 +89,181 @@ class Line:
     n: int
     count: int = 1
 
-    def schedule(self) -> Schedule:
-        """What a launch needs to know."""
-        grid = -(-self.n // ROWS) * self.count
-        return Schedule((), {"kind": "order", "grid": grid, "warps": 4, "stages": 2})
-
-    def start(self, like: Buf) -> tuple[list[str], str, str]:
-        """Lines of a kernel's beginning; which of its line's programs it is; how far its line begins behind the first."""
-        if self.count == 1:
-            return [], "tl.program_id(0)", ""
-        each = -(-self.n // ROWS)
-        wide = ".to(tl.int64)" if is_large(like) else ""
-        lines = [
-            f"program = tl.program_id(0) % {each}",
-            f"line = (tl.program_id(0) // {each}){wide} * {self.n}",
-        ]
-        return lines, "program", " + line"
-
 
 @dataclass(frozen=True)
-class Counted:
-    """Runs of `length` values, each sorted, inside `rows` if that is not 0. ends: where rows begin and end; None where there are none, or
-    more than one run."""
+class Pass:
+    """A kernel that brings runs of `length` keys into order, or merges such runs, `WAYS` at once.
 
+    given: where the keys come from, None if from their own places; order, keys: what is wanted of both, sorted. ends: where
+    rows begin and end, where one run is left and they are wanted. extent: keys are clipped to it, if it is not 0. block: positions of a
+    program; across: keys that they are compared with at once.
+    """
+
+    given: Buf | None
     values: Buf
     order: Buf | None
     keys: Buf | None
     ends: tuple[Buf, Buf] | None
     line: Line
     length: int
-    rows: int
+    extent: int = 0
+    merges: bool = False
+    block: int = ROWS
+    across: int = COLUMNS
+    warps: int = 4
 
     def reads(self) -> list[Buf]:
         """Buffers it reads."""
-        return [self.values]
+        return _some(self.given, self.values)
 
     def writes(self) -> list[Buf]:
         """Buffers it writes."""
         return _some(self.order, self.keys, *(self.ends or ()))
 
+    def schedule(self) -> Schedule:
+        """What a launch needs to know."""
+        n, length, walked = self.line.n, self.length, self.ways if self.merges else self.across
+        compared = (
+            self.ways * length.bit_length() * (2 if self.ends else 1) if self.merges else length
+        )
+        groups = (
+            Group((Axis("p", n),), "grid", self.block),
+            Group((Axis("q", length),), "loop", walked),
+        )
+        notes = {"kind": "order", "grid": self.line.count, "warps": self.warps, "stages": 2,
+                 "flops": 8 * n * self.line.count * compared}  # fmt: skip
+        return Schedule(groups, notes)
+
+    def others(self) -> Iterator[Pass]:
+        """Other ways to do the same."""
+        for block, across, warps in (
+            (16, 64, 4),
+            (64, 64, 4),
+            (32, 128, 4),
+            (32, 32, 2),
+            (64, 32, 8),
+        ):
+            if (
+                block <= self.length or self.length == self.line.n
+            ):  # a program's positions are of one run
+                across = self.across if self.merges else across
+                yield replace(self, block=block, across=across, warps=warps)
+
+    @property
+    def ways(self) -> int:
+        """Runs that are merged at once."""
+        return min(WAYS, power_of_two(-(-self.line.n // self.length)))
+
     def source(self, name: str, names: Mapping[Buf, str], barrier: bool = False) -> str:
         """The text of the kernel; `names`: the parameter of each buffer."""
-        n, dtype = self.line.n, self.values.dtype
-        wide = min(COLUMNS, power_of_two(self.length))
-        head, program, line = self.line.start(self.values)
-        start = "0" if self.length == n else f"{program} * {ROWS} // {self.length} * {self.length}"
-        values, top = names[self.values] + line, self.rows - 1
-        clip = f"tl.minimum(tl.maximum({{0}}.to(tl.int64), 0), {top}).to(tl.int32)"
-        ready = clip if self.rows else _wide(dtype)
-        before = _before("other[None, :]", "own[:, None]", dtype)
-        alike = _alike("other[None, :]", "own[:, None]", dtype)
+        n, block = self.line.n, self.block
+        head, program, line = self._start()
+        values = names[self.values] + line
         lines = [
             *head,
-            f"p = {program} * {ROWS} + tl.arange(0, {ROWS})",
-            f"own = tl.load({values} + p, mask=p < {n}, other=0)",
-            *([f"own = {ready.format('own')}"] if ready else ()),
-            f"start = {start}",
-            f"below = tl.zeros(({ROWS},), tl.int32)",
-            f"before = tl.zeros(({ROWS},), tl.int32)",
-            *([f"alike = tl.zeros(({ROWS},), tl.int32)"] if self.ends else ()),
-            f"for k in range(0, {self.length}, {wide}):",
-            f"    q = start + k + tl.arange(0, {wide})",
-            f"    other = tl.load({values} + q, mask=q < {n}, other=0)",
-            *([f"    other = {ready.format('other')}"] if ready else ()),
-            f"    real = (q < {n})[None, :]",
-            f"    same = {alike} & real",
-            f"    below += tl.sum(({before} & real).to(tl.int32), 1)",
-            "    before += tl.sum((same & (q[None, :] < p[:, None])).to(tl.int32), 1)",
-            *(["    alike += tl.sum(same.to(tl.int32), 1)"] if self.ends else ()),
-            "at = start + below + before",
+            f"p = {program} * {block} + tl.arange(0, {block})",
+            *self._read("own", values, "p", f"p < {n}"),
+            *(self._merged(values, program) if self.merges else self._counted(values, program)),
         ]
         if self.order is not None:
-            lines.append(f"tl.store({names[self.order]}{line} + at, p, mask=p < {n})")
-        if self.keys is not None:
-            lines.append(f"tl.store({names[self.keys]}{line} + at, own, mask=p < {n})")
-        if self.ends is not None:
-            first, last = (names[b] for b in self.ends)
-            lines += [
-                f"tl.store({first} + own, below, mask=(p < {n}) & (before == 0))",
-                f"tl.store({last} + own, below + alike, mask=(p < {n}) & (before == 0))",
-            ]
-        return _function(name, names, lines)
-
-
-@dataclass(frozen=True)
-class Merged:
-    """Runs of `length` merged, `WAYS` at once. ends: as in `Counted`; None where more than one run is left."""
-
-    given: Buf | None
-    given_keys: Buf
-    order: Buf | None
-    keys: Buf | None
-    ends: tuple[Buf, Buf] | None
-    line: Line
-    length: int
-
-    def reads(self) -> list[Buf]:
-        """Buffers it reads."""
-        return _some(self.given, self.given_keys)
-
-    def writes(self) -> list[Buf]:
-        """Buffers it writes."""
-        return _some(self.order, self.keys, *(self.ends or ()))
-
-    def source(self, name: str, names: Mapping[Buf, str], barrier: bool = False) -> str:
-        """The text of the kernel; `names`: the parameter of each buffer."""
-        n, span, dtype = self.line.n, self.length * WAYS, self.given_keys.dtype
-        ways = min(WAYS, power_of_two(-(-n // self.length)))
-        head, program, line = self.line.start(self.given_keys)
-        given_keys = names[self.given_keys] + line
-        own, ready = "own[:, None]", _wide(dtype)
-        lines = [
-            *head,
-            f"p = {program} * {ROWS} + tl.arange(0, {ROWS})",
-            f"own = tl.load({given_keys} + p, mask=p < {n}, other=0)",
-            *([f"own = {ready.format('own')}"] if ready else ()),
-            f"start = {program} * {ROWS} // {span} * {span}",
-            f"run = start + tl.arange(0, {ways}) * {self.length}",
-            f"stop = tl.minimum(run + {self.length}, {n})",
-            f"mine = start + (p - start) // {self.length} * {self.length}",
-            *self._halved("below", _before("x", own, dtype), given_keys, ways),
-            *self._halved("upto", _upto("x", own, dtype), given_keys, ways),
-            "there = tl.where(run[None, :] < mine[:, None], upto, below)",
-            "there = tl.where(run[None, :] == mine[:, None], (p - mine)[:, None], there)",
-            "at = start + tl.sum(there, 1)",
-        ]
-        if self.order is not None and self.given is not None:
-            place = f"tl.load({names[self.given]}{line} + p, mask=p < {n}, other=0)"
+            place = "p"
+            if self.given is not None:
+                place = f"tl.load({names[self.given]}{line} + p, mask=p < {n}, other=0)"
             lines.append(f"tl.store({names[self.order]}{line} + at, {place}, mask=p < {n})")
         if self.keys is not None:
             lines.append(f"tl.store({names[self.keys]}{line} + at, own, mask=p < {n})")
         if self.ends is not None:
-            first, last = (names[b] for b in self.ends)
-            lines += [
-                "first = tl.sum(below, 1)",
-                "head = at == first",
-                f"tl.store({first} + own, first, mask=(p < {n}) & head)",
-                f"tl.store({last} + own, tl.sum(upto, 1), mask=(p < {n}) & head)",
-            ]
-        return _function(name, names, lines)
+            lines.append(f"head = (p < {n}) & (at == first)")
+            for b, end in zip(self.ends, ("first", "last"), strict=True):
+                lines.append(f"tl.store({names[b]} + own, {end}, mask=head)")
+        params = ", ".join(dict.fromkeys(names.values()))
+        return "\n".join(["@triton.jit", f"def {name}({params}):", *(f"    {x}" for x in lines)])
 
-    def _halved(self, name: str, test: str, keys: str, ways: int) -> list[str]:
-        """Lines that count, for each position and run, the run's keys that a test holds for."""
-        ready = _wide(self.given_keys.dtype)
+    def _start(self) -> tuple[list[str], str, str]:
+        """Lines of a kernel's beginning; which of its line's programs it is; how far its line begins behind the first."""
+        if self.line.count == 1:
+            return [], "tl.program_id(0)", ""
+        each = -(-self.line.n // self.block)
+        wide = ".to(tl.int64)" if is_large(self.values) else ""
+        lines = [
+            f"program = tl.program_id(0) % {each}",
+            f"line = (tl.program_id(0) // {each}){wide} * {self.line.n}",
+        ]
+        return lines, "program", " + line"
+
+    def _read(self, name: str, values: str, at: str, mask: str) -> list[str]:
+        """Lines that read keys, ready to be compared."""
+        ready = "{0}.to(tl.float32)" if self.values.dtype in ("f16", "bf16") else ""
+        if self.extent:
+            top = self.extent - 1
+            ready = f"tl.minimum(tl.maximum({{0}}.to(tl.int64), 0), {top}).to(tl.int32)"
+        lines = [f"{name} = tl.load({values} + {at}, mask={mask}, other=0)"]
+        return [*lines, f"{name} = {ready.format(name)}"] if ready else lines
+
+    def _counted(self, values: str, program: str) -> list[str]:
+        """Lines that find places by comparing each key with all of its run."""
+        n, dtype = self.line.n, self.values.dtype
+        wide = min(self.across, power_of_two(self.length))
+        start = f"{program} * {self.block} // {self.length} * {self.length}"
+        before = _before("other[None, :]", "own[:, None]", dtype)
+        alike = _alike("other[None, :]", "own[:, None]", dtype)
+        zeros = f"tl.zeros(({self.block}, {wide}), tl.int32)"
         return [
-            f"low = tl.zeros(({ROWS}, {ways}), tl.int32) + tl.minimum(run, stop)[None, :]",
-            f"high = tl.zeros(({ROWS}, {ways}), tl.int32) + stop[None, :]",
+            f"start = {'0' if self.length == n else start}",
+            f"below = {zeros}",
+            f"ahead = {zeros}",
+            *([f"equal = {zeros}"] if self.ends else ()),
+            f"for k in range(0, {self.length}, {wide}):",
+            f"    q = start + k + tl.arange(0, {wide})",
+            *(f"    {x}" for x in self._read("other", values, "q", f"q < {n}")),
+            f"    real = (q < {n})[None, :]",
+            f"    same = {alike} & real",
+            f"    below += ({before} & real).to(tl.int32)",
+            "    ahead += (same & (q[None, :] < p[:, None])).to(tl.int32)",
+            *(["    equal += same.to(tl.int32)"] if self.ends else ()),
+            "first = tl.sum(below, 1)",
+            "at = start + first + tl.sum(ahead, 1)",
+            *(["last = first + tl.sum(equal, 1)"] if self.ends else ()),
+        ]
+
+    def _merged(self, values: str, program: str) -> list[str]:
+        """Lines that find places by halving each of the runs that are merged."""
+        n, length, ways = self.line.n, self.length, self.ways
+        span, dtype = length * WAYS, self.values.dtype
+        below, upto = _before("x", "own[:, None]", dtype), _upto("x", "own[:, None]", dtype)
+        lines = [
+            f"start = {program} * {self.block} // {span} * {span}",
+            f"run = start + tl.arange(0, {ways}) * {length}",
+            f"stop = tl.minimum(run + {length}, {n})",
+            f"mine = start + (p - start) // {length} * {length}",
+            "earlier = run[None, :] < mine[:, None]",
+        ]
+        if self.ends:
+            lines += [*self._halved("below", below, values), *self._halved("upto", upto, values)]
+            lines += ["there = tl.where(earlier, upto, below)"]
+        else:
+            lines += self._halved("there", f"tl.where(earlier, {upto}, {below})", values)
+        lines += [
+            "there = tl.where(run[None, :] == mine[:, None], (p - mine)[:, None], there)",
+            "at = start + tl.sum(there, 1)",
+        ]
+        ends = ["first = tl.sum(below, 1)", "last = tl.sum(upto, 1)"]
+        return [*lines, *ends] if self.ends else lines
+
+    def _halved(self, name: str, test: str, values: str) -> list[str]:
+        """Lines that count, for each position and run, the run's keys that a test holds for."""
+        return [
+            f"low = tl.zeros(({self.block}, {self.ways}), tl.int32) + tl.minimum(run, stop)[None, :]",
+            f"high = tl.zeros(({self.block}, {self.ways}), tl.int32) + stop[None, :]",
             f"for k in range({self.length.bit_length()}):",
             "    left = low < high",
             "    middle = (low + high) // 2",
-            f"    x = tl.load({keys} + middle, mask=left, other=0)",
-            *([f"    x = {ready.format('x')}"] if ready else ()),
+            *(f"    {x}" for x in self._read("x", values, "middle", "left")),
             f"    right = left & {test}",
             "    low = tl.where(right, middle + 1, low)",
             "    high = tl.where(left & (right == 0), middle, high)",
             f"{name} = low - tl.minimum(run, stop)[None, :]",
         ]
-
-
-Pass: TypeAlias = Counted | Merged
 
 
 def _some(*bufs: Buf | None) -> list[Buf]:
@@ -262,11 +277,6 @@ def _float(dtype: str) -> bool:
     return dtype in ("f16", "bf16", "f32", "f64")
 
 
-def _wide(dtype: str) -> str:
-    """How a value is made ready to be compared; empty where it is."""
-    return "{0}.to(tl.float32)" if dtype in ("f16", "bf16") else ""
-
-
 def _before(x: str, y: str, dtype: str) -> str:
     return f"(({x} < {y}) | (({y} != {y}) & ({x} == {x})))" if _float(dtype) else f"({x} < {y})"
 
@@ -277,9 +287,3 @@ def _alike(x: str, y: str, dtype: str) -> str:
 
 def _upto(x: str, y: str, dtype: str) -> str:
     return f"(({x} <= {y}) | ({y} != {y}))" if _float(dtype) else f"({x} <= {y})"
-
-
-def _function(name: str, names: Mapping[Buf, str], lines: list[str]) -> str:
-    params = ", ".join(dict.fromkeys(names.values()))
-    body = [f"    {line}" for line in lines]
-    return "\n".join(["@triton.jit", f"def {name}({params}):", *body])

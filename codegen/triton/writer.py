@@ -248,8 +248,9 @@ class Writer(States):
         for x in made:
             for b in x.writes():
                 self.place_of.setdefault(b, Place(b.dtype, b.shape, "temp"))
-            plan = x.line.schedule()
-            self.launches.append(Launch(x.reads(), x.writes(), plan, node, x.source, part=True))
+            launch = Launch(x.reads(), x.writes(), x.schedule(), node, x.source, part=True)
+            launch.ways = [(w.schedule(), w.source) for w in x.others()]
+            self.launches.append(launch)
 
 
 def whole(e: E, axes: Sequence[Axis]) -> bool:

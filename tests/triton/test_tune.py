@@ -81,6 +81,32 @@ def test_every_candidate_computes_the_same(kind: str) -> None:
             )
 
 
+@pytest.mark.parametrize("kind", ["lines", "lookup"])
+def test_every_candidate_of_what_sorts_computes_the_same(
+    kind: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name, value in (("WHOLE", 64), ("RUN", 32), ("WAYS", 2)):
+        monkeypatch.setattr(f"codegen.triton.ordered.{name}", value)
+    monkeypatch.setattr("codegen.triton.writer.together", lambda launches, places: launches)
+    rng = np.random.default_rng(0)
+    if kind == "lines":
+        given = [rng.integers(-9, 9, (2, 129)).astype("f4")]
+        build = lambda x: [ops.argsort(x, axis=1)]
+    else:
+        given = [rng.integers(0, 20, 150).astype("i4"), rng.integers(-9, 9, (150, 3)).astype("f4")]
+        build = lambda i, u: [ops.scatter_add(i, u, axis=0, extent=20)]
+    ins = [Value(type_of(v), None, 0, "x") for v in given]
+    g = graph_of("case", ins, build(*ins))
+    p = generate(g, "triton")
+    _, ways = widened(p)
+    expected = interpret(g, given)[0]
+    assert all(2 < len(found) <= 8 for found in ways.values())
+    for n in range(1, max(map(len, ways.values()))):
+        chosen = {name: found[n % len(found)] for name, found in ways.items()}
+        found = TritonProgram(rewritten(p, chosen), {}).run(*given)[0]
+        np.testing.assert_array_equal(found, expected, err_msg=str(n))
+
+
 def test_the_quickest_candidate_is_taken_and_the_step_is_made_once() -> None:
     graph, states = train_graph(mlp(6, 20), 5)
     p = generate(graph, "triton")
