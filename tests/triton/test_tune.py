@@ -87,7 +87,7 @@ def test_every_candidate_of_what_sorts_computes_the_same(
 ) -> None:
     for name, value in (("WHOLE", 64), ("RUN", 32), ("WAYS", 2)):
         monkeypatch.setattr(f"codegen.triton.ordered.{name}", value)
-    monkeypatch.setattr("codegen.triton.writer.together", lambda launches, places: launches)
+    monkeypatch.setattr("codegen.triton.states.together", lambda launches, places: launches)
     rng = np.random.default_rng(0)
     if kind == "lines":
         given = [rng.integers(-9, 9, (2, 129)).astype("f4")]

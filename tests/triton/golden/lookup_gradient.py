@@ -8,23 +8,26 @@ def k0(b0, b3, b4, b5, b6):
     own = tl.load(b0 + p, mask=p < 40, other=0)
     own = tl.minimum(tl.maximum(own.to(tl.int64), 0), 49).to(tl.int32)
     start = 0
-    below = tl.zeros((32,), tl.int32)
-    before = tl.zeros((32,), tl.int32)
-    alike = tl.zeros((32,), tl.int32)
+    below = tl.zeros((32, 64), tl.int32)
+    ahead = tl.zeros((32, 64), tl.int32)
+    equal = tl.zeros((32, 64), tl.int32)
     for k in range(0, 40, 64):
         q = start + k + tl.arange(0, 64)
         other = tl.load(b0 + q, mask=q < 40, other=0)
         other = tl.minimum(tl.maximum(other.to(tl.int64), 0), 49).to(tl.int32)
         real = (q < 40)[None, :]
         same = (other[None, :] == own[:, None]) & real
-        below += tl.sum(((other[None, :] < own[:, None]) & real).to(tl.int32), 1)
-        before += tl.sum((same & (q[None, :] < p[:, None])).to(tl.int32), 1)
-        alike += tl.sum(same.to(tl.int32), 1)
-    at = start + below + before
+        below += ((other[None, :] < own[:, None]) & real).to(tl.int32)
+        ahead += (same & (q[None, :] < p[:, None])).to(tl.int32)
+        equal += same.to(tl.int32)
+    first = tl.sum(below, 1)
+    at = start + first + tl.sum(ahead, 1)
+    last = first + tl.sum(equal, 1)
     tl.store(b3 + at, p, mask=p < 40)
     tl.store(b4 + at, own, mask=p < 40)
-    tl.store(b5 + own, below, mask=(p < 40) & (before == 0))
-    tl.store(b6 + own, below + alike, mask=(p < 40) & (before == 0))
+    head = (p < 40) & (at == first)
+    tl.store(b5 + own, first, mask=head)
+    tl.store(b6 + own, last, mask=head)
 
 
 @triton.jit
