@@ -189,7 +189,7 @@ class _Builder:
         if op == "scatter_along":
             a = node.attrs[0]
             old = self.single(self.extents(node, 1)[a])
-            where = (self.single(dims[a]), (old,), False)
+            where = (self.single(dims[a]), (old,), node.attr("atomic"))
             return E("scatter", (args[0], args[1]), where, out.dtype, axes)
         if op == "eq":
             found = first_extreme(args[0], args[1]) or first_extreme(args[1], args[0])

@@ -75,7 +75,7 @@ def _scatter_add(b: Builder, n: Node, refs: list[Ref]) -> Ref:
 
 def _scatter_along(b: Builder, n: Node, refs: list[Ref]) -> Ref:
     idx, updates = n.inputs
-    axis, extent = n.attrs
+    axis, extent, _ = n.attrs
     out = n.outs[0]
     empty = b.expanded(b.const(0, out.dtype), out.shape)
     operands = [empty, _index(b, idx, refs[0], extent), b.full(refs[1], updates.shape)]

@@ -1,5 +1,5 @@
 """What the Triton target makes of a step graph before its nodes are grouped: attention and the sorting of long lines in nodes of their
-own; sorting of short lines, running products of what comes before, and running sums and extremes of long rows in terms of ops that
+own; sorting of short lines, gradients of lookups along lines, running products of what comes before, and running sums and extremes of long rows in terms of ops that
 have kernels.
 
 A value's place in a sorted line is the number of those before it: that is a sum, and what stands at a place is another. Refuses to fuse.
@@ -10,13 +10,15 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from codegen.triton.attention import attention
-from codegen.triton.schedule import PERSISTENT
+from codegen.triton.positions import LARGE
+from codegen.triton.schedule import PERSISTENT, SORTED
 from ir import ops
 from ir.graph import Graph, Node, Value, graph_of
 from ir.ops.fused import fused
 from ir.rewrite import Replacement, clone, map_bodies, rewrite
 
 SHORT = 64  # positions of a line that is sorted by comparing each with each, inside other kernels
+COMPARED = 1 << 25  # updates times places of lines' gradients that are compared each with each
 STRETCH = 1024  # positions of a long line that are summed up together
 
 
@@ -31,6 +33,8 @@ def _rule(n: Node) -> Replacement:
         x, axis = n.inputs[0], n.attr("axis")
         sorting = _sorted if x.shape[axis] <= SHORT else _in_order
         return sorting(x, axis, name == "argsort")
+    if name == "scatter_along":
+        return _flat(n)
     if name == "cumprod" and n.attr("exclusive") and n.outs[0].type.size:
         return _cumprod(n.inputs[0], n.attr("axis"), n.attr("reverse"))
     if name in ("argmax", "argmin", "cumsum", "cumprod"):
@@ -137,6 +141,34 @@ def _in_order(x: Value, axis: int, positions: bool) -> Value:
     (found,) = Node(fused, (given,), (body, ()), [result.type]).outs
     out: Value = ops.reshape(found, shape=line.shape)
     return out if along else ops.transpose(out, perm=tuple(map(perm.index, range(rank))))
+
+
+def _flat(n: Node) -> Value | None:
+    """A `scatter_along` of many long lines as a `scatter_add` into all of them, one behind another; None where comparing each update
+    with each place is quick."""
+    idx, updates = n.inputs
+    axis, extent, atomic = n.attrs
+    rank, length = idx.type.rank, idx.shape[axis]
+    lines = idx.type.size // max(length, 1)
+    compared = idx.type.size * extent
+    if lines < 2 or length <= SORTED or compared <= COMPARED or lines * extent > LARGE:
+        return None
+    perm = (*(a for a in range(rank) if a != axis), axis)
+    shape, flat = (lines, length), (lines * length,)
+    own, given = (ops.reshape(ops.transpose(v, perm=perm), shape=shape) for v in (idx, updates))
+    least, most = (ops.full(value=k, shape=shape, dtype=idx.dtype) for k in (0, extent - 1))
+    own = ops.cast(ops.minimum(ops.maximum(own, least), most), dtype="i32")
+    before = ops.mul(
+        ops.iota(shape=shape, axis=0, dtype="i32"),
+        ops.full(value=extent, shape=shape, dtype="i32"),
+    )
+    at = ops.reshape(ops.add(before, own), shape=flat)
+    summed = ops.scatter_add(
+        at, ops.reshape(given, shape=flat), axis=0, extent=lines * extent, atomic=atomic
+    )
+    whole = (*(idx.shape[a] for a in perm[:-1]), extent)
+    out: Value = ops.reshape(summed, shape=whole)
+    return ops.transpose(out, perm=tuple(map(perm.index, range(rank))))  # type: ignore[no-any-return]
 
 
 class Alone(Graph):

@@ -87,7 +87,7 @@ take_along: Op = op(
 )  # fmt: skip
 
 
-def _scatter_along_type(idx: Type, updates: Type, axis: int, extent: DimLike) -> Type:
+def _scatter_along_type(idx: Type, updates: Type, axis: int, extent: DimLike, atomic: bool) -> Type:
     index(idx)
     number(updates)
     valid_axis(updates, axis)
@@ -95,7 +95,9 @@ def _scatter_along_type(idx: Type, updates: Type, axis: int, extent: DimLike) ->
     return updates.with_shape((*updates.shape[:axis], extent, *updates.shape[axis + 1 :]))
 
 
-def _scatter_along_meaning(idx: Array, updates: Array, axis: int, extent: int) -> Array:
+def _scatter_along_meaning(
+    idx: Array, updates: Array, axis: int, extent: int, atomic: bool
+) -> Array:
     out = np.zeros((*updates.shape[:axis], extent, *updates.shape[axis + 1 :]), updates.dtype)
     where: list[Array] = list(np.indices(idx.shape, sparse=True))
     where[axis] = _clip(idx, extent)
@@ -104,9 +106,9 @@ def _scatter_along_meaning(idx: Array, updates: Array, axis: int, extent: int) -
 
 
 scatter_along: Op = op(
-    "scatter_along", "The transpose of take_along: each update is added at its own index along `axis`.",
-    arity=2, attrs=(Attr("axis", "int"), Attr("extent", "dim")),
+    "scatter_along", "The transpose of take_along: each update is added at its own index along `axis`, if `atomic` in any order.",
+    arity=2, attrs=(Attr("axis", "int"), Attr("extent", "dim"), Attr("atomic", "bool", False)),
     type=_scatter_along_type, meaning=_scatter_along_meaning,
-    vjp=lambda ct, out, idx, updates, axis, extent: (None, take_along(ct, idx, axis=axis)),
-    flops=lambda idx, updates, axis, extent: updates.size,
+    vjp=lambda ct, out, idx, updates, axis, extent, atomic: (None, take_along(ct, idx, axis=axis)),
+    flops=lambda idx, updates, axis, extent, atomic: updates.size,
 )  # fmt: skip

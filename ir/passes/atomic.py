@@ -10,11 +10,11 @@ from ir.rewrite import Replacement, map_bodies, rewrite, with_attrs
 
 
 def atomic(graph: Graph) -> Graph:
-    """`graph` with every `scatter_add` atomic, in bodies too."""
+    """`graph` with every `scatter_add` and `scatter_along` atomic, in bodies too."""
     return rewrite(map_bodies(graph, atomic), _rule)
 
 
 def _rule(node: Node) -> Replacement:
-    if node.op.name != "scatter_add" or node.attr("atomic"):
+    if node.op.name not in ("scatter_add", "scatter_along") or node.attr("atomic"):
         return None
     return with_attrs(node, atomic=True).outs

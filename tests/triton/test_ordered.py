@@ -8,10 +8,12 @@ import numpy as np
 import pytest
 
 import ir.ops as ops
+from codegen.pipeline import generate
 from codegen.triton import ordered
-from ir.graph import Value
+from ir.graph import Value, graph_of
 from ir.interpret import interpret
-from ir.types import NUMPY
+from ir.passes.atomic import atomic
+from ir.types import NUMPY, type_of
 from tests.triton.test_kernels import check, kinds, made, normal
 
 pytest.importorskip("triton")
@@ -81,6 +83,24 @@ def test_halves_of_a_row_are_summed_as_f32() -> None:
     (found,) = TritonProgram(p, {}).run(idx, updates)
     exact = np.stack([updates[idx == k].astype("f8").sum(0) for k in range(4)])
     np.testing.assert_allclose(found.astype("f8"), exact, rtol=1e-3)
+
+
+@pytest.mark.parametrize(("shape", "axis"), [((3, 65), 1), ((40, 2, 2), 0), ((2, 33, 3), 1)])
+@pytest.mark.parametrize("any_order", [False, True])
+def test_a_gradient_along_many_lines_is_sorted(
+    shape: tuple[int, ...], axis: int, any_order: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("codegen.triton.prepare.COMPARED", 0)
+    rng = np.random.default_rng(sum(shape))
+    idx = rng.integers(-2, 25, shape).astype("i8")
+    updates = rng.integers(-9, 9, shape).astype("f4")  # whose sums are exact
+    values = [Value(type_of(a), None, 0, "x") for a in (idx, updates)]
+    graph = graph_of("case", values, [ops.scatter_along(*values, axis=axis, extent=21)])
+    program = generate(atomic(graph) if any_order else graph, "triton")
+    assert ("sorted" in kinds(program)) != any_order
+    assert ("atomic" in kinds(program)) == any_order
+    found = TritonProgram(program, {}).run(idx, updates)[0]
+    np.testing.assert_array_equal(found, interpret(graph, [idx, updates])[0])
 
 
 def both(v: Value, axis: int = 1) -> tuple[Value, ...]:
