@@ -1,4 +1,4 @@
-"""Ten models train on the GPU as on the CPU; graphs replay what launches do; memory and tuning leave the numbers alone."""
+"""Ten models train on the GPU as on the CPU; where the data lie and tuning leave the numbers alone."""
 
 from __future__ import annotations
 
@@ -46,7 +46,12 @@ def test_a_model_has_the_history_of_numpy(name: str) -> None:
 
 
 @pytest.mark.parametrize("name", MODELS)
-def test_a_model_of_users_sizes_learns_as_on_the_cpu(name: str) -> None:
+def test_a_model_of_users_sizes_learns_as_on_the_cpu(
+    name: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Some of them tuned: their candidates are four times the kernels."""
+    if name not in ("mlp", "cnn_mnist", "lstm_imdb"):
+        monkeypatch.setenv("KCOMPILE_TUNE", "0")
     entry = MODELS[name]
     xs, y = entry["data"](np.random.default_rng(0), 128)
     x = xs if len(xs) > 1 else xs[0]
@@ -55,18 +60,6 @@ def test_a_model_of_users_sizes_learns_as_on_the_cpu(name: str) -> None:
         for b in ("triton", "native")
     ]
     np.testing.assert_allclose(both[0]["loss"], both[1]["loss"], rtol=5e-3)
-
-
-def test_replayed_steps_equal_launched_ones(monkeypatch: pytest.MonkeyPatch) -> None:
-    """A whole epoch in captured stretches against the same by single launches, bit by bit."""
-    case = CASES["mlp"]
-    x, y = case.data(np.random.default_rng(0), 1024)
-    monkeypatch.setenv("KCOMPILE_TUNE", "0")
-    build = lambda: case.build(keras)
-    captured = history(build, "triton", x, y, case.loss, batch_size=8, epochs=2)
-    monkeypatch.setattr("runtime.gpu.Cuda.capture", lambda self, work: work)
-    launched = history(build, "triton", x, y, case.loss, batch_size=8, epochs=2)
-    assert captured == launched
 
 
 def test_a_data_set_fed_from_the_host_gives_the_same(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -14,7 +14,7 @@ from tests.triton.steps import mlp, train_graph
 pytest.importorskip("triton")
 pytest.importorskip("torch")
 
-from runtime.cuda import CudaExecutable
+from runtime.cuda import CudaExecutable, shown
 from runtime.device import Interpreted
 from runtime.memory import DeviceMemoryError
 from runtime.resident import Resident, uploaded
@@ -208,3 +208,15 @@ def test_the_host_is_at_most_one_run_ahead() -> None:
     for first in range(6):
         drive.run(first, first + 1)
         assert open_ == [first]
+
+
+def test_what_a_program_and_its_data_take_is_said_before_they_do(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    with caplog.at_level("INFO", logger="kcompile.device"):
+        exe = made()[0]
+        exe.drive([np.zeros((10, 6, 6), "f4"), np.zeros(10, "i4")])
+    program, data = caplog.messages
+    most = exe.program.peak_bytes + 5 * (36 + 1) * 4  # and a batch on its way
+    assert program.startswith(f"train_step takes {shown(most)} of memory on ")
+    assert data.startswith(f"a data set of {shown(10 * (36 + 1) * 4 + 10 * 8)} goes to ")
