@@ -14,6 +14,7 @@ from codegen.pipeline import generate
 from codegen.program import Program
 from ir.graph import Graph, Value, graph_of
 from ir.interpret import interpret
+from tests.triton.plan import faults
 from tests.triton.test_scan import Array, forward, gru, lstm, old_gru, simple, trained
 
 pytest.importorskip("triton")
@@ -27,6 +28,7 @@ from runtime.tune import tune
 def check(graph: Graph, arrays: list[Array], tol: float = 2e-5) -> Program:
     """Compare with the graph's meaning, twice: nothing may be left from the step before."""
     program = generate(graph, "triton")
+    assert faults(program) == []
     made = TritonProgram(Program.from_json(program.to_json()), {})
     for data in (arrays, [a if a.dtype == bool else a / 2 for a in arrays]):
         found = made.run(*data)

@@ -15,6 +15,7 @@ from kcompile.step import StepFunction
 from runtime.executable import Executable
 from runtime.store import StateStore
 from tests.models.programs import CASES
+from tests.triton.plan import faults
 
 pytest.importorskip("triton")
 pytest.importorskip("torch")
@@ -53,6 +54,7 @@ def both(name: str, rows: int) -> tuple[TritonProgram, Executable, StateStore, l
 def test_three_steps(name: str) -> None:
     ours, theirs, store, data = both(name, 4)
     assert len(ours.program.kernels) <= LAUNCHES[name]
+    assert faults(ours.program) == []
     for step in range(3):
         ours.run(*data)
         for to, value in zip(theirs.data, data, strict=True):

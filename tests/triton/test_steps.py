@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -11,6 +12,7 @@ from codegen.pipeline import generate
 from codegen.program import Program
 from runtime.executable import Executable
 from runtime.store import StateStore
+from tests.triton.plan import faults
 from tests.triton.steps import cnn, lstm, mlp, train_graph
 
 pytest.importorskip("triton")
@@ -51,6 +53,16 @@ def test_launches_of_a_step() -> None:
     assert len(programs[2].kernels) <= 14
     loops = [k.schedule for k in programs[2].kernels if k.schedule["kind"] == "scan"]
     assert [(s["grid"], s["resident"]) for s in loops] == [(32, True)] * 2
+    assert [faults(p) for p in programs] == [[], [], []]
+
+
+def test_a_plan_that_is_wrong_is_found() -> None:
+    p = generate(train_graph(mlp(6, 20), 5)[0], "triton")
+    assert faults(p) == []
+    one = next(b for b in p.buffers if b.offset > 0)
+    moved = [replace(b, offset=0) if b is one else b for b in p.buffers]
+    assert faults(replace(p, buffers=tuple(moved)))
+    assert faults(replace(p, kernels=p.kernels[1:]))
 
 
 def test_a_program_goes_through_json() -> None:
