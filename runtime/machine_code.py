@@ -27,10 +27,7 @@ MAGIC = "kcompile-kernel-1"
 def machine_code(
     program: Program, target: str, wanted: Mapping[str, str]
 ) -> dict[str, Binary | Refused]:
-    """Kernels of a program for a target by name, or why one does not compile. wanted: their identities by name.
-
-    Raises RuntimeError when a process that compiles ends before its time.
-    """
+    """Kernels of a program for a target by name, or why one does not compile. wanted: their identities by name."""
     shelf = cache.default()
     found: dict[str, Binary | Refused] = {}
     if shelf is not None:

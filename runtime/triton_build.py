@@ -6,6 +6,7 @@ Refuses to choose kernels (`runtime.tune`) and to keep what was compiled (`runti
 from __future__ import annotations
 
 import base64
+import contextlib
 import json
 import os
 import subprocess
@@ -34,34 +35,45 @@ def binaries(
 ) -> dict[str, Binary | Refused]:
     """Each kernel as machine code, or why it does not compile, by name.
 
-    only: names of kernels (default: all). processes: at once (default: the cores this process may use).
-    Raises RuntimeError when a worker ends before its time.
+    only: names of kernels (default: all). processes: at once (default: the cores this process may use). Where a process ends before its
+    time, each of its kernels gets one of its own; that which ends it again is refused.
     """
     names = [k.name for k in program.kernels] if only is None else list(only)
     cores = processes or len(os.sched_getaffinity(0))
-    count = max(1, min(cores, len(names)))
-    env = {k: v for k, v in os.environ.items() if k != "TRITON_INTERPRET"}
     text = program.to_json()
-    workers = []
-    for n in range(count):
-        task = json.dumps({"target": target, "only": names[n::count], "program": text})
-        p = subprocess.Popen(
-            [sys.executable, "-c", _WORKER, ROOT], env=env, text=True,
-            stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE,
-        )  # fmt: skip
-        assert p.stdin is not None
-        p.stdin.write(task)  # read whole before anything is written
-        p.stdin.close()
-        p.stdin = None
-        workers.append(p)
     found: dict[str, Binary | Refused] = {}
-    for p in workers:
-        out, err = p.communicate()
-        if p.returncode:
-            raise RuntimeError(f"a process that compiles kernels ended: {err[-1000:]}")
-        for name, made, why in map(json.loads, out.splitlines()):
-            found[name] = Refused(why) if made is None else read(made)
+    left = [names[n::cores] for n in range(min(cores, len(names)))]
+    while left:
+        at_once, left = left[:cores], left[cores:]
+        workers = [(part, _begun(target, part, text)) for part in at_once]
+        for part, p in workers:
+            out, err = p.communicate()
+            if p.returncode == 0:
+                for name, made, why in map(json.loads, out.splitlines()):
+                    found[name] = Refused(why) if made is None else read(made)
+            elif len(part) == 1:
+                why = (
+                    f"{part[0]} for {target}: the compiler ended with {p.returncode}: {err[-500:]}"
+                )
+                found[part[0]] = Refused(why)
+            else:
+                left += [[name] for name in part]
     return found
+
+
+def _begun(target: str, names: Sequence[str], program: str) -> subprocess.Popen[str]:
+    """A process that compiles those kernels, which knows its task."""
+    env = {k: v for k, v in os.environ.items() if k != "TRITON_INTERPRET"}
+    p = subprocess.Popen(
+        [sys.executable, "-c", _WORKER, ROOT], env=env, text=True,
+        stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE,
+    )  # fmt: skip
+    assert p.stdin is not None
+    with contextlib.suppress(BrokenPipeError):  # it has ended, which is found where it is asked
+        p.stdin.write(json.dumps({"target": target, "only": names, "program": program}))
+        p.stdin.close()  # read whole before anything is written
+    p.stdin = None
+    return p
 
 
 def worker() -> None:

@@ -43,3 +43,28 @@ def test_a_kernel_that_does_not_compile_is_refused_by_name(
     (why,) = build(broken, "sm_90").values()
     assert isinstance(why, Refused)
     assert "k0" in str(why)
+
+
+DYING = """
+import json, sys
+task = json.load(sys.stdin)
+if "k1" in task["only"]:
+    sys.exit("the compiler is dead")
+for name in task["only"]:
+    usage = {"kernel": name, "registers": 8, "stack": 0, "shared": 0, "warps": 4, "matrix": ""}
+    made = {"usage": usage, "entry": name, "aligned": [0], "code": "AAAA"}
+    print(json.dumps([name, made, ""]))
+"""
+
+
+@pytest.mark.parametrize("processes", [1, 2, 9])
+def test_a_kernel_that_ends_the_compiler_takes_no_other_with_it(
+    processes: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("runtime.triton_build._WORKER", DYING)
+    p = small()
+    (k,) = p.kernels
+    many = replace(p, kernels=tuple(replace(k, name=f"k{n}") for n in range(4)))
+    found = build(many, "sm_90", processes=processes)
+    assert [n for n in sorted(found) if isinstance(found[n], Usage)] == ["k0", "k2", "k3"]
+    assert "k1 for sm_90: the compiler ended with 1: the compiler is dead" in str(found["k1"])
