@@ -30,7 +30,7 @@ class Resident:
     """A `runtime.feed.Drive` for a device.
 
     samples: tensors of the device with the samples along the first axis (`uploaded`). targets: the data tensors of a program, of so
-    many rows each; results: those that hold the results of a step. step: one step on `targets`, through `device.run`, by which
+    many rows each; results: those that hold the results of a step, and of the last one of a run, where they are not kept. step: one step on `targets`, through `device.run`, by which
     whatever must be ready before a capture is. over: makes such a step that reads other tensors than `targets` and leaves its
     results in others than `results`. before: called before a run. unroll: steps in the largest captured
     stretch. Raises torch.OutOfMemoryError.
@@ -52,7 +52,7 @@ class Resident:
         self._order = device.empty((len(samples[0]),), "i64")
         self._counter = device.empty((1,), "i64")
         self._plain: bool | None = None  # whether the order on the device is 0, 1, 2, ...
-        self._replays: dict[int, Work] = {}
+        self._replays: dict[tuple[int, bool], Work] = {}
         self._last: Work = lambda: None  # waits for the run before
         self._warm = False
 
@@ -90,24 +90,26 @@ class Resident:
 
     def _advance(self, most: int) -> int:
         """Some of the next so many steps, from where the counter is; returns how many."""
+        kept = bool(self._into)
         if not self._warm:  # compiles what is not compiled yet, which a capture must not
             self._warm = True
             self._gather(1, self._targets)
             self._step()
-            for shelf, result in zip(self._shelves, self._results, strict=True):
+            for shelf, result in zip(self._shelves if kept else (), self._results, strict=kept):
                 shelf.parts[0].copy_(result)
             self._counter.add_(1)
             return 1
         size = next(n for n in self._sizes if n <= most)
-        if size not in self._replays:
-            self._replays[size] = self._device.capture(partial(self._stretch, size))
-        self._replays[size]()
+        if (size, kept) not in self._replays:
+            self._replays[size, kept] = self._device.capture(partial(self._stretch, size, kept))
+        self._replays[size, kept]()
         return size
 
-    def _stretch(self, steps: int) -> None:
+    def _stretch(self, steps: int, kept: bool) -> None:
         self._gather(steps, [b.whole for b in self._batches])
         for k in range(steps):
-            self._over([b.parts[k] for b in self._batches], [s.parts[k] for s in self._shelves])()
+            into = [s.parts[k] for s in self._shelves] if kept else self._results
+            self._over([b.parts[k] for b in self._batches], into)()
         self._device.run(lambda: self._counter.add_(steps))
 
     def _gather(self, steps: int, into: Sequence[Any]) -> None:

@@ -10,7 +10,7 @@ import pytest
 import codegen.triton.writer as writer
 import ir.ops as ops
 from codegen.pipeline import generate
-from ir.graph import Graph, Value, graph_of
+from ir.graph import Graph, Role, Value, graph_of
 from ir.interpret import interpret
 from ir.types import type_of
 from tests.triton.steps import mlp, train_graph
@@ -88,7 +88,7 @@ def test_a_stretch_of_steps_takes_a_launch_for_its_batches_and_one_to_count_them
     for steps in drive._sizes:
         asked: list[Any] = []
         device.run = asked.append  # type: ignore[method-assign]
-        drive._stretch(steps)
+        drive._stretch(steps, False)
         assert len(asked) == steps * len(program.kernels) + 2
 
 
@@ -105,3 +105,26 @@ def test_the_batches_of_a_stretch_are_bounded(monkeypatch: pytest.MonkeyPatch) -
         over = lambda data, results: nothing
         made = Resident(device, [sample], [batch], nothing, over, nothing, 64, results)
         assert made._sizes[0] == most
+
+
+def test_results_are_kept_or_those_of_the_last_step() -> None:
+    """Of a step that hands out its data and what it makes of them, in stretches of 4 and 1."""
+    rng = np.random.default_rng(0)
+    x, y = rng.standard_normal((18, 3)).astype("f4"), rng.integers(0, 9, 18).astype("i4")
+    values = [Value(type_of(a[:2]), None, 0, n) for a, n in ((x, "x"), (y, "y"))]
+    graph = graph_of("case", values, [ops.exp(values[0]), values[1]])
+    graph = Graph(graph.name, graph.inputs, graph.nodes, graph.outputs, [Role("data", n) for n in "xy"])  # fmt: skip
+    exe = CudaExecutable(generate(graph, "triton"), stored({}), device=Interpreted())
+    drive = exe.drive([x, y])
+    exe.device.capture = lambda work: work  # type: ignore[method-assign]
+    drive._sizes = (4, 1)  # type: ignore[union-attr]
+    kept = [np.zeros_like(x), np.zeros_like(y)]
+    for into in ((), kept, ()):
+        drive.begin(None, into)
+        drive.run(0, 6)
+        if not into:
+            np.testing.assert_allclose(exe.results[0], np.exp(x[10:12]), rtol=1e-6)
+            np.testing.assert_array_equal(exe.results[1], y[10:12])
+        drive.run(6, 9)
+    np.testing.assert_allclose(kept[0], np.exp(x), rtol=1e-6)
+    np.testing.assert_array_equal(kept[1], y)

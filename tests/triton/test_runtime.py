@@ -61,7 +61,7 @@ def test_captured_steps_are_the_steps_and_a_capture_trains_nothing() -> None:
     assert values(many) == before
     assert callable(replay)
     drive.run(1, 6)
-    assert list(drive._replays) == [4, 1]
+    assert list(drive._replays) == [(4, False), (1, False)]
     assert values(one) == values(many)
 
 
