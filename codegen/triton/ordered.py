@@ -79,7 +79,8 @@ def _passes(
         before, made = made, between()
         passes.append(Pass(*before, *made, None, line, length, merges=True))
         length *= WAYS
-    return (*passes, Pass(*made, order, keys, ends, line, length, merges=True))
+    last = Pass(*made, order, keys, ends, line, length, merges=True)
+    return (*passes, replace(last, warps=2) if last.ways * ROWS <= 512 else last)
 
 
 @dataclass(frozen=True)
@@ -233,28 +234,32 @@ class Pass:
         below, upto = _before("x", "own[:, None]", dtype), _upto("x", "own[:, None]", dtype)
         lines = [
             f"start = {program} * {self.block} // {span} * {span}",
-            f"run = start + tl.arange(0, {ways}) * {length}",
+            f"run = tl.minimum(start + tl.arange(0, {ways}) * {length}, {n})",
             f"stop = tl.minimum(run + {length}, {n})",
             f"mine = start + (p - start) // {length} * {length}",
             "earlier = run[None, :] < mine[:, None]",
         ]
-        if self.ends:
-            lines += [*self._halved("below", below, values), *self._halved("upto", upto, values)]
-            lines += ["there = tl.where(earlier, upto, below)"]
-        else:
-            lines += self._halved("there", f"tl.where(earlier, {upto}, {below})", values)
-        lines += [
-            "there = tl.where(run[None, :] == mine[:, None], (p - mine)[:, None], there)",
-            "at = start + tl.sum(there, 1)",
+        own = "tl.where(run[None, :] == mine[:, None], (p - mine)[:, None], {0})"
+        if not self.ends:
+            there = f"tl.where(earlier, {upto}, {below})"
+            lines += self._halved("there", there, values)
+            return [*lines, f"at = start + tl.sum({own.format('there')}, 1)"]
+        return [
+            *lines,
+            *self._halved("below", below, values),
+            "first = tl.sum(below, 1)",
+            f"at = start + tl.sum(tl.where(earlier, 0, {own.format('below')}), 1)",
+            *self._halved("upto", upto, values),
+            "last = tl.sum(upto, 1)",
+            "at += tl.sum(tl.where(earlier, upto, 0), 1)",
         ]
-        ends = ["first = tl.sum(below, 1)", "last = tl.sum(upto, 1)"]
-        return [*lines, *ends] if self.ends else lines
 
     def _halved(self, name: str, test: str, values: str) -> list[str]:
         """Lines that count, for each position and run, the run's keys that a test holds for."""
+        zeros = f"tl.zeros(({self.block}, {self.ways}), tl.int32)"
         return [
-            f"low = tl.zeros(({self.block}, {self.ways}), tl.int32) + tl.minimum(run, stop)[None, :]",
-            f"high = tl.zeros(({self.block}, {self.ways}), tl.int32) + stop[None, :]",
+            f"low = {zeros} + run[None, :]",
+            f"high = {zeros} + stop[None, :]",
             f"for k in range({self.length.bit_length()}):",
             "    left = low < high",
             "    middle = (low + high) // 2",
@@ -262,7 +267,7 @@ class Pass:
             f"    right = left & {test}",
             "    low = tl.where(right, middle + 1, low)",
             "    high = tl.where(left & (right == 0), middle, high)",
-            f"{name} = low - tl.minimum(run, stop)[None, :]",
+            f"{name} = low - run[None, :]",
         ]
 
 
