@@ -55,7 +55,7 @@ class TritonProgram:
 
     @functools.cached_property
     def launches(self) -> list[list[Work]]:
-        """What launches each kernel. Raises Refused."""
+        """What launches each kernel; that of one which does not compile raises Refused."""
         return [self.launch(k, kernel) for k, kernel in self._kernels]
 
     @property
@@ -87,7 +87,6 @@ class TritonProgram:
         """What launches a kernel: once, or in each step of its loop in turn; the library's call where that was chosen.
 
         at: the tensors of all buffers by name (default: the program's). instead: what it is given in each step under some names.
-        Raises Refused.
         """
         loop, found = k.schedule.get("loop"), []
         whole = at or self.tensors
@@ -95,10 +94,12 @@ class TritonProgram:
             given = {**whole, **self.rows(k, t, whole), **instead}
             call = library(k, given) if "library" in k.schedule.get("tuned", ()) else None
             if call is None:
-                if isinstance(kernel, Refused):
-                    raise kernel
                 args = [given[n] for n in k.schedule["args"]]
-                call = kernel.bind(int(k.schedule["grid"]), args)
+                call = (
+                    functools.partial(_refuse, kernel)
+                    if isinstance(kernel, Refused)
+                    else kernel.bind(int(k.schedule["grid"]), args)
+                )
             found.append(call)
         return found
 
@@ -188,3 +189,7 @@ def turns(program: Program) -> dict[int, list[int]]:
         if "loop" in k.schedule:
             loops.setdefault(k.schedule["loop"]["number"], []).append(number)
     return {found[-1]: found for found in loops.values()}
+
+
+def _refuse(why: Refused) -> None:
+    raise why

@@ -305,28 +305,27 @@ def test_what_spills_has_no_room_or_does_not_compile_is_not_tried() -> None:
     graph, states = train_graph(mlp(6, 20), 5)
     p = generate(graph, "triton")
     many = [k.name for k in p.kernels if len(k.candidates) >= 3]
-    first, second = many[:2]
+    first, second, third = many[:3]
 
     class Small(Interpreted):
         target, shared = "sm_90", 5000
 
         def kernels(self, program: Program) -> dict[str, Ready | Refused]:
-            found: dict[str, Ready | Refused] = {}
+            found = dict(super().kernels(program))
             for k in program.kernels:
                 plain = Usage(k.name, 32, 0, 1000, k.schedule["warps"], "")
                 used = replace(plain, stack=8) if k.name in (first, f"{first}_1") else plain
                 if k.name in (f"{first}_2", second):
                     used = replace(plain, shared=5001)
-                made = super().kernels(program)[k.name]
+                made = found[k.name]
                 assert isinstance(made, Ready)
-                found[k.name] = (
-                    Refused("no") if k.name == f"{first}_3" else replace(made, usage=used)
-                )
+                broken = k.name in (f"{first}_3", third)
+                found[k.name] = Refused("no") if broken else replace(made, usage=used)
             return found
 
-    made = TritonProgram(p, states)
+    made = TritonProgram(p, states, Small())
     made.fill(batch(p))
-    tuned = {k.name: k for k in tune(made, Small(), lambda launch: 1.0).kernels}
+    tuned = {k.name: k for k in tune(made, made.device, lambda launch: 1.0).kernels}
     was = {k.name: k for k in p.kernels}
     assert tuned[first].schedule["tuned"]["of"] == 1 + len(was[first].candidates) - 3
     assert tuned[first].schedule["groups"] == was[first].schedule["groups"]
@@ -334,6 +333,7 @@ def test_what_spills_has_no_room_or_does_not_compile_is_not_tried() -> None:
         "of": len(was[second].candidates), "seconds": 1.0, "heuristic": 1.0,
     }  # fmt: skip
     assert tuned[second].schedule["groups"] == was[second].candidates[0]["groups"]
+    assert tuned[third].schedule["groups"] == was[third].candidates[0]["groups"]
     assert promising(p.kernels[:1], {p.kernels[0].name: Refused("no")}, 1) == [p.kernels[0]]
 
 
