@@ -10,10 +10,15 @@ import pytest
 pytest.importorskip("triton")
 pytest.importorskip("torch")
 
+import numpy as np
 import torch
 
+from codegen.pipeline import generate
 from runtime.device import Interpreted
 from runtime.executable import defined
+from runtime.seat import host
+from runtime.triton_program import TritonProgram
+from tests.triton.steps import cnn, lstm, mlp, train_graph
 from tests.triton.watch import watched
 
 HEAD = "import triton\nimport triton.language as tl\n\n\n@triton.jit\n"
@@ -67,3 +72,33 @@ def test_what_is_right_leaves_what_one_run_leaves() -> None:
     with watched():
         launched("x, y", lines, memory[1][16:32], memory[1][32:48])()
     assert torch.equal(*memory)
+
+
+STEPS = {
+    "dense": (lambda: mlp(6, 20), 33),
+    "convolutions": (lambda: cnn(9, (3, 5)), 3),
+    "a loop over time and a lookup": (lambda: lstm(40, 5, 8, 8), 9),
+}
+
+
+@pytest.mark.parametrize("name", STEPS)
+def test_whole_steps_do_nothing_that_has_no_meaning_on_a_device(name: str) -> None:
+    model, rows = STEPS[name]
+    graph, states = train_graph(model(), rows)
+    program = generate(graph, "triton")
+    rng = np.random.default_rng(0)
+    data = [
+        rng.integers(0, 10, b.shape) if b.dtype == "i32" else rng.random(b.shape)
+        for b in program.buffers
+        if b.role == "data"
+    ]
+    plain = TritonProgram(program, states)
+    expected = plain.run(*data)
+    with watched() as watch:
+        made = TritonProgram(program, states)
+        found = made.run(*data)
+    assert watch.launches == plain.count
+    for a, b in zip(found, expected, strict=True):
+        np.testing.assert_array_equal(a, b)
+    for path, t in made.states.items():
+        np.testing.assert_array_equal(host(t), host(plain.states[path]), err_msg=path)
