@@ -18,7 +18,7 @@ from ir.ops.fused import fused
 
 # Bytes of matrices that a kernel reads anew at each step of its loop: above, launches cost less. One processor reads about 100 GB/s of
 # what lies in the cache that all share, all of them together 40 times that; a step by launches waits for two to four of them, 1.3 us each.
-STREAMED = 1 << 20
+STREAMED = 1 << 19
 
 
 @dataclass(eq=False)
