@@ -8,19 +8,23 @@ values (by columns). The way back takes the probabilities anew from the rows' ma
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 
-from codegen.loops import Buf, Schedule
+from codegen.loops import Axis, Buf, Group, Schedule
 from codegen.triton.attention import Attention
 from codegen.triton.positions import is_large
 from codegen.triton.schedule import power_of_two
 from codegen.triton.spelling import DTYPES
 
+Way = tuple[int, int, int, int]  # rows and columns of a block, warps, stages
+
 
 class Flash:
-    """One kernel. ins: a buffer for each input of the body, outs for each output."""
+    """One kernel. ins: a buffer for each input of the body, outs for each output. way: where it differs from the rule."""
 
-    def __init__(self, body: Attention, ins: Sequence[Buf], outs: Sequence[Buf]):
+    def __init__(
+        self, body: Attention, ins: Sequence[Buf], outs: Sequence[Buf], way: Way | None = None
+    ):
         self.body = body
         self.bufs = {name: ins[k] for name, k in body.operands.items()}
         names = {"forward": ("o", "m", "l"), "queries": ("dq", "delta"), "keys": ("dk", "dv")}
@@ -37,6 +41,11 @@ class Flash:
         rows = 64 if not self.exact and body.kind != "keys" and widest <= 128 else most
         self.bt = min(rows, max(16, power_of_two(self.t)))
         self.bs = min(most, max(16, power_of_two(self.s)))
+        crowded = {"queries": self.exact, "keys": body.dropout is not None}
+        full = widest > 128 or crowded.get(body.kind, False)
+        self.warps, self.stages = 8 if full else 4, 2
+        if way is not None:
+            self.bt, self.bs, self.warps, self.stages = way
         self.causal = len(body.masks) == 1 and body.masks[0].value is None
         self.causal = self.causal and body.masks[0].axes == (body.t, body.s)
 
@@ -45,11 +54,28 @@ class Flash:
 
     def laid(self) -> Schedule:
         """What the launch needs to know."""
-        blocks = -(-self.s // self.bs) if self.body.kind == "keys" else -(-self.t // self.bt)
-        grid = blocks * math.prod(self.size[i] for i in self.batch)
-        crowded = {"queries": self.exact, "keys": self.body.dropout is not None}
-        full = max(self.width.values()) > 128 or crowded.get(self.body.kind, False)
-        return Schedule((), {"kind": "attention", "grid": grid, "warps": 8 if full else 4, "stages": 2})  # fmt: skip
+        rows, columns = Axis("t", self.t), Axis("s", self.s)
+        roles = ("loop", "grid") if self.body.kind == "keys" else ("grid", "loop")
+        groups = Group((rows,), roles[0], self.bt), Group((columns,), roles[1], self.bs)
+        grid = math.prod(self.size[i] for i in self.batch)
+        notes = {"kind": "attention", "grid": grid, "warps": self.warps, "stages": self.stages}
+        return Schedule(groups, notes)
+
+    def others(self) -> Iterator[Flash]:
+        """The same kernel in other ways: another number of stages or warps, half and twice the rows or columns of a block."""
+        most = [max(16, power_of_two(n)) for n in (self.t, self.s)]
+        warps = 4 if self.warps == 8 else 8
+        for bt, bs, w, stages in (
+            (self.bt, self.bs, self.warps, 3),
+            (self.bt, self.bs, warps, 2),
+            (self.bt * 2, self.bs, 8, 2),
+            (self.bt, self.bs * 2, 8, 2),
+            (self.bt, self.bs // 2, self.warps, 2),
+            (self.bt // 2, self.bs, 4, 2),
+            (self.bt // 2, self.bs * 2, self.warps, 2),
+        ):
+            if 16 <= bt <= most[0] and 16 <= bs <= most[1]:
+                yield Flash(self.body, self.ins, self.written, (bt, bs, w, stages))
 
     # -- text -------------------------------------------------------------------------------------
 

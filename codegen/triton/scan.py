@@ -7,9 +7,9 @@ is a sum of products, which has no least number of rows; else it is `tl.dot`. Re
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 
-from codegen.loops import Buf, E, Schedule
+from codegen.loops import Axis, Buf, E, Group, Schedule
 from codegen.triton.columns import REDUCTIONS, Columns, Segment
 from codegen.triton.positions import Val
 from codegen.triton.reductions import joined, neutral
@@ -25,6 +25,8 @@ STREAMS = 48  # programs that may read their matrices anew at each step at once
 RESIDENT = 24576  # elements of matrices that one program holds
 AHEAD = {True: 8192, False: 4096}  # elements read a step ahead, by whether matrices are held
 BLOCKS = 80  # products of tiles in one step
+
+Way = tuple[int, int, int]  # columns of a tile at most, rows of a program, warps
 
 
 def flat(body: Graph) -> Graph:
@@ -65,16 +67,24 @@ class Scan(Weights):
     """The kernel of one `scan` node.
 
     ins: a buffer for each operand, or the number that it is everywhere. outs: a buffer for each result, None for one
-    that nobody reads. Raises Unsupported.
+    that nobody reads. way: where it differs from the rule. Raises Unsupported.
     """
 
-    def __init__(self, node: Node, ins: Sequence[Buf | Constant], outs: Sequence[Buf | None]):
+    def __init__(
+        self,
+        node: Node,
+        ins: Sequence[Buf | Constant],
+        outs: Sequence[Buf | None],
+        way: Way | None = None,
+    ):
         body = flat(node.attr("body"))
         n = node.attr("carries"), node.attr("xs")
-        plans = [Columns(body, *n, CAPS[0])]
-        if len(tiles(plans[0])) > BLOCKS:
-            plans.append(Columns(body, *n, CAPS[1]))
-        super().__init__(plans[-1])
+        self.given, self.cap = (node, ins, outs), way[0] if way else CAPS[0]
+        plan = Columns(body, *n, self.cap)
+        if way is None and len(tiles(plan)) > BLOCKS:
+            self.cap = CAPS[1]
+            plan = Columns(body, *n, self.cap)
+        super().__init__(plan)
         self.body = body
         self.n_carries, self.n_xs = node.attr("carries"), node.attr("xs")
         self.length, self.reverse = int(node.attr("length")), node.attr("reverse")
@@ -98,6 +108,8 @@ class Scan(Weights):
         self.rows = self._rows()
         self.fixed = self._fixed()
         self.warps = 8 if held > 4096 or self.rows * self._widest() > 2048 else 4
+        if way is not None:
+            _, self.rows, self.warps = way
 
     def _rows(self) -> int:
         """Rows of a program: few enough that all cores have some."""
@@ -126,10 +138,33 @@ class Scan(Weights):
 
     def laid(self) -> Schedule:
         """What the launch needs to know."""
-        grid = -(-self.n_rows // self.rows)
-        notes = {"kind": "scan", "grid": grid, "warps": self.warps, "stages": 1, "rows": self.rows,
+        rows, steps = Axis("rows", self.n_rows), Axis("steps", self.length)
+        columns = Axis("columns", self._widest())
+        groups = (
+            Group((rows,), "grid", self.rows),
+            Group((steps,), "loop", 1),
+            Group((columns,), "tile", self.cap),
+        )
+        notes = {"kind": "scan", "warps": self.warps, "stages": 1, "rows": self.rows,
                  "resident": self.resident}  # fmt: skip
-        return Schedule((), notes)
+        return Schedule(groups, notes)
+
+    def others(self) -> Iterator[Scan]:
+        """The same loop in other ways: half and twice the warps or the rows of a program, or the columns of a tile."""
+        least = 16 if self.dot else 1
+        caps = [c for c in (self.cap // 2, self.cap * 2) if c >= 32 and c < 2 * self._widest()]
+        for cap, rows, warps in (
+            (self.cap, self.rows, self.warps // 2),
+            (self.cap, self.rows, self.warps * 2),
+            (self.cap, self.rows * 2, self.warps),
+            (self.cap, self.rows // 2, self.warps),
+            *((c, self.rows, self.warps) for c in caps),
+        ):
+            if rows >= min(least, self.rows) and rows < 2 * self.n_rows:
+                try:
+                    yield Scan(*self.given, (cap, rows, warps))
+                except Unsupported:
+                    continue
 
     def reads(self) -> list[Buf]:
         """Buffers it reads."""

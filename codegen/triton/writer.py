@@ -50,7 +50,8 @@ class Writer(States):
         if isinstance(body, Attention):
             ins, outs = [self.buf_of[v] for v in node.inputs], [self.buf(v) for v in node.outs]
             made = Flash(body, ins, outs)
-            self.launches.append(Launch(ins, outs, made.laid(), node, made.source))
+            ways = [(x.laid(), x.source) for x in made.others()]
+            self.launches.append(Launch(ins, outs, made.laid(), node, made.source, ways=ways))
             return
         if isinstance(body, Sorting):
             (given,), (out,) = node.inputs, node.outs
@@ -90,7 +91,9 @@ class Writer(States):
         except Unsupported as why:
             self.steps(node, str(why))
             return
-        self.launches.append(Launch(made.reads(), made.writes(), made.laid(), node, made.source))
+        ways = [(x.laid(), x.source) for x in made.others()]
+        reads, writes = made.reads(), made.writes()
+        self.launches.append(Launch(reads, writes, made.laid(), node, made.source, ways=ways))
 
     def steps(self, node: Node, why: str = "") -> None:
         """A loop over time by kernels of one step. why: what keeps it from being one kernel."""

@@ -18,6 +18,8 @@ from ir.graph import Role, Value, graph_of
 from ir.interpret import interpret
 from ir.types import Type, type_of
 from tests.triton.steps import cnn, mlp, train_graph
+from tests.triton.test_attention import built
+from tests.triton.test_scan import lstm, trained
 
 pytest.importorskip("triton")
 pytest.importorskip("torch")
@@ -106,6 +108,29 @@ def test_every_candidate_of_what_sorts_computes_the_same(
         chosen = {name: found[n % len(found)] for name, found in ways.items()}
         found = TritonProgram(rewritten(p, chosen), {}).run(*given)[0]
         np.testing.assert_array_equal(found, expected, err_msg=str(n))
+
+
+@pytest.mark.parametrize("kind", ["causal", "masked", "ieee", "tf32"])
+def test_so_does_every_candidate_of_attention_and_of_a_loop(kind: str) -> None:
+    if kind in ("ieee", "tf32"):
+        graph, data = trained(lstm(3 if kind == "ieee" else 17, 2, 3, 34), kind)
+    else:
+        graph, data = built(1, 1, 70, 40, 5, kind[0].replace("m", "p"))
+    p = generate(graph, "triton")
+    whole = [k for k in p.kernels if k.schedule["kind"] in ("attention", "scan")]
+    assert whole and all(2 <= len(k.candidates) <= 7 for k in whole)
+    _, ways = widened(p)
+    laid = [
+        [w.schedule["groups"], w.schedule["warps"], w.schedule["stages"]]
+        for w in ways[whole[0].name]
+    ]
+    assert all(laid.count(x) == 1 for x in laid)  # by which the table tells them apart
+    expected = interpret(graph, data)
+    for n in range(1, 1 + max(len(k.candidates) for k in whole)):
+        chosen = {k.name: ways[k.name][n % len(ways[k.name])] for k in whole}
+        found = TritonProgram(rewritten(p, chosen), {}).run(*data)
+        for a, b in zip(found, expected, strict=True):
+            np.testing.assert_allclose(a, b, rtol=2e-5, atol=2e-5, err_msg=str(n))
 
 
 def test_the_quickest_candidate_is_taken_and_the_step_is_made_once() -> None:
