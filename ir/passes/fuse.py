@@ -109,11 +109,19 @@ class _Fuser:
         return 1 + max(above, default=0)
 
     def _standing(self) -> set[Node]:
-        """Nodes to be cloned that must also stand for themselves: outputs, and what a scan reads."""
+        """Nodes to be cloned that must also stand for themselves: outputs, what a scan reads, and what is repeated and convolved."""
         need = {v.node for v in self.graph.outputs if v.node is not None}
+        repeated: set[Node] = set()
         for n in self.graph.nodes:
+            if n in self.cloned and (
+                n.op.name in ("broadcast", "full") or any(v.node in repeated for v in n.inputs)
+            ):
+                repeated.add(n)
             if n.op.name == "scan" or n.op is fused:
                 need.update(v.node for v in n.inputs if v.node is not None)
+            elif n.op.name == "contract" and n.attr("windows"):
+                # windows end where their operand does, which what is repeated along them no longer tells
+                need.update(v.node for v in n.inputs if v.node in repeated)
         todo = [n for n in need if n.op.name in FREE]
         while todo:  # a free view that stands needs its operand to stand
             source = todo.pop().inputs[0].node
