@@ -116,6 +116,27 @@ class Launch:
             if n.op.flops
         )
 
+    def traffic(self, place_of: Mapping[Buf, Place]) -> int:
+        """Bytes read and bytes written, of each buffer once; where computed indices look into one, no more than they reach."""
+        reads: dict[Place, int] = {}
+        for x in self.parts or [self]:
+            reached = {} if x.region is None else _reached(x.region)
+            for b in x.reads:
+                p = place_of[b]
+                reads[p] = max(reads.get(p, 0), min(p.nbytes, reached.get(b, p.nbytes)))
+        return sum(reads.values()) + sum(p.nbytes for p in {place_of[b] for b in self.writes})
+
+
+def _reached(region: Region) -> dict[Buf, int]:
+    """Bytes of the buffers that are read at computed indices alone."""
+    found: dict[Buf, int] = {}
+    for e in region.nodes():
+        if e.op == "load":
+            buf = e.attr[0]
+            elements = size(e.axes) if e.args else size_of(buf)
+            found[buf] = found.get(buf, 0) + int(Type(buf.dtype, (elements,)).nbytes)
+    return found
+
 
 def _flops(region: Region, plan: Schedule) -> int:
     """Floating point operations of a region: its product's, and one for each position of all else."""

@@ -97,7 +97,6 @@ def _kernel(name: str, launch: Launch, w: Writer) -> tuple[Kernel, str]:
     writes = tuple(dict.fromkeys(names[b] for b in launch.writes))
     ops = ", ".join(n.op.name for n in body if n.op.name not in ("full", "broadcast")) or "copy"
     at = tuple(dict.fromkeys(n.at for n in body if n.at))
-    moved = sum({w.place_of[b]: w.place_of[b].nbytes for b in bufs}.values())
     plan = launch.schedule
     notes: dict[str, Any] = {
         **{k: v for k, v in plan.notes.items() if k in ("rows", "resident", "kinds")},
@@ -120,7 +119,7 @@ def _kernel(name: str, launch: Launch, w: Writer) -> tuple[Kernel, str]:
         at,
         ops,
         times * launch.flops,
-        times * moved,
+        times * launch.traffic(w.place_of),
         launch.why,
         (0, 0),
         notes,

@@ -12,9 +12,9 @@ import ir.ops as ops
 from codegen.pipeline import generate
 from codegen.program import Program
 from codegen.triton.schedule import PASS
-from ir.graph import Graph, Value, graph_of
+from ir.graph import Graph, Role, Value, graph_of
 from ir.interpret import interpret
-from ir.types import type_of
+from ir.types import Type, type_of
 
 pytest.importorskip("triton")
 pytest.importorskip("torch")
@@ -236,6 +236,18 @@ def test_an_embedding_and_its_gradient() -> None:
     idx = np.random.default_rng(1).integers(0, 9, (4, 5)).astype("i4")
     check(lambda t, i: ops.gather(t, i, axis=0), normal(9, 17), idx)
     check(lambda i, u: ops.scatter_add(i, u, axis=0, extent=9), idx, normal(4, 5, 17))
+
+
+def test_bytes_are_those_that_move() -> None:
+    """What is updated in place is read and written; of a table, what is looked up."""
+    idx, table = np.zeros(7, "i4"), normal(90, 5)
+    p = check(lambda t, i: ops.gather(t, i, axis=0), table, idx)
+    assert p.bytes == 4 * (7 + 2 * 7 * 5)
+    p = check(lambda t, i: (ops.gather(t, i, axis=0), ops.reduce_sum(t, axes=(0, 1))), table, idx)
+    assert p.bytes == 4 * (7 + 90 * 5 + 7 * 5 + 1)
+    w = Value(Type("f32", (90, 5)), None, 0, "w")
+    g = Graph("step", [w], [(n := ops.mul(w, w)).node], [n], roles=[Role("state", "w")])
+    assert generate(g, "triton").bytes == 2 * 4 * 90 * 5
 
 
 @pytest.mark.parametrize("n", [1, 16, 33, 65, 129])
