@@ -143,10 +143,9 @@ def main():
         ("warm_start_s", "s to the first step, caches filled"), ("peak_mb", "MB of device memory"),
     ):  # fmt: skip
         print("\n" + table(figures, columns, what, unit))
-    if not a.dry:
-        print("\n" + overview(runs) + "\n\n" + kernels(runs))
+    print("\n" + overview(runs) + "\n\n" + kernels(runs))
     if a.table:
-        tuned = [r for found in runs.values() for r in found if "choices" in r]
+        tuned = [r for found in runs.values() for r in found if r.get("kind")]
         joined = with_choices(json.loads(TABLE.read_text()), tuned)
         TABLE.write_text(json.dumps(joined, indent=1) + "\n")
     print(f"\n{errors(runs)}\nwritten to {out}", file=sys.stderr)

@@ -19,6 +19,7 @@ All train with Adam on data that lie on the device where the framework allows it
 
 import argparse
 import contextlib
+import functools
 import importlib
 import json
 import os
@@ -96,37 +97,36 @@ def train_keras(a, xs, y, r):
     clock = Clock()
     run(a.steps, 1 + a.repeats, [clock])
     put(a, clock.found, r)
-    if a.backend == "kcompile" and not a.dry:
+    if a.backend == "kcompile":
         from runtime.tune import choices
 
         step = model._step_functions.by_kind["train"][1].log[0]
         r["kind"] = step.executable.device.kind
         r["choices"] = choices(step.program, step.executable.program)
-        r["kernels"] = kernels(step)
+        r["kernels"] = kernels(step, a.dry)
     if a.backend == "keras-jax":
         return peak_jax
     return peak_torch
 
 
-def kernels(step):
+def kernels(step, dry):
     """The time of each kernel of the train step as captured, and its least time, in microseconds."""
-    import torch
-
     from runtime.roofline import H200, floor
     from runtime.tune import clocked
 
     inner, device = step.executable._on_device, step.executable.device
+    time_of = device.seconds if dry else functools.partial(clocked, device)
     saved = {n: t.clone() for n, t in inner.tensors.items()}
     found = [
         {
-            "name": k.name, "ops": k.ops, "kind": k.schedule["kind"], "us": clocked(device, launch[0]) * len(launch) * 1e6,
+            "name": k.name, "ops": k.ops, "kind": k.schedule["kind"], "us": time_of(launch[0]) * len(launch) * 1e6,
             "floor_us": floor(k, H200) * 1e6, "launches": len(launch), "tuned": k.schedule.get("tuned"),
         }
         for k, launch in zip(step.executable.program.kernels, inner.launches, strict=True)
     ]  # fmt: skip
     for n, t in inner.tensors.items():
         t.copy_(saved[n])
-    torch.cuda.synchronize()
+    device.wait()
     return found
 
 

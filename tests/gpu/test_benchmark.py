@@ -41,6 +41,10 @@ def test_a_dry_run_writes_a_row_for_each_cell_and_another_goes_on_from_there(
     assert found["dry"]
     (cell,) = found["cells"]
     assert {"ms_step", "first_step_s", "peak_mb"} <= cell.keys(), cell
+    (run,) = found["runs"][0]["runs"]
+    assert [k["launches"] for k in run["kernels"]] == [1] * len(run["kernels"]) != []
+    assert all(k["us"] > k["floor_us"] > 0 for k in run["kernels"])
+    assert (run["kind"], run["choices"]) == ("", {})  # nothing is tuned where there is no GPU
     again = dry(out, "--backends", "kcompile,torch-eager", "--rounds", "1")
     assert again["runs"][0] == found["runs"][0]
     assert [c["backend"] for c in again["cells"]] == ["kcompile", "torch-eager"]
