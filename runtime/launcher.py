@@ -1,12 +1,13 @@
 """`Launcher`: what launches the kernels of programs on a GPU, from their machine code; triton is not imported.
 
-What was compiled ahead of time is exactly what runs. A kernel is loaded when it is first bound to its tensors, and once in a
-process. Refuses to compile (`runtime.machine_code`), to own memory, and to know when a launch happens.
+What was compiled ahead of time is exactly what runs. A kernel is loaded when it is first launched, and once in a process. Refuses to
+compile (`runtime.machine_code`), to own memory, and to know when a launch happens.
 """
 
 from __future__ import annotations
 
 import ctypes
+import functools
 from collections.abc import Callable, Sequence
 from typing import Any
 
@@ -35,24 +36,28 @@ class Launcher:
         made = machine_code(program, self.target, {name: key for key, name in wanted.items()})
         for key, name in wanted.items():
             b = made[name]
-            self._known[key] = Ready(_Loading(self, b), b.usage) if isinstance(b, Binary) else b
+            self._known[key] = self._ready(b) if isinstance(b, Binary) else b
         return {name: self._known[key] for name, key in names.items()}
 
+    def _ready(self, b: Binary) -> Ready:
+        return Ready(_Kernel(b, self._driver, self._stream).bind, b.usage)
 
-class _Loading:
-    """A kernel that is loaded when tensors are first bound to it."""
 
-    def __init__(self, launcher: Launcher, binary: Binary):
-        self._launcher, self._binary = launcher, binary
-        self._function: Any = None
+class _Kernel:
+    """A kernel that is loaded at its first launch, which no capture may be."""
 
-    def __call__(self, programs: int, args: Sequence[Any]) -> Work:
+    def __init__(self, binary: Binary, driver: Driver, stream: Callable[[], int]):
+        self._binary, self._driver, self._stream = binary, driver, stream
+        self._threads, self._shared = binary.usage.warps * WARP, binary.usage.shared
+
+    @functools.cached_property
+    def _function(self) -> Any:
+        b = self._binary
+        return self._driver.load(b.code, b.entry, self._threads, self._shared)
+
+    def bind(self, programs: int, args: Sequence[Any]) -> Work:
         """What launches so many programs over these tensors. Raises ValueError for an address the kernel was not compiled for."""
-        b, driver, stream = self._binary, self._launcher._driver, self._launcher._stream
-        threads, shared = b.usage.warps * WARP, b.usage.shared
-        if self._function is None:
-            self._function = driver.load(b.code, b.entry, threads, shared)
-        function, count = self._function, len(args) + 2
+        b, count = self._binary, len(args) + 2
         addresses = (ctypes.c_uint64 * count)(*(t.data_ptr() for t in args))  # the last two null
         for i in b.aligned:
             if addresses[i] % ALIGNED:
@@ -62,7 +67,9 @@ class _Loading:
         held = [*args, addresses]  # as long as the launch lives
 
         def launch(held: Any = held) -> None:
-            driver.launch(function, programs, threads, shared, stream(), table)
+            self._driver.launch(
+                self._function, programs, self._threads, self._shared, self._stream(), table
+            )
 
         return launch if programs else _nothing
 

@@ -23,6 +23,7 @@ from typing import Any
 from codegen.program import Kernel, Program
 from runtime.choices import GAIN
 from runtime.device import Device, Ready, Work
+from runtime.driver import DriverError
 from runtime.library import library
 from runtime.triton_program import TritonProgram
 from runtime.triton_report import Refused
@@ -51,10 +52,16 @@ def tune(on_device: TritonProgram, device: Device, timer: Timer | None = None) -
             continue
         times = {}
         for way in promising(ways[k.name], found, device.shared):
-            times[way.name] = time_of(on_device.launch(way, found[way.name], scratch)[0])
+            try:
+                times[way.name] = time_of(on_device.launch(way, found[way.name], scratch)[0])
+            except DriverError as e:
+                log.warning("%s is not tried further: %s", way.name, e)
         call = library(k, {**on_device.tensors, **on_device.rows(k, 0), **scratch})
         if call is not None:
             times["library"] = time_of(call)
+        if not times:
+            on_device.turn(place)  # which says why
+            continue
         first = k.name
         best = min(times, key=lambda n: times[n])
         if times[best] > GAIN * times.get(first, math.inf):

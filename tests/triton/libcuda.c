@@ -16,7 +16,7 @@ typedef struct { char *image; size_t size; } Module;
 typedef struct { char name[256]; unsigned params, size[MANY], threads; int shared; } Function;
 typedef void (*Listener)(const char *name, unsigned programs, unsigned threads, unsigned shared, void *stream, unsigned count, const uint64_t *values);
 
-static int begun, retained;
+static int begun, retained, capturing;
 static char place;
 static const CUcontext context = (CUcontext)&place;
 static __thread CUcontext stack[DEPTH];
@@ -27,6 +27,7 @@ static CUresult code;
 
 void stand_listen(Listener f) { listener = f; }
 void stand_fail(const char *call, int with) { failing = strdup(call), code = with; }
+void stand_capture(int on) { capturing = on; }  // launches are kept, not made
 int stand_depth(void) { return depth; }
 int stand_retained(void) { return retained; }
 
@@ -61,6 +62,7 @@ CUresult cuCtxPopCurrent(CUcontext *ctx) {
 
 CUresult cuModuleLoadData(CUmodule *module, const void *image) {
   CALL("cuModuleLoadData");
+  if (capturing) return CUDA_ERROR_STREAM_CAPTURE_UNSUPPORTED;
   if (!depth) return CUDA_ERROR_INVALID_CONTEXT;
   const Elf64_Ehdr *head = (const void *)image;
   if (memcmp(image, ELFMAG, 4) || head->e_machine != CUDA_MACHINE) return CUDA_ERROR_INVALID_IMAGE;
@@ -146,7 +148,7 @@ CUresult cuLaunchKernel(CUfunction function, unsigned x, unsigned y, unsigned z,
     memcpy(&values[i], params[i], sizeof values[i]);
   }
   if (values[f->params - 1] || values[f->params - 2]) return CUDA_ERROR_INVALID_VALUE;  // scratch that nobody asked for
-  if (listener) listener(f->name, x, threads, shared, (void *)stream, f->params - 2, values);
+  if (listener && !capturing) listener(f->name, x, threads, shared, (void *)stream, f->params - 2, values);
   return CUDA_SUCCESS;
 }
 

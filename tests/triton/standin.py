@@ -26,7 +26,7 @@ import kcompile as keras
 import kcompile.target as target
 import runtime.cuda as cuda
 from codegen.program import Buffer, Kernel, Program
-from runtime.device import TORCH, Interpreted, Ready
+from runtime.device import TORCH, Interpreted, Ready, Work
 from runtime.driver import Driver
 from runtime.interpreter import mend
 from runtime.launcher import Launcher
@@ -83,7 +83,8 @@ class Machine(Silent):
         self.broken: list[Exception] = []
         self._known: dict[str, tuple[Kernel, Any, list[Buffer]]] = {}
         self._listener = _LISTENER(self._heard)
-        ctypes.CDLL(library()).stand_listen(self._listener)
+        self._cuda = ctypes.CDLL(library())
+        self._cuda.stand_listen(self._listener)
 
     def kernels(self, program: Program) -> Mapping[str, Ready | Refused]:
         buffers = {b.name: b for b in program.buffers}
@@ -91,6 +92,19 @@ class Machine(Silent):
         for k in program.kernels:
             self._known[k.name] = k, found[k.name], [buffers[n] for n in k.schedule["args"]]
         return super().kernels(program)
+
+    def capture(self, work: Work) -> Work:
+        """As on a GPU: what is launched meanwhile goes through the driver, which runs nothing and may not load anything."""
+        self._cuda.stand_capture(1)
+        try:
+            return super().capture(work)
+        finally:
+            self._cuda.stand_capture(0)
+
+    def run(self, work: Work) -> None:
+        if self._tape is not None and getattr(work, "__module__", "") == "runtime.launcher":
+            work()
+        super().run(work)
 
     def _heard(
         self,

@@ -26,6 +26,7 @@ pytest.importorskip("torch")
 
 from runtime.cuda import CudaExecutable
 from runtime.device import Interpreted, Ready
+from runtime.driver import DriverError
 from runtime.library import library
 from runtime.seat import host
 from runtime.store import StateStore
@@ -360,6 +361,34 @@ def test_what_spills_has_no_room_or_does_not_compile_is_not_tried() -> None:
     assert tuned[second].schedule["groups"] == was[second].candidates[0]["groups"]
     assert tuned[third].schedule["groups"] == was[third].candidates[0]["groups"]
     assert promising(p.kernels[:1], {p.kernels[0].name: Refused("no")}, 1) == [p.kernels[0]]
+
+
+def test_a_candidate_that_the_driver_refuses_is_not_taken(caplog: pytest.LogCaptureFixture) -> None:
+    graph, states = train_graph(mlp(6, 20), 5)
+    p = generate(graph, "triton")
+
+    class Strict(Interpreted):
+        """All but the first kernel's own candidates are launched; of the last, none at all."""
+
+        def kernels(self, program: Program) -> dict[str, Ready | Refused]:
+            found = dict(super().kernels(program))
+            bad = [k for k in found if k.startswith("k0_") or k.partition("_")[0] == last]
+            return found | dict.fromkeys(bad, Ready(refuse))
+
+    def refuse(programs: int, args: Any) -> Any:
+        raise DriverError("a launch", 1, "CUDA_ERROR_INVALID_VALUE", "no")
+
+    last = ""
+    made = TritonProgram(p, states, Strict())
+    made.fill(batch(p))
+    tuned = tune(made, made.device, lambda launch: 1.0).kernels[0]
+    assert tuned.schedule["groups"] == p.kernels[0].schedule["groups"]
+    assert tuned.schedule["tuned"]["of"] == 1 and "k0_1 is not tried further" in caplog.text
+    last = p.kernels[-1].name
+    made = TritonProgram(p, states, Strict())
+    made.fill(batch(p))
+    with pytest.raises(DriverError, match="CUDA_ERROR_INVALID_VALUE"):
+        tune(made, made.device, lambda launch: 1.0)
 
 
 @pytest.mark.parametrize("asked", ["1", "0"])
