@@ -30,7 +30,7 @@ def neighbours(plan: Schedule) -> list[Schedule]:
     kind = plan.notes["kind"]
     if kind == "product":
         found = [*_products(plan), *_shapes(plan)]
-    elif kind in ("pointwise", "rows", "loop", "taps", "sorted", "stretches"):
+    elif kind in ("pointwise", "rows", "loop", "taps", "sorted", "stretches", "atomic"):
         found = [*_blocks(plan), *_shapes(plan)]
     elif kind == "split":
         found = [*_shapes(plan)]

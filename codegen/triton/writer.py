@@ -14,6 +14,7 @@ from codegen.regions import region_of
 from codegen.triton.apart import apart
 from codegen.triton.atomic import Atomic
 from codegen.triton.attention import Attention
+from codegen.triton.candidates import neighbours
 from codegen.triton.flash import Flash
 from codegen.triton.launch import Launch, Place, loads, size_of, uniform, written
 from codegen.triton.lookup import stretch_of, stretched
@@ -211,7 +212,11 @@ class Writer(States):
         self.add(made.zeros, None)
         write = functools.partial(written, made.added, made.plan)
         reads, shared = loads(made.added), made.rest is not None
-        self.launches.append(Launch(reads, [made.sums], made.plan, node, write, part=shared))
+        launch = Launch(reads, [made.sums], made.plan, node, write, part=shared)
+        launch.ways = [
+            (plan, functools.partial(written, made.added, plan)) for plan in neighbours(made.plan)
+        ]
+        self.launches.append(launch)
         if made.rest is not None:
             self.add(made.rest, node, shared=True)
 
