@@ -54,7 +54,7 @@ def schedule(region: Region) -> Schedule:
         if e.op in ("sort", "argsort"):
             raise Unsupported(f"op {e.op!r} on the Triton target")
         if e.op in MOVES and not (e.op == "fold" and e.args[0].op == "dot"):
-            if any(a.op in ("dot", "red", "argred", "random") for a in below(e)):
+            if any(a.op in ("dot", "red", "argred", "cum", "random") for a in below(e)):
                 raise Unsupported("what is reduced is read at another place")
     dots = [e for e in nodes if e.op == "dot"]
     if len(dots) > 1:
@@ -64,6 +64,8 @@ def schedule(region: Region) -> Schedule:
         raise Unsupported("the gradients of two lookups in one kernel")
     scatters = [e for e in scatters if size(e.attr[1]) > SORTED and e.attr[0].size > 1]
     if any(set(e.args[0].axes) == {a for a in e.attr[1] if a.size > 1} for e in scatters):
+        if any(e.op in MOVES and scatters[0] in below(e) for e in nodes):
+            raise Unsupported("what is sorted is read at another place")
         return _sorted(region, nodes, scatters[0])
     return _product(region, nodes, dots[0]) if dots else _rows(region, nodes)
 
