@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 
-from codegen.triton.dropout import Dropout, dropout_of, number
+from codegen.triton.dropout import Dropout, by_number, dropout_of, number
 from codegen.triton.masks import Axes, Mask, parts
 from ir import ops
 from ir.graph import Graph, Node, Value, graph_of, reachable
@@ -27,16 +27,16 @@ class Attention(Graph):
     axes: for each input, and each output, what its dimensions are. t, s: the rows' and the columns' axes of the scores.
     """
 
-    __slots__ = ("axes", "dropout", "fill", "kind", "masks", "operands", "precision", "s", "score", "t",
+    __slots__ = ("axes", "dropout", "fill", "kind", "masks", "operands", "precision", "s", "scale", "score", "t",
                  "zeroed")  # fmt: skip
 
     kind: str
-    operands: dict[
-        str, int
-    ]  # q, k, v, mask0, .., seed, step, g (the result's gradient), m, l (maxima and sums), o, delta: which input
+    # q, k, v, mask0, .., seed, step, g (the result's gradient), m, l (maxima and sums), o, delta: which input
+    operands: dict[str, int]
     axes: dict[str, Axes]
     masks: tuple[Mask, ...]
     dropout: Dropout | None
+    scale: float  # of the product of queries and keys
     zeroed: bool  # what the mask forbids is no part of the weighted sum, even where it forbids all of a row
     t: int
     s: int
@@ -122,11 +122,15 @@ class _Match:
             self.cond, scores, fill = made.inputs
             self.fill = float(_made(fill, "full").attrs[0])
             self.masks = list(parts(self.cond, tuple(range(rank))))
+        self.inside: set[Node] = set()
+        self.scale = 1.0
+        if scores.node is not None and (times := by_number(scores.node, None)):
+            self.inside.add(scores.node)
+            scores, self.scale = times
         self.first = _made(scores, "contract")
         if self.first.attr("windows"):
             raise _No
         self.axes: dict[str, Axes] = {}
-        self.inside: set[Node] = set()
         self.dropout: Dropout | None = None
         self.given = self.p  # what the values are weighted by
         again = [n for n in users.get(self.p, ()) if self._masked(n, self.p)]
@@ -287,6 +291,12 @@ class _Match:
                 raise _No
             ds = chosen.outs[0]
             self.inside.add(chosen)
+        if self.scale != 1.0:
+            (last,) = self.users[ds]
+            if by_number(last, ds) != (ds, self.scale):
+                raise _No
+            ds = last.outs[0]
+            self.inside.add(last)
         ends = {}
         for n in self.users.get(ds, ()):
             for name, other, kept in (("dq", self.k, self.t), ("dk", self.q, self.s)):
@@ -362,7 +372,7 @@ class _Match:
         body.masks, body.dropout = tuple(self.masks), self.dropout
         body.score = tuple(int(d) for d in self.first.outs[0].shape)
         body.precision = self.first.attr("precision")
-        body.fill, body.zeroed = self.fill, self.zeroed
+        body.fill, body.zeroed, body.scale = self.fill, self.zeroed, self.scale
         body.axes = {name: self.axes[name] for name in (*names, *outs) if name in self.axes}
         types = [self._type(v) for v in outs.values()]
         node = Node(fused, tuple(inputs), (body, ()), types, self.first.at)

@@ -27,7 +27,7 @@ class Dropout:
     def behind(self, v: Value) -> tuple[Value, list[Node]] | None:
         """What `v` is the dropout's gradient of, and the nodes that make it so; None where it is not."""
         mul = v.node
-        scaled = None if mul is None else _scaled(mul, None)
+        scaled = None if mul is None else by_number(mul, None)
         if mul is None or scaled is None or scaled[1] != self.scale:
             return None
         chosen = scaled[0].node
@@ -72,7 +72,7 @@ def dropout_of(
 ) -> tuple[Dropout, Value, list[Node]] | None:
     """The dropout that `p` goes through, what comes out, and the nodes that do it; None where there is none."""
     for mul in users.get(p, ()):
-        scaled = _scaled(mul, p)
+        scaled = by_number(mul, p)
         readers = users.get(mul.outs[0], ())
         if scaled is None or len(readers) != 1 or readers[0].op.name != "select":
             continue
@@ -90,8 +90,11 @@ def dropout_of(
     return None
 
 
-def _scaled(mul: Node, p: Value | None) -> tuple[Value, float] | None:
-    """The operand of a product with a number (`p`, where given), and the number."""
+def by_number(mul: Node, p: Value | None) -> tuple[Value, float] | None:
+    """The operand of a product with a number (`p`, where given), and the number; a quotient is one with its inverse."""
+    if mul.op.name == "div" and p in (None, mul.inputs[0]):
+        divisor = number(mul.inputs[1])
+        return (mul.inputs[0], 1 / divisor) if divisor else None
     if mul.op.name == "mul":
         for v, other in (mul.inputs, mul.inputs[::-1]):
             factor = number(other)

@@ -44,6 +44,7 @@ class Flash:
         crowded = {"queries": self.exact, "keys": body.dropout is not None}
         full = widest > 128 or crowded.get(body.kind, False)
         self.warps, self.stages = 8 if full else 4, 2
+        self.scale = "" if body.scale == 1.0 else f" * {body.scale!r}"
         if way is not None:
             self.bt, self.bs, self.warps, self.stages = way
         self.causal = len(body.masks) == 1 and body.masks[0].value is None
@@ -220,7 +221,7 @@ class Flash:
 
     def _scores(self, dims: str, rows: str, columns: str) -> None:
         """Write `p`, the scores of rows and columns along `dims`, with what a mask leaves out at its fill."""
-        self.line(2, f"p = {self.dot(rows, f'tl.trans({columns})')}")
+        self.line(2, f"p = {self.dot(rows, f'tl.trans({columns})')}{self.scale}")
         if self.body.masks:
             self._allow(dims)
             self.line(2, f"p = tl.where(allowed, p, {self.body.fill!r})")
@@ -315,6 +316,8 @@ class Flash:
 
     def _inside(self, dims: str) -> None:
         """What flows back through the scores: nothing where the mask or the end of the axes says so."""
+        if self.scale:
+            self.line(2, f"ds = ds{self.scale}")
         if self.body.masks:
             self.line(2, "ds = tl.where(allowed, ds, 0.0)")
         self._outside(dims, "ds")

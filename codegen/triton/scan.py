@@ -24,7 +24,7 @@ CAPS = (64, 128)  # columns of a tile at most; the wider where there would be to
 STREAMS = 48  # programs that may read their matrices anew at each step at once
 RESIDENT = 24576  # elements of matrices that one program holds
 AHEAD = {True: 8192, False: 4096}  # elements read a step ahead, by whether matrices are held
-BLOCKS = 80  # products of tiles in one step
+BLOCKS = {False: 80, True: 16}  # products of tiles in one step, without and with matrix units
 
 Way = tuple[int, int, int]  # columns of a tile at most, rows of a program, warps
 
@@ -79,29 +79,28 @@ class Scan(Weights):
     ):
         body = flat(node.attr("body"))
         n = node.attr("carries"), node.attr("xs")
+        self.products = [n for n in body.nodes if n.op.name == "contract"]
+        dot = any(
+            n.attr("precision") != "ieee" or n.outs[0].dtype not in ("f32", "f64")
+            for n in self.products
+        )
         self.given, self.cap = (node, ins, outs), way[0] if way else CAPS[0]
         plan = Columns(body, *n, self.cap)
-        if way is None and len(tiles(plan)) > BLOCKS:
+        if way is None and not dot and len(tiles(plan)) > BLOCKS[dot]:
             self.cap = CAPS[1]
             plan = Columns(body, *n, self.cap)
         super().__init__(plan)
-        self.body = body
+        self.body, self.dot = body, dot
         self.n_carries, self.n_xs = node.attr("carries"), node.attr("xs")
         self.length, self.reverse = int(node.attr("length")), node.attr("reverse")
         self.ins.update(zip(self.body.inputs, ins, strict=True))
         self.outs = list(zip(self.body.outputs, outs, strict=True))
         self.carries = self.body.inputs[: self.n_carries]
         self.xs = self.body.inputs[self.n_carries : self.n_carries + self.n_xs]
-        self.products = [n for n in self.body.nodes if n.op.name == "contract"]
-        exact = all(
-            n.attr("precision") == "ieee" and n.outs[0].dtype in ("f32", "f64")
-            for n in self.products
-        )
-        self.dot = not exact
         row = self.plan.row
         self.n_rows = 1 if row is None else int(row.size)
         blocks = tiles(self.plan)
-        if len(blocks) > BLOCKS:
+        if len(blocks) > BLOCKS[dot]:
             raise Unsupported(f"a step of {len(blocks)} products of tiles inside a loop")
         held = sum(self.padded(k) * self.padded(m) for _, k, m in set(blocks))
         self.resident = held <= RESIDENT

@@ -151,6 +151,24 @@ def test_dropout_is_drawn_in_the_kernels(t: int, s: int, mask: str) -> None:
     check(*dropped(2, 2, t, s, 3, mask), 3)
 
 
+@pytest.mark.parametrize("how", ["mul", "div"])
+@pytest.mark.parametrize("masked", [False, True])
+def test_scores_that_are_scaled_behind_the_product(how: str, masked: bool) -> None:
+    """As attention is written by hand: a mask's fill is not scaled."""
+    rng = np.random.default_rng(0)
+    arrays: list[Array] = [rng.standard_normal((2, 2, n, 5)).astype("f4") for n in (17, 33, 33, 17)]
+    arrays.append(rng.random((2, 2, 17, 33)) < 0.7)
+    values = [Value(type_of(a), None, 0, f"x{k}") for k, a in enumerate(arrays)]
+    q, k, v, g, mask = values
+    scores = ops.contract(q, k, spec="nhtd,nhsd->nhts")
+    scores = (ops.mul if how == "mul" else ops.div)(scores, ops.full_like(scores, 3.0))
+    if masked:
+        scores = ops.select(mask, scores, ops.full_like(scores, -1e9))
+    o = ops.contract(ops.softmax(scores, axis=3), v, spec="nhts,nhsd->nhtd")
+    outs = [o, *(x for x in gradients([o], [q, k, v], [g]) if x is not None)]
+    check(optimise(graph_of("case", values, outs)), arrays, 3)
+
+
 def test_dropout_of_scores_in_another_order() -> None:
     check(*dropped(2, 3, 8, 12, 4, "c", "tnhs"), 3)
     check(*dropped(2, 3, 8, 12, 4, "", "nsht"), 3)

@@ -14,6 +14,7 @@ from codegen.pipeline import generate
 from codegen.program import Program
 from ir.graph import Graph, Value, graph_of
 from ir.interpret import interpret
+from ir.passes.precision import precision
 from tests.triton.plan import faults
 from tests.triton.test_scan import Array, forward, gru, lstm, old_gru, simple, trained
 
@@ -67,6 +68,13 @@ def test_wide_layers_take_launches_rather_than_read_their_matrices_in_a_kernel()
     assert loops(generate(graph, "triton")) == []
     (loop,) = loops(check(*forward(*simple(2, 2, 1, 287))))
     assert loop == 1  # the product, and what follows it with both places of the new state
+
+
+def test_many_products_of_matrix_units_in_a_step_are_launches() -> None:
+    for u in (128, 129):
+        graph, _ = forward(*gru(2, 2, 3, u))
+        assert loops(generate(graph, "triton")) == []
+        assert bool(loops(generate(precision(graph, "tf32"), "triton"))) == (u > 128)
 
 
 def case(
