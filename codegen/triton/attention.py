@@ -392,8 +392,7 @@ def _made(v: Value, name: str) -> Node:
 
 
 def _cast(v: Value, dtype: str) -> Value:
-    out: Value = v if v.dtype == dtype else ops.cast(v, dtype=dtype)
-    return out
+    return v if v.dtype == dtype else ops.cast(v, dtype=dtype)  # type: ignore[no-any-return]
 
 
 def _spread(v: Value) -> Value:
