@@ -392,7 +392,7 @@ def _made(v: Value, name: str) -> Node:
 
 
 def _cast(v: Value, dtype: str) -> Value:
-    return v if v.dtype == dtype else ops.cast(v, dtype=dtype)  # type: ignore[no-any-return]
+    return v if v.dtype == dtype else ops.cast(v, dtype=dtype)
 
 
 def _spread(v: Value) -> Value:
