@@ -83,7 +83,7 @@ def _time(launches: Sequence[tuple[str, Callable[[], None]]], gpu: Device) -> No
 
         def many(run: Callable[[], None] = run) -> None:
             for _ in range(REPEATS):
-                run()
+                gpu.run(run)
 
         replay = gpu.capture(many)
         replay()

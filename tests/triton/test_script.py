@@ -16,6 +16,9 @@ import kcompile as keras
 pytest.importorskip("triton")
 pytest.importorskip("torch")
 
+from runtime.device import Interpreted
+from runtime.script import REPEATS, _time
+
 ROOT = Path(__file__).resolve().parents[2]
 L = keras.layers
 
@@ -55,3 +58,11 @@ def test_a_dump_checks_itself(kind: Any, tmp_path: Path, monkeypatch: pytest.Mon
     script.write_text(wrong)
     said = ran(script)
     assert said.returncode == 1 and "is off by" in said.stderr
+
+
+def test_on_a_gpu_each_launch_is_timed(capsys: pytest.CaptureFixture[str]) -> None:
+    calls: list[str] = []
+    launches = [("k0", lambda: calls.append("k0")), ("k1", lambda: calls.append("k1"))]
+    _time(launches, Interpreted())  # type: ignore[arg-type]
+    found = re.findall(r"^(k\d): \d+\.\d\d us$", capsys.readouterr().out, re.MULTILINE)
+    assert found == ["k0", "k1"] and calls.count("k1") == REPEATS * (REPEATS + 1)
