@@ -21,18 +21,19 @@ def apart(graph: Graph) -> Graph:
     for n in graph.nodes:
         if not n.outs:
             continue
+        known = n.outs
         if any(v in env for v in n.inputs):
             copy = Node(n.op, tuple(env.get(v, v) for v in n.inputs), n.attrs, [v.type for v in n.outs], n.at)  # fmt: skip
-            for old, new in zip(n.outs, copy.outs, strict=True):
+            for old, new in zip(known, copy.outs, strict=True):
                 new.name = old.name
-            env.update(zip(n.outs, copy.outs, strict=True))
+            env.update(zip(known, copy.outs, strict=True))
             n = copy
         if n.op is not fused or type(n.attrs[0]) is not Graph or _fits(n.attrs[0]):
             nodes.append(n)
             continue
         parts, results = _cut(n)
         nodes += parts
-        env.update(results)
+        env.update(zip(known, results, strict=True))
     return graph.replace(nodes=nodes, outputs=[env.get(v, v) for v in graph.outputs])
 
 
@@ -44,7 +45,7 @@ def _fits(body: Graph) -> bool:
     return True
 
 
-def _cut(node: Node) -> tuple[list[Node], dict[Value, Value]]:
+def _cut(node: Node) -> tuple[list[Node], list[Value]]:
     """Kernels that do the work of one, and what its results are then; a node that is alone stays, fit or not."""
     body: Graph = node.attrs[0]
     stands = dict(
@@ -62,7 +63,7 @@ def _cut(node: Node) -> tuple[list[Node], dict[Value, Value]]:
         made.append(kernel)
         stands.update(zip(outs, kernel.outs, strict=True))
         left = left[count:]
-    return made, {v: stands[inner] for v, inner in zip(node.outs, body.outputs, strict=True)}
+    return made, [stands[v] for v in body.outputs]
 
 
 def _part(

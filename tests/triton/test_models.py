@@ -50,6 +50,21 @@ def both(name: str, rows: int) -> tuple[TritonProgram, Executable, StateStore, l
     return ours, Executable(generate(graph, "numpy"), store), store, data
 
 
+def test_a_step_in_halves() -> None:
+    """Kernels that are cut apart follow each other: what one's part makes, the next one's reads."""
+    before = kcompile.mixed_precision.dtype_policy()
+    kcompile.mixed_precision.set_dtype_policy("mixed_float16")
+    try:
+        ours, theirs, store, data = both("cnn", 1)
+    finally:
+        kcompile.mixed_precision.set_dtype_policy(before)
+    ours.run(*data)
+    theirs.run(*data)
+    for path in ours.states:
+        a, b = host(ours.states[path]), store[path]
+        np.testing.assert_allclose(a, b, rtol=4e-3, atol=4e-3, err_msg=path)
+
+
 @pytest.mark.parametrize("name", CASES)
 def test_three_steps(name: str) -> None:
     ours, theirs, store, data = both(name, 4)
