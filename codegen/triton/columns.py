@@ -57,6 +57,11 @@ class Columns:
             self.column(v)
         for n in body.nodes:
             self._apart(n)
+        tiles = {*body.inputs[:carries], *body.outputs}  # what is no matrix is read as a tile
+        for n in body.nodes:
+            tiles.update(set(n.inputs) - (self.constants if n.op.name == "contract" else set()))
+        if any(len(self.columns(v)) > 1 for v in tiles):
+            raise Unsupported("a value of a loop with two axes beside the batch")
         self._settle()
         for axis, cuts in self.cuts.items():
             marks = sorted({0, *cuts, axis.size})

@@ -14,7 +14,7 @@ from codegen.triton.columns import Columns, Segment
 from codegen.triton.positions import Val, is_large
 from codegen.triton.reductions import Reductions
 from codegen.triton.schedule import power_of_two
-from codegen.triton.spelling import DTYPES, Unsupported, literal
+from codegen.triton.spelling import DTYPES, literal
 from ir.graph import Value
 
 Constant = float | int | bool
@@ -101,8 +101,6 @@ class Tiles(Reductions):
 
     def loaded(self, v: Value, s: Segment, time: str = "") -> Val:
         """A segment of an operand, read."""
-        if len(self.plan.columns(v)) > 1:
-            raise Unsupported("a value of a loop with two axes beside the batch")
         buf = self.ins[v]
         if not isinstance(buf, Buf):
             return Val(literal(buf, v.dtype), (), v.dtype, True)

@@ -93,6 +93,14 @@ def case(
     return forward(build, list(shapes))
 
 
+def test_what_a_step_only_hands_on_may_have_many_axes() -> None:
+    def body(h: Value, x: Value, w: Value) -> tuple[Value, ...]:
+        total = ops.reduce_sum(x, axes=(1, 2))
+        return ops.add(h, total), x, w
+
+    assert loops(check(*case(body, 1, 1, (3,), (4, 3, 2, 5), (3, 5, 2))))
+
+
 def test_rows_may_meet() -> None:
     def body(h: Value, z: Value) -> tuple[Value, ...]:
         total = ops.reduce_sum(h, axes=(0,))
