@@ -31,7 +31,9 @@ def launches(p: Program) -> Iterator[tuple[Kernel, set[str], set[str]]]:
 
 def faults(p: Program) -> list[str]:
     """What a step reads or hands out that is not there, and what it writes over what the same launch touches."""
-    place = {b.name: (b.offset, b.offset + b.nbytes) for b in p.buffers if b.offset >= 0}
+    place = {
+        b.name: (b.offset, b.offset + b.nbytes) for b in p.buffers if b.offset >= 0 and b.nbytes
+    }
     there: set[str] = set()
     found = []
 
