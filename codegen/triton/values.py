@@ -5,12 +5,13 @@ Shifts, windows, concatenation and padding are written as their operand at other
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Sequence
 from typing import Any
 
 from codegen.loops import Aff, Axis, Buf, E
 from codegen.triton.positions import Env, Index, Positions, Val, is_large
-from codegen.triton.schedule import reduced_over
+from codegen.triton.schedule import below, reduced_over
 from codegen.triton.spelling import DTYPES, Unsupported, literal, spell
 
 
@@ -54,7 +55,36 @@ class Values(Positions):
         handler = getattr(self, f"_{e.op}", None)
         if handler is not None:
             return handler(e, env)  # type: ignore[no-any-return]
+        if e in self.compared and any(a.op == "mul" for a in e.args):
+            return self.fused(e, env)
         return self.pointwise(e, [self.value(a, env) for a in e.args])
+
+    @functools.cached_property
+    def compared(self) -> frozenset[E]:
+        """Sums below an extreme or a comparison for equality: what another kernel compares with them is to be the same number."""
+        kept = set()
+        for e in self.region.nodes():
+            extreme = e.op == "red" and e.attr[0] in ("max", "min")
+            if extreme or (e.op in ("eq", "ne") and e.args[0].dtype in ("f32", "f64")):
+                kept |= {
+                    a for a in below(e) if a.op in ("add", "sub") and a.dtype in ("f32", "f64")
+                }
+        return frozenset(kept)
+
+    def fused(self, e: E, env: Env) -> Val:
+        """A sum with a product in it rounded once. Left to the compiler, it depends on what else a kernel does with the product."""
+        k = 0 if e.args[0].op == "mul" else 1
+        given = [self.value(a, env) for a in (*e.args[k].args, e.args[1 - k])]
+        dims = tuple(sorted({d for v in given for d in v.dims}))
+        x, y, z = (
+            f"tl.full((), {v.text}, {DTYPES[v.dtype]})"
+            if v.const
+            else self.shown(v.text, v.dims, dims)
+            for v in given
+        )
+        if e.op == "sub":
+            x, z = (x, f"-{z}") if k == 0 else (f"-{x}", z)
+        return Val(self.name(f"tl.fma({x}, {y}, {z})"), dims, e.dtype)
 
     def tensor(self, i: Index) -> str:
         return i.text if not i.text.lstrip("-").isdigit() else f"tl.full((), {i.text}, tl.int32)"

@@ -5,6 +5,7 @@ In the interpreter, against the meaning. What compiled code makes of the same te
 
 from __future__ import annotations
 
+import re
 from typing import Any
 
 import numpy as np
@@ -123,3 +124,28 @@ def test_nan_is_an_extreme_of_parts(n: int) -> None:
     build = lambda v: (ops.reduce_max(v, axes=(0,)), ops.reduce_min(v, axes=(0,)))
     for found, expected in both(build, x):
         np.testing.assert_array_equal(found, expected)
+
+
+@pytest.mark.parametrize("n", [40000, 300])
+def test_what_an_extreme_is_compared_with_is_the_same_number_in_each_kernel(n: int) -> None:
+    """Compiled, which of two products is rounded before they are added depends on what else is made of them."""
+    rng = np.random.default_rng(n)
+    x, y = (rng.standard_normal((5, n)).astype("f4") for _ in range(2))
+    scale, shift = (rng.standard_normal(n).astype("f4") for _ in range(2))
+
+    def build(a: Value, b: Value, c: Value, d: Value) -> tuple[Value, ...]:
+        c, d = (ops.broadcast(v, shape=a.shape, axes=(1,)) for v in (c, d))
+        p, q = ops.mul(a, c), ops.mul(b, d)
+        v = ops.sub(ops.add(p, q), ops.mul(d, d))
+        top = ops.reduce_max(v, axes=(1,))
+        hit = ops.eq(v, ops.broadcast(top, shape=a.shape, axes=(0,)))
+        return top, ops.select(hit, ops.exp(p), q), ops.select(hit, p, q)
+
+    graph, program = made(build, x, y, scale, shift)
+    text = program.source
+    assert not re.search(r"= \(v\d+\S* [+-] v\d+\S*\)$", text, re.M), text
+    top, found, _ = TritonProgram(program, {}).run(x, y, scale, shift)
+    want, *_ = interpret(graph, [x, y, scale, shift])
+    np.testing.assert_allclose(top, want, rtol=1e-6)
+    q = y * shift
+    assert (np.abs(found - q) > 1e-5 * np.abs(q)).sum(1).tolist() == [1] * 5
