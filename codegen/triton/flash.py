@@ -37,11 +37,17 @@ class Flash:
         self.dtype = self.bufs["q"].dtype
         self.exact = self.dtype == "f32" and body.precision == "ieee"
         widest = max(self.width["d"], self.width["v"])
-        most = 16 if widest > 128 else 32 if self.exact or widest > 64 else 64
+        most = (
+            16 if widest > (64 if self.exact else 128) else 32 if self.exact or widest > 64 else 64
+        )
         rows = 64 if not self.exact and body.kind != "keys" and widest <= 128 else most
         self.bt = min(rows, max(16, power_of_two(self.t)))
         self.bs = min(most, max(16, power_of_two(self.s)))
-        crowded = {"queries": self.exact, "keys": body.dropout is not None}
+        crowded = {  # tiles of more than four warps' registers
+            "forward": self.exact and widest > 64,
+            "queries": self.exact,
+            "keys": body.dropout is not None or (self.exact and widest > 32),
+        }
         full = widest > 128 or crowded.get(body.kind, False)
         self.warps, self.stages = 8 if full else 4, 2
         self.scale = "" if body.scale == 1.0 else f" * {body.scale!r}"

@@ -21,7 +21,7 @@ from ir.graph import Graph, Node, Value
 from ir.ops.fused import fused
 
 CAPS = (64, 128)  # columns of a tile at most; the wider where there would be too many tiles
-STREAMS = 48  # programs that may read their matrices anew at each step at once
+STREAMS = 48  # programs of single rows that may read their matrices anew at each step
 RESIDENT = 24576  # elements of matrices that one program holds
 AHEAD = {True: 8192, False: 4096}  # elements read a step ahead, by whether matrices are held
 BLOCKS = {False: 80, True: 16}  # products of tiles in one step, without and with matrix units
@@ -104,6 +104,10 @@ class Scan(Weights):
             raise Unsupported(f"a step of {len(blocks)} products of tiles inside a loop")
         held = sum(self.padded(k) * self.padded(m) for _, k, m in set(blocks))
         self.resident = held <= RESIDENT
+        if not (dot or self.resident) and self.n_rows > STREAMS:
+            raise Unsupported(
+                "matrices that the programs of many rows would read anew at each step"
+            )
         self.rows = self._rows()
         self.fixed = self._fixed()
         self.warps = 8 if held > 4096 or self.rows * self._widest() > 2048 else 4
@@ -118,7 +122,7 @@ class Scan(Weights):
                 block *= 2
             return block if self.n_rows > 1 else 1
         block = 1
-        while block < 4 and self.n_rows > block * (MANY if self.resident else STREAMS):
+        while block < 4 and self.resident and self.n_rows > block * MANY:
             block *= 2
         return block
 

@@ -19,7 +19,9 @@ from ir.types import NUMPY, Type, round_bf16, type_of
 pytest.importorskip("triton")
 pytest.importorskip("torch")
 
+from runtime.triton_build import build
 from runtime.triton_program import TritonProgram
+from runtime.triton_report import Usage
 
 Array = np.ndarray[Any, Any]
 
@@ -200,3 +202,9 @@ def test_precision_and_dtype_reach_the_products() -> None:
         source = generate(precision(graph, how), "triton").source
         assert source.count("tl.dot(") == 9
         assert source.count(text) == (9 if how == "tf32" else 18)
+
+
+def test_heads_of_64_do_not_spill() -> None:
+    p = generate(built(1, 1, 256, 256, 64, "c")[0], "triton")
+    found = build(p, "sm_90", [k.name for k in p.kernels if k.schedule["kind"] == "attention"])
+    assert [u.stack for u in found.values() if isinstance(u, Usage)] == [0] * 3

@@ -70,7 +70,9 @@ def test_wide_layers_take_launches_rather_than_read_their_matrices_in_a_kernel()
     assert loop == 1  # the product, and what follows it with both places of the new state
 
 
-def test_many_products_of_matrix_units_in_a_step_are_launches() -> None:
+def test_many_rows_or_many_products_of_matrix_units_are_launches() -> None:
+    rows = (generate(forward(*gru(n, 2, 3, 128))[0], "triton") for n in (48, 49))
+    assert [bool(loops(p)) for p in rows] == [False, True]  # each would read the matrix
     for u in (128, 129):
         graph, _ = forward(*gru(2, 2, 3, u))
         assert loops(generate(graph, "triton")) == []
