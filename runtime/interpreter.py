@@ -3,8 +3,9 @@
 A comparison of single numbers gives a truth value: it keeps the dtype of what was compared, and fails where such a value
 meets a tile of truth values. A loop's bounds may be computed: Triton 3.6 asks NumPy for the only number of an array of one
 axis, which NumPy no longer gives. bf16 is kept as bits, with which the interpreter would compute: it is rounded to the nearest,
-and multiplied as what it means; any other arithmetic of it, which kernels leave to f32, is an error. Extremes that keep NaN, and
-products, are one call of NumPy each, not one of Python for each element. Refuses to run anything.
+and multiplied as what it means; any other arithmetic of it, which kernels leave to f32, is an error, and
+before 3.9 it had no constants. Extremes that keep NaN, and products, are one call of NumPy each, not one of Python for each element.
+Refuses to run anything.
 """
 
 from __future__ import annotations
@@ -63,6 +64,9 @@ def mend() -> None:
         bits = round_bf16(np.asarray(given.data, np.float32)).view(np.uint32) >> np.uint32(16)
         return handle(bits.astype(np.uint16), tl.bfloat16)
 
+    def number(self: Any, value: float) -> Any:
+        return rounded(self, self.get_fp32(value), tl.bfloat16)
+
     def product(self: Any, a: Any, b: Any, *rest: Any) -> Any:
         a, b = (rounded(self, x, tl.float32) if halved(x) else x for x in (a, b))
         return dot(self, a, b, *rest)
@@ -82,5 +86,6 @@ def mend() -> None:
 
     builder.binary_op, builder.unary_op, builder.create_dot = typed, unary, product
     builder.cast_impl = builder.create_fp_to_fp = rounded
+    builder.get_bf16 = number
     reducer.apply_impl = reduced
     interpreter._patch_lang_tensor = indexed
