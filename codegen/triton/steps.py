@@ -17,7 +17,8 @@ from ir.graph import Graph, Node, Role, Value
 from ir.ops.fused import fused
 
 # Bytes of matrices that a kernel reads anew at each step of its loop: above, launches cost less. One processor reads about 100 GB/s of
-# what lies in the cache that all share, all of them together 40 times that; an LSTM's step by launches waits for five of them both ways, 1.3 us each.
+# what lies in the cache that all share, all of them together 40 times that; a step of an LSTM by launches waits for two or three of
+# them each way, 1.3 us each.
 STREAMED = 320 << 10
 
 
