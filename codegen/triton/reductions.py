@@ -247,7 +247,8 @@ class Reductions(Values):
         """The factors of a product under a `fold`. Of an axis of one position no load has a condition: it is set here."""
         env = self.folded(e)
         x, y = self.factors(e.args[0], env)
-        for test in (g for w in e.attr if w[1].size == 1 for g in env[w[1]].guards):
+        alone = (a for w in e.attr for a in w[1:3] if a.size == 1)
+        for test in dict.fromkeys(g for a in alone if a in env for g in env[a].guards):
             if {*test.dims} <= {*x.dims}:
                 x = self.filled(x, [test], 0)
             else:

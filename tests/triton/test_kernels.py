@@ -285,6 +285,16 @@ def test_powers_of_whole_numbers_wrap_and_vanish() -> None:
         check(lambda a, b: ops.power(a, b), x, y)
 
 
+@pytest.mark.parametrize(("c", "f"), [(1, 4), (5, 18)])
+def test_what_no_window_of_one_tap_reaches_has_no_gradient(c: int, f: int) -> None:
+    windows = (("i", "h", "a", 3, 1, 2),)
+    check(
+        lambda y, w: ops.contract(y, w, spec="nhf,acf->nic", windows=windows, out=(9,)),
+        normal(2, 4, f),
+        normal(1, c, f),
+    )
+
+
 @pytest.mark.parametrize("exclusive", [False, True])
 @pytest.mark.parametrize("op", [ops.cumsum, ops.cumprod])
 def test_running_sums_of_one_position_and_of_what_is_the_same_at_all(
