@@ -124,12 +124,9 @@ class Values(Positions):
             if dtype[0] in "iu" and v.text not in ("True", "False"):
                 return Val(str(int(float(v.text))), (), dtype, True)
             if dtype[0] in "fb" and dtype != "bool":
-                return Val(
-                    repr(float(v.text == "True" or (v.text != "False" and float(v.text)))),
-                    (),
-                    dtype,
-                    True,
-                )
+                number = v.text.removeprefix("float('").removesuffix("')")  # as `literal` writes it
+                value = number == "True" or (number != "False" and float(number))
+                return Val(literal(value, dtype), (), dtype, True)
             return Val(f"tl.full((), {v.text}, {DTYPES[v.dtype]}).to({DTYPES[dtype]})", (), dtype)
         if dtype == "bool" and v.dtype == "bf16":
             v = self.cast(v, "f32")

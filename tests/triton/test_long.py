@@ -40,3 +40,9 @@ def test_running_sums_and_products(op: Any, reverse: bool, exclusive: bool) -> N
         return op(x, axis=1, **how), op(y, axis=0, **how)
 
     check(build, normal(3, 19), normal(9, 2))
+
+
+def test_extremes_of_long_rows_of_halves() -> None:
+    """What is beyond a row's end is less than all, in halves too."""
+    x = -np.abs(normal(2, 33)).astype("f2")
+    check(lambda v: (ops.argmax(v, axis=1), ops.reduce_max(v, axes=(1,))), x)
