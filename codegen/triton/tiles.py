@@ -116,6 +116,8 @@ class Tiles(Reductions):
     def stored(self, v: Value, s: Segment, x: Val, buf: Buf, time: str) -> None:
         """Write the line that stores a segment."""
         offset, dims, conditions = self.address(v, s, buf, time)
+        if not self.plan.has_rows(v) and self.n_rows > self.rows:  # the same in all programs
+            conditions.append(Val("(tl.program_id(0) == 0)", (), "bool"))
         x = self.across(x, dims, s)
         mask = self.joined(conditions)
         more = "" if mask is None else f", mask={self.shown(f'({mask.text})', mask.dims, dims)}"

@@ -13,12 +13,15 @@ pytest.importorskip("torch")
 import numpy as np
 import torch
 
+import ir.ops as ops
 from codegen.pipeline import generate
+from ir.graph import Value
 from runtime.device import Interpreted
 from runtime.executable import defined
 from runtime.seat import host
 from runtime.triton_program import TritonProgram
 from tests.triton.steps import cnn, lstm, mlp, train_graph
+from tests.triton.test_loops import case, check
 from tests.triton.watch import watched
 
 HEAD = "import triton\nimport triton.language as tl\n\n\n@triton.jit\n"
@@ -102,3 +105,11 @@ def test_whole_steps_do_nothing_that_has_no_meaning_on_a_device(name: str) -> No
         np.testing.assert_array_equal(a, b)
     for path, t in made.states.items():
         np.testing.assert_array_equal(host(t), host(plain.states[path]), err_msg=path)
+
+
+def test_what_all_rows_of_a_loop_share_is_written_by_one_program() -> None:
+    def body(h: Value, c: Value, x: Value) -> tuple[Value, ...]:
+        return ops.add(h, x), ops.tanh(c), c
+
+    with watched():
+        check(*case(body, 2, 1, (3,), (2,), (4, 3)))
