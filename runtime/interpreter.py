@@ -4,8 +4,8 @@ A comparison of single numbers gives a truth value: it keeps the dtype of what w
 meets a tile of truth values. A loop's bounds may be computed: Triton 3.6 asks NumPy for the only number of an array of one
 axis, which NumPy no longer gives. bf16 is kept as bits, with which the interpreter would compute: it is rounded to the nearest,
 and multiplied as what it means; any other arithmetic of it, which kernels leave to f32, is an error, and
-before 3.9 it had no constants. Extremes that keep NaN, and products, are one call of NumPy each, not one of Python for each element.
-Refuses to run anything.
+before 3.9 it had no constants, and `fma` rounded twice. Extremes that keep NaN, and products, are one call of NumPy each, not
+one of Python for each element. Refuses to run anything.
 """
 
 from __future__ import annotations
@@ -67,6 +67,11 @@ def mend() -> None:
     def number(self: Any, value: float) -> Any:
         return rounded(self, self.get_fp32(value), tl.bfloat16)
 
+    def joined(self: Any, x: Any, y: Any, z: Any) -> Any:
+        wide = np.longdouble if z.dtype.scalar == tl.float64 else np.float64
+        total = x.data.astype(wide) * y.data + z.data
+        return handle(total.astype(z.data.dtype), z.dtype.scalar)
+
     def product(self: Any, a: Any, b: Any, *rest: Any) -> Any:
         a, b = (rounded(self, x, tl.float32) if halved(x) else x for x in (a, b))
         return dot(self, a, b, *rest)
@@ -86,6 +91,6 @@ def mend() -> None:
 
     builder.binary_op, builder.unary_op, builder.create_dot = typed, unary, product
     builder.cast_impl = builder.create_fp_to_fp = rounded
-    builder.get_bf16 = number
+    builder.get_bf16, builder.create_fma = number, joined
     reducer.apply_impl = reduced
     interpreter._patch_lang_tensor = indexed
