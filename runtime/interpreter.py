@@ -4,7 +4,7 @@ A comparison of single numbers gives a truth value: it keeps the dtype of what w
 meets a tile of truth values. A loop's bounds may be computed: Triton 3.6 asks NumPy for the only number of an array of one
 axis, which NumPy no longer gives. bf16 is kept as bits, with which the interpreter would compute: it is rounded to the nearest,
 and multiplied as what it means; any other arithmetic of it, which kernels leave to f32, is an error, and
-before 3.9 it had no constants, and `fma` rounded twice. Extremes that keep NaN, and products, are one call of NumPy each, not
+before 3.9 it had no constants, and `fma` rounded twice (f64's still does). Extremes that keep NaN, and products, are one call of NumPy each, not
 one of Python for each element. Refuses to run anything.
 """
 
@@ -35,6 +35,7 @@ def mend() -> None:
         builder.unary_op,
         interpreter._patch_lang_tensor,
     )
+    fma = builder.create_fma
     cast, dot, reduce = builder.cast_impl, builder.create_dot, reducer.apply_impl
 
     def halved(x: Any) -> bool:
@@ -68,9 +69,9 @@ def mend() -> None:
         return rounded(self, self.get_fp32(value), tl.bfloat16)
 
     def joined(self: Any, x: Any, y: Any, z: Any) -> Any:
-        wide = np.longdouble if z.dtype.scalar == tl.float64 else np.float64
-        total = x.data.astype(wide) * y.data + z.data
-        return handle(total.astype(z.data.dtype), z.dtype.scalar)
+        if z.dtype.scalar != tl.float32:
+            return fma(self, x, y, z)
+        return handle((x.data.astype("f8") * y.data + z.data).astype("f4"), tl.float32)
 
     def product(self: Any, a: Any, b: Any, *rest: Any) -> Any:
         a, b = (rounded(self, x, tl.float32) if halved(x) else x for x in (a, b))

@@ -78,6 +78,8 @@ def test_an_op_of_two_values(name: str, dtype: str) -> None:
     elif name == "power":
         keep = ~((x == 0) & np.signbit(x) & (y < 0))
     elif name in ("mod", "floordiv"):
+        if dtype == "f64":
+            pytest.importorskip("triton", "3.9")  # interpreted, f64's fma rounds twice before
         with np.errstate(all="ignore"):
             keep = np.isfinite(x) & ~(np.abs(x / y) > LARGE) & (y != 0)
     else:
