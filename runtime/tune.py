@@ -172,7 +172,7 @@ def digest(program: Program, k: Kernel) -> str:
     first, last = k.lines
     text = "\n".join(program.source.splitlines()[first - 1 : last])
     place = {name: f"p{i}" for i, name in enumerate(k.schedule["args"])} | {k.name: "kernel"}
-    text = re.sub(r"\b[bk]\d+\b", lambda m: place.get(m[0], m[0]), text)
+    text = re.sub(r"\b[bk]\d+(?=\b|_)", lambda m: place.get(m[0], m[0]), text)
     types = {b.name: b.dtype for b in program.buffers}
     how = [types[a] for a in k.schedule["args"]], k.schedule["warps"], k.schedule["stages"]
     return hashlib.sha256(f"{text}{how}".encode()).hexdigest()[:12]

@@ -6,6 +6,8 @@ be stored may lie along other axes than the rest. Refuses to choose what pays.
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
+
 from codegen.triton.profit import launched, region_for
 from codegen.triton.spelling import Unsupported
 from ir.graph import Graph, Node, Value, reachable
@@ -59,9 +61,9 @@ def _cut(node: Node) -> tuple[list[Node], list[Value]]:
             part = _part(body, left[:count], left[count:], stands, node)
             if count == 1 or _fits(part[0].attrs[0]):
                 break
-        kernel, outs = part
-        made.append(kernel)
-        stands.update(zip(outs, kernel.outs, strict=True))
+        own, outs = part
+        made.append(own)
+        stands.update(zip(outs, own.outs, strict=True))
         left = left[count:]
     return made, [stands[v] for v in body.outputs]
 
@@ -72,6 +74,11 @@ def _part(
     """A kernel of some nodes of a body, with the views that they read; and the values inside that are its results."""
     read = _read(later)
     outs = [v for n in own for v in n.outs if v in read or v in body.outputs]
+    return kernel(body, outs, stands, node), outs
+
+
+def kernel(body: Graph, outs: Sequence[Value], stands: Mapping[Value, Value], node: Node) -> Node:
+    """A kernel that makes these values of a node's body. stands: of values inside, what they are outside; others it makes."""
     inner = reachable(outs, set(stands))
     inputs = [v for v in dict.fromkeys(x for n in inner for x in n.inputs) if v in stands]
     env = {v: Value(v.type, None, 0, v.name) for v in inputs}
@@ -82,7 +89,7 @@ def _part(
         nodes.append(copy)
     part = Graph(body.name, [env[v] for v in inputs], nodes, [env[v] for v in outs])
     given = tuple(stands[v] for v in inputs)
-    return Node(fused, given, (part, node.attrs[1]), [v.type for v in outs], node.at), outs
+    return Node(fused, given, (part, node.attrs[1]), [v.type for v in outs], node.at)
 
 
 def _read(nodes: list[Node]) -> set[Value]:

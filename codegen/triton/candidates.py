@@ -10,16 +10,18 @@ import contextlib
 import functools
 import itertools
 import math
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from dataclasses import replace
 from typing import Any
 
 from codegen.loops import Buf, Group, Schedule
-from codegen.triton.launch import Launch, Write, written
+from codegen.triton.launch import Launch, written
 from codegen.triton.schedule import MANY, power_of_two, programs, size
 from codegen.triton.spelling import Unsupported
+from codegen.triton.together import shared
 
 MOST = 7  # beside the heuristic's own
+HEAVY = 1 << 26  # floating point operations of a part of a kernel whose own schedule matters
 WORSE = 2.0  # predicted times beyond this many times the best are not tried
 UNITS, LANES, TRAFFIC = 132, 512, 32  # of a GPU: processors; FLOP and bytes of one in a cycle
 WAIT = 600.0  # cycles of a memory access, for each pass of a loop, shared by the stages
@@ -49,33 +51,41 @@ def neighbours(plan: Schedule) -> list[Schedule]:
 
 def laid(plan: Schedule) -> dict[str, Any]:
     """A schedule as the data that a launch needs, and a reader."""
+    groups = [g for s in (plan, *plan.notes.get("of", ())) for g in s.groups]
     return {
         "grid": programs(plan), "warps": plan.notes["warps"], "stages": plan.notes.get("stages", 2),
-        "groups": [[g.role, size(g.axes), g.tile] for g in plan.groups],
+        "groups": [[g.role, size(g.axes), g.tile] for g in groups],
     }  # fmt: skip
 
 
 def candidates(launch: Launch, name: str, names: Mapping[Buf, str]) -> Iterator[dict[str, Any]]:
     """The other ways to lay out a kernel, each with its source; those that cannot be written are left out."""
     seen = {_key(launch.schedule)}
-    for plan, write in _ways(launch):
-        if _key(plan) not in seen:
-            seen.add(_key(plan))
+    for other in _others(launch):
+        if _key(other.schedule) not in seen:
+            seen.add(_key(other.schedule))
             with contextlib.suppress(Unsupported):
-                yield {**laid(plan), "source": write(name, names, launch.barrier)}
+                yield {**laid(other.schedule), "source": other.write(name, names, launch.barrier)}
 
 
-def _ways(launch: Launch) -> Sequence[tuple[Schedule, Write]]:
-    """Other schedules of a kernel, and what writes each."""
-    region = launch.region
-    if region is None:
-        return launch.ways[:MOST]
-    plans = neighbours(launch.schedule)
-    return [(plan, functools.partial(written, region, plan)) for plan in plans]
+def _others(launch: Launch) -> Iterator[Launch]:
+    """The other ways of a kernel; of one that is several, each large part goes on to its next."""
+    if launch.parts:
+        ways = [[x, *_others(x)] if x.flops >= HEAVY else [x] for x in launch.parts]
+        for n in range(1, max(map(len, ways))):
+            yield shared([own[n] if n < len(own) else own[0] for own in ways], f"_way{n}")
+        return
+    region, given = launch.region, list(launch.ways[:MOST])
+    if region is not None:
+        plans = neighbours(launch.schedule)
+        given = [(plan, functools.partial(written, region, plan)) for plan in plans]
+    for plan, write in given:
+        yield replace(launch, schedule=plan, write=write)
 
 
 def _key(s: Schedule) -> tuple[Any, ...]:
-    return (tuple(g.tile for g in s.groups), s.notes["warps"], s.notes.get("stages", 2))
+    tiles = tuple(g.tile for of in (s, *s.notes.get("of", ())) for g in of.groups)
+    return tiles, s.notes["warps"], s.notes.get("stages", 2)
 
 
 def _with(plan: Schedule, tiles: Mapping[int, int], **notes: Any) -> Schedule:

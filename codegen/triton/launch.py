@@ -5,13 +5,14 @@ Refuses to hold how a kernel is written and which there are.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, TypeAlias
 
 from codegen.loops import Buf, Region, Schedule, Store, union_axes
 from codegen.triton.render import render
-from codegen.triton.schedule import size
+from codegen.triton.schedule import below, size
 from ir.graph import Graph, Node
 from ir.types import Type
 
@@ -108,9 +109,10 @@ class Launch:
             if self.region is None:
                 return int(self.schedule.notes.get("flops", 0))
             return _flops(self.region, self.schedule)
+        again = 0 if self.region is None else _again(self.region, self.schedule)
         loop = self.node is not None and self.node.op.name == "scan"
         times = int(self.node.attr("length")) if self.node is not None and loop else 1
-        return times * sum(
+        return again + times * sum(
             int(n.op.flops(*n.op.args(tuple(v.type for v in n.inputs)), *n.attrs))
             for n in self.nodes
             if n.op.flops
@@ -142,7 +144,22 @@ def _flops(region: Region, plan: Schedule) -> int:
     """Floating point operations of a region: its product's, and one for each position of all else."""
     rest = (e for e in region.nodes() if e.op not in _MOVES and e.op != "dot")
     own = int(plan.notes.get("flops", 0))
-    return own + sum(max(size(e.axes), size(union_axes(e.args))) for e in rest)
+    once = sum(max(size(e.axes), size(union_axes(e.args))) for e in rest)
+    return own + once + _again(region, plan)
+
+
+def _again(region: Region, plan: Schedule) -> int:
+    """Operations before a product that its tiles repeat: each makes its own rows or columns, a window's at each tap."""
+    out = 0
+    for dot in (e for e in region.nodes() if e.op == "dot"):
+        rows, depth, columns = plan.groups[-3:]
+        batch = math.prod(size(g.axes) for g in plan.groups[:-3])
+        for x, own, other in zip(dot.args, (rows, columns), (columns, rows), strict=True):
+            made = batch * size((*own.axes, *depth.axes)) * -(-size(other.axes) // other.tile)
+            x = x.args[0] if x.op == "at" else x
+            steps = sum(size(e.axes) for e in (x, *below(x)) if e.op not in _MOVES)
+            out += steps * max(0, made - size(x.axes)) // max(1, size(x.axes))
+    return out
 
 
 def written(

@@ -22,6 +22,7 @@ from ir.spaces import Mismatch
 
 SMALL = 16384  # elements that one program may take where more programs would be idle otherwise
 WORK = 1 << 19  # floating point operations likewise
+ENOUGH = MANY - MANY // 32  # programs whose missing neighbours are not worth a kernel
 
 
 def profit(node: Node, group: Group) -> str:
@@ -59,7 +60,7 @@ def profit(node: Node, group: Group) -> str:
 
 def pays(nodes: Sequence[Node], after: int, before: int) -> bool:
     """Whether `after` programs are enough for some nodes in one kernel, `before` of which did it apart."""
-    if after >= MANY or (before and after >= before):
+    if after >= ENOUGH or (before and after >= before):
         return True
     real = [n for n in nodes if n.op.name not in CLONED]
     flops = sum(flops_of(n) for n in real if n.op.name == "contract")

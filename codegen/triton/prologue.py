@@ -1,23 +1,32 @@
-"""After fusion: what several kernels read and what is as cheap to make again as to read is made in each of them.
+"""After fusion: what kernels read and what is cheaper to make again in each of them than to keep.
 
-A product's operand that way comes from a table's rows (an embedding), a cast, a mask or a relu, and never stands in memory. Refuses
-to repeat what costs arithmetic, and what would be read more often than the memory it saves is worth.
+A product's operand that way comes from a table's rows (an embedding), a cast, a mask, a relu or a normalisation's slope, and never
+stands in memory. What it costs is weighed in bytes of memory: a launch, and the arithmetic of every time that a product's tiles make
+an element, are worth so many. Refuses to repeat what is more than arithmetic.
 """
 
 from __future__ import annotations
 
+import math
+
+from codegen.triton.apart import kernel
 from codegen.triton.merge import merged, opened, programs_of, rebuilt, scalar
-from codegen.triton.profit import elements
+from codegen.triton.profit import elements, flops_of
 from ir.graph import Graph, Node, Value
+from ir.ops.contract import letters
 from ir.passes.fuse import CLONED
 
 CHEAP = CLONED | {
     "absolute", "add", "cast", "eq", "gather", "ge", "gt", "le", "logical_and", "logical_not", "logical_or", "lt",
     "maximum", "minimum", "mul", "ne", "neg", "select", "sub",
 }  # fmt: skip
-READERS = 3  # kernels at most in which a value is made again
-MORE = 1.3  # bytes read for one byte of the value, at most
+READERS = 4  # kernels at most in which a value is made again
 SMALL = 4096  # elements of a value that is not worth the trouble
+LAUNCH = 5_600_000  # bytes that an H200 moves in the time of a launch
+WORK = 16  # floating point operations in the time of a byte
+STEP = 2  # operations that each of the steps of an element counts as
+READ = 8  # operations that reading two numbers in place of one counts as
+TILE = 64  # rows or columns of a product for which an operand's element is made once
 
 
 def prologues(graph: Graph) -> Graph:
@@ -35,43 +44,100 @@ def prologues(graph: Graph) -> Graph:
             graph = made
 
 
-def _cheap(n: Node, k: int, graph: Graph) -> bool:
-    """Whether a kernel's result may be made again: little arithmetic, hardly more to read than the result."""
+def _making(n: Node, k: int) -> Node:
+    """The kernel of one of a kernel's results."""
     body: Graph = n.attrs[0]
+    return kernel(body, [body.outputs[k]], dict(zip(body.inputs, n.inputs, strict=True)), n)
+
+
+def _readers(graph: Graph, v: Value) -> list[Node]:
+    return [n for n in graph.nodes if v in n.inputs]
+
+
+def _cheap(n: Node, k: int, graph: Graph) -> bool:
+    """Whether making a kernel's result in each reader costs less than having it."""
     out = n.outs[k]
-    size = int(out.type.size)
-    if size < SMALL or any(m.op.name not in CHEAP for m in body.nodes):
+    making = _making(n, k)
+    body: Graph = making.attrs[0]
+    if int(out.type.size) < SMALL or any(m.op.name not in CHEAP for m in body.nodes):
         return False
-    if out in graph.outputs or any(int(v.type.size) > size for v in n.outs):
+    readers = _readers(graph, out)
+    if out in graph.outputs or not 0 < len(readers) <= READERS or not all(map(opened, readers)):
         return False
     tables = {m.inputs[0] for m in body.nodes if m.op.name == "gather"}
-    read = sum(min(_bytes(v), _bytes(out)) if v in tables else _bytes(v) for v in body.inputs)
-    most = max(int(v.type.size) for v in (out, *tables))
-    return read <= MORE * _bytes(out) and max(map(elements, body.nodes)) <= most
+    if max(map(elements, body.nodes)) > max(int(v.type.size) for v in (out, *tables)):
+        return False
+    own = _bytes(out)
+    read = {
+        outer: min(_bytes(v), own) if v in tables else _bytes(v)
+        for v, outer in zip(body.inputs, making.inputs, strict=True)
+    }
+    steps = sum(m.op.name not in CLONED and m.outs[0].type.size == out.type.size for m in body.nodes)  # fmt: skip
+    reads = sum(4 * size >= own for size in read.values())
+    work = STEP * steps + READ * max(0, reads - 1)
+    gain = float(own)
+    if len(n.outs) == 1:
+        gain += LAUNCH + sum(read.values())
+    for r in readers:
+        gain += own - sum(size for v, size in read.items() if v not in r.inputs)
+        gain -= _makings(r, out) * work / WORK
+    return gain > 0
 
 
 def _bytes(v: Value) -> int:
     return int(v.type.nbytes)
 
 
+def _makings(reader: Node, out: Value) -> float:
+    """How many elements of a value a kernel makes, if it makes them itself where it needs them."""
+    body: Graph = reader.attrs[0]
+    seen = {v for v, outer in zip(body.inputs, reader.inputs, strict=True) if outer is out}
+    times = 0.0
+    for n in body.nodes:
+        if not seen & set(n.inputs):
+            continue
+        if n.op.name in CLONED:
+            seen.update(n.outs)
+        elif n.op.name == "contract":
+            times += sum(_loaded(n, k) for k, v in enumerate(n.inputs) if v in seen)
+        else:
+            times += max(int(v.type.size) for v in n.inputs if v in seen)
+    return times
+
+
+def _loaded(n: Node, k: int) -> float:
+    """Elements of an operand that the tiles of a product load: each tap of a window, for each tile along the other operand."""
+    left, right, result = letters(n.attr("spec"))
+    own = set((left, right)[k])
+    for i, o, t, *_ in n.attr("windows"):
+        own |= {o, t} if i in own else {i} if o in own else set()
+    sizes = dict(zip(result, n.outs[0].shape, strict=True))
+    other = math.prod(int(sizes[c]) for c in result if c not in own)
+    return flops_of(n) / (2 * other) * -(-other // TILE)
+
+
 def _inside(graph: Graph, a: Node, k: int) -> Graph | None:
     """`graph` with the work for a result in each of its readers; None where one cannot, or would have fewer programs."""
     out = a.outs[k]
-    readers = [n for n in graph.nodes if out in n.inputs]
-    if not 1 < len(readers) <= READERS or not all(map(opened, readers)):
-        return None
-    for n in readers:
+    for n in _readers(graph, out):
         before = programs_of(n)
-        if not before or programs_of(merged(a, n, set())[0]) < before:
+        if not before or programs_of(_with(a, k, n)) < before:
             return None
-    for _ in readers:
-        reader = next(n for n in graph.nodes if out in n.inputs)
-        both, stands = merged(a, reader, set())
-        graph = rebuilt(graph, list(graph.nodes), reader, both, stands)
-    if len(a.outs) == 1:
+    while readers := _readers(graph, out):
+        both = _with(a, k, readers[0])
+        graph = rebuilt(graph, list(graph.nodes), readers[0], both, list(readers[0].outs))
+    kept = [j for j in range(len(a.outs)) if j != k]
+    if not kept:
         return graph.replace(nodes=[n for n in graph.nodes if n is not a])
     body: Graph = a.attrs[0]
-    kept = [j for j in range(len(a.outs)) if j != k]
-    rest = Graph(body.name, body.inputs, body.nodes, [body.outputs[j] for j in kept])
-    made = Node(a.op, a.inputs, (rest, a.attrs[1]), [a.outs[j].type for j in kept], a.at)
-    return rebuilt(graph, list(graph.nodes), a, made, [a.outs[j] for j in kept])
+    stands = dict(zip(body.inputs, a.inputs, strict=True))
+    rest = kernel(body, [body.outputs[j] for j in kept], stands, a)
+    return rebuilt(graph, list(graph.nodes), a, rest, [a.outs[j] for j in kept])
+
+
+def _with(a: Node, k: int, reader: Node) -> Node:
+    """A kernel that makes a result of another where it reads it."""
+    making = _making(a, k)
+    given = tuple(making.outs[0] if v is a.outs[k] else v for v in reader.inputs)
+    own = Node(reader.op, given, reader.attrs, [v.type for v in reader.outs], reader.at)
+    return merged(making, own, set())[0]

@@ -1,8 +1,8 @@
-"""Small kernels that do not wait for one another, in one launch: each has a stretch of the programs.
+"""Kernels that do not wait for one another, in one launch: each has a stretch of the programs.
 
 What is left of a step after fusion is many kernels of a microsecond: updates of small weights, second stages of sums, counters.
-On a device they run side by side; a launch each would cost more than their work. Refuses to join what is large
-enough to fill a device, loops over time, and attention.
+On a device they run side by side; a launch each would cost more than their work. So do products, of any size: the two gradients
+of a layer. Refuses to join what else is large enough to fill a device, loops over time, and attention.
 """
 
 from __future__ import annotations
@@ -15,11 +15,12 @@ from codegen.triton.launch import Launch, Place
 from codegen.triton.schedule import programs
 
 BYTES, FLOPS = 1 << 24, 1 << 28  # of a kernel that is small
-MOST = 8  # kernels in one launch
+FEW = 16  # programs that may have more warps than they would have alone
+MOST = 10  # kernels in one launch
 
 
 def together(launches: Sequence[Launch], place_of: Mapping[Buf, Place]) -> list[Launch]:
-    """The launches, each as early as what it touches allows where it can share one."""
+    """The launches, each as early as what it touches allows where it can share one, or else later, where others are."""
     groups: list[list[Launch]] = []
     for launch in launches:
         at = len(groups)
@@ -30,7 +31,26 @@ def together(launches: Sequence[Launch], place_of: Mapping[Buf, Place]) -> list[
             groups.append([launch])
         else:
             found.append(launch)
-    return [g[0] if len(g) == 1 else _joined(g) for g in groups]
+    for k in reversed(range(len(groups))):
+        groups[k : k + 1] = [] if _later(groups[k], groups[k + 1 :], place_of) else [groups[k]]
+    return [g[0] if len(g) == 1 else shared(g) for g in groups]
+
+
+def _later(
+    group: Sequence[Launch], after: Sequence[list[Launch]], place_of: Mapping[Buf, Place]
+) -> bool:
+    """Move each of these to one of the launches after them; or none, where one cannot."""
+    new = [list(g) for g in after]
+    for launch in group:
+        waiting = (k for k, g in enumerate(new) if any(_meet(launch, x, place_of) for x in g))
+        free = new[: next(waiting, len(new))]
+        found = next((g for g in reversed(free) if _fit([*g, launch], place_of)), None)
+        if found is None:
+            return False
+        found.append(launch)
+    for own, g in zip(after, new, strict=True):
+        own[:] = g
+    return True
 
 
 def _places(bufs: Sequence[Buf], place_of: Mapping[Buf, Place]) -> set[Place]:
@@ -46,23 +66,29 @@ def _meet(a: Launch, b: Launch, place_of: Mapping[Buf, Place]) -> bool:
 
 def _fit(group: Sequence[Launch], place_of: Mapping[Buf, Place]) -> bool:
     """Whether these can share a launch."""
-    warps = [int(x.schedule.notes["warps"]) for x in group]
+    loops = [x.schedule.notes["kind"] == "scan" for x in group]
+    if any(loops):
+        return all(loops) and len({x.schedule.notes["warps"] for x in group}) == 1
+    warps = [int(x.schedule.notes["warps"]) for x in group if programs(x.schedule) > FEW]
     return (
         len(group) <= MOST
-        and max(warps) <= 2 * min(warps)
+        and max(warps, default=1) <= 2 * min(warps, default=1)
         and all(_small(x, place_of) for x in group)
     )
 
 
 def _small(launch: Launch, place_of: Mapping[Buf, Place]) -> bool:
-    if launch.loop is not None or launch.schedule.notes["kind"] in ("scan", "attention"):
+    if launch.loop is not None or launch.schedule.notes["kind"] == "attention":
         return False
+    sides = launch.schedule.groups[-3::2]
+    if launch.schedule.notes["kind"] == "product" and all(g.role == "grid" for g in sides):
+        return True  # one that holds whole rows needs its registers for itself
     touched = _places([*launch.reads, *launch.writes], place_of)
     return launch.flops <= FLOPS and sum(p.nbytes for p in touched) <= BYTES
 
 
-def _joined(group: Sequence[Launch]) -> Launch:
-    """One launch that does the work of several."""
+def shared(group: Sequence[Launch], stem: str = "") -> Launch:
+    """One launch that does the work of several. stem: what the names of its parts have in them."""
     ends = list(accumulate(programs(x.schedule) for x in group))
 
     def write(name: str, names: Mapping[Buf, str], barrier: bool) -> str:
@@ -70,8 +96,9 @@ def _joined(group: Sequence[Launch]) -> Launch:
         parts, branches = [], ["    pid = tl.program_id(0)"]
         for k, x in enumerate(group):
             own = {b: names[b] for b in (*x.reads, *x.writes)}
-            text = x.write(f"{name}_{k}", own, x.barrier)
-            text = text.replace(f"def {name}_{k}(", f"def {name}_{k}(part, ", 1)
+            part = f"{name}{stem}_part{k}"
+            text = x.write(part, own, x.barrier)
+            text = text.replace(f"def {part}(", f"def {part}(part, ", 1)
             parts.append(text.replace("tl.program_id(0)", "part"))
             first = ends[k - 1] if k else 0
             head = "if" if k == 0 else "elif"
@@ -79,7 +106,7 @@ def _joined(group: Sequence[Launch]) -> Launch:
             given = ", ".join(dict.fromkeys(own.values()))
             branches += [
                 f"    {test}",
-                f"        {name}_{k}(pid{f' - {first}' if first else ''}, {given})",
+                f"        {part}(pid{f' - {first}' if first else ''}, {given})",
             ]
         kernel = "\n".join(["@triton.jit", f"def {name}({params}):", *branches])
         return "\n\n\n".join([*parts, kernel])
@@ -90,6 +117,7 @@ def _joined(group: Sequence[Launch]) -> Launch:
         "warps": max(int(x.schedule.notes["warps"]) for x in group),
         "stages": max(int(x.schedule.notes.get("stages", 2)) for x in group),
         "kinds": [str(x.schedule.notes["kind"]) for x in group],
+        "of": [x.schedule for x in group],
     }
     reads = list(dict.fromkeys(b for x in group for b in x.reads))
     writes = list(dict.fromkeys(b for x in group for b in x.writes))

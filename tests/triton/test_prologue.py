@@ -6,7 +6,10 @@ import numpy as np
 import pytest
 
 import ir.ops as ops
-from ir.graph import Value
+from codegen.pipeline import generate
+from ir.graph import Value, graph_of
+from ir.pipeline import optimise
+from ir.types import Type
 from tests.triton.test_kernels import check, kinds, normal, wide
 
 pytest.importorskip("triton")
@@ -43,16 +46,47 @@ def test_a_relu_and_a_cast_are_made_where_they_are_multiplied() -> None:
     assert kinds(p) == ["product", "product"]
 
 
-def test_what_takes_more_reading_or_arithmetic_is_made_once() -> None:
-    def sums(x: Value, y: Value, w: Value, g: Value) -> tuple[Value, ...]:
-        return both(ops.add(x, y), w, g)
+def test_what_takes_more_than_it_saves_is_made_once() -> None:
+    """A sum that each of many tiles would read and add anew; a sine, of any size."""
+
+    def sums(x: Value, y: Value, w: Value, v: Value) -> tuple[Value, ...]:
+        z = ops.add(x, y)
+        return tuple(ops.contract(z, u, spec="mk,kn->mn") for u in (w, v))
 
     def waves(x: Value, w: Value, g: Value) -> tuple[Value, ...]:
         return both(ops.sin(x), w, g)
 
-    x = normal(300, 40)
-    assert kinds(check(sums, x, normal(300, 40), W, G))[0] == "pointwise"
-    assert kinds(check(waves, x, W, G))[0] == "pointwise"
+    def first(columns: int) -> str:
+        shapes = (4096, 64), (4096, 64), (64, columns), (64, columns)
+        given = [Value(Type("f32", s), None, 0, f"x{k}") for k, s in enumerate(shapes)]
+        return kinds(generate(optimise(graph_of("case", given, list(sums(*given)))), "triton"))[0]
+
+    assert first(64) == "product"
+    assert first(4096) == "pointwise"
+    assert kinds(check(waves, normal(300, 40), W, G))[0] == "pointwise"
+
+
+def test_a_normalisation_is_applied_where_it_is_multiplied() -> None:
+    """The statistics of a convolution's channels; scaled, shifted and cut at 0 by the next and by the gradient of its filters.
+
+    What lies outside an image is 0, whatever the shift."""
+
+    def build(x: Value, f: Value, s: Value, b: Value, w: Value, g: Value) -> tuple[Value, ...]:
+        windows = (("i", "h", "a", 1, 1, 1), ("j", "w", "b", 1, 1, 1))
+        shape = x.shape[1:3]
+        y = ops.contract(x, f, spec="nijc,abcf->nhwf", windows=windows, out=shape)
+        mean = ops.reduce_mean(y, axes=(0, 1, 2))
+        away = ops.sub(y, wide(mean, y, 3))
+        scale = ops.mul(s, ops.rsqrt(ops.reduce_mean(ops.mul(away, away), axes=(0, 1, 2))))
+        z = ops.add(ops.mul(away, wide(scale, y, 3)), wide(b, y, 3))
+        z = ops.maximum(z, ops.zeros_like(z))
+        again = ops.contract(z, w, spec="nijc,abcf->nhwf", windows=windows, out=shape)
+        return again, ops.contract(z, g, spec="nijc,nhwf->abcf", windows=windows, out=(3, 3))
+
+    sizes = (4, 17, 17, 3), (3, 3, 3, 16), (16,), (16,), (3, 3, 16, 20), (4, 17, 17, 20)
+    p = check(build, *(normal(*s) for s in sizes))
+    assert "pointwise" not in kinds(p) and kinds(p).count("product") == 2
+    assert len([b for b in p.buffers if b.shape == (4, 17, 17, 16)]) == 1
 
 
 def test_what_is_made_for_one_product_is_made_there() -> None:

@@ -12,7 +12,7 @@ def _tanh(x):
 
 
 @triton.jit
-def k0_0(part, b0, b1, b3):
+def k0_part0(part, b0, b1, b3):
     pid = part
     i0 = pid * 16 + tl.arange(0, 16)
     m1 = i0 < 50
@@ -39,7 +39,7 @@ def k0_0(part, b0, b1, b3):
 
 
 @triton.jit
-def k0_1(part, b2, b1, b4):
+def k0_part1(part, b2, b1, b4):
     pid = part
     p0 = pid % 4
     p1 = pid // 4 % 2
@@ -85,6 +85,6 @@ def k0_1(part, b2, b1, b4):
 def k0(b0, b1, b2, b3, b4):
     pid = tl.program_id(0)
     if pid < 4:
-        k0_0(pid, b0, b1, b3)
+        k0_part0(pid, b0, b1, b3)
     else:
-        k0_1(pid - 4, b2, b1, b4)
+        k0_part1(pid - 4, b2, b1, b4)
