@@ -69,10 +69,12 @@ def _fit(group: Sequence[Launch], place_of: Mapping[Buf, Place]) -> bool:
     loops = [x.schedule.notes["kind"] == "scan" for x in group]
     if any(loops):
         return all(loops) and len({x.schedule.notes["warps"] for x in group}) == 1
-    warps = [int(x.schedule.notes["warps"]) for x in group if programs(x.schedule) > FEW]
+    sorts = [x.schedule.notes["kind"] == "order" for x in group]  # they need their registers
+    many = (s or programs(x.schedule) > FEW for s, x in zip(sorts, group, strict=True))
+    warps = [int(x.schedule.notes["warps"]) for x, m in zip(group, many, strict=True) if m]
     return (
         len(group) <= MOST
-        and max(warps, default=1) <= 2 * min(warps, default=1)
+        and max(warps, default=1) <= (1 if any(sorts) else 2) * min(warps, default=1)
         and all(_small(x, place_of) for x in group)
     )
 
