@@ -8,6 +8,7 @@ an element, are worth so many. Refuses to repeat what is more than arithmetic.
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 
 from codegen.triton.apart import kernel
 from codegen.triton.merge import merged, opened, programs_of, rebuilt, scalar
@@ -33,8 +34,15 @@ def prologues(graph: Graph) -> Graph:
     """`graph` without values whose readers make them themselves."""
     refused: set[tuple[Node, int]] = set()
     while True:
-        wanted = ((n, k) for n in graph.nodes if opened(n) and not scalar(n) for k in range(len(n.outs)))  # fmt: skip
-        found = next((p for p in wanted if p not in refused and _cheap(*p, graph)), None)
+        users, results = graph.users(), set(graph.outputs)
+        wanted = (
+            (n, k)
+            for n in graph.nodes
+            if opened(n) and not scalar(n)
+            for k, v in enumerate(n.outs)
+            if v not in results and (n, k) not in refused
+        )
+        found = next((p for p in wanted if _cheap(*p, users.get(p[0].outs[p[1]], []))), None)
         if found is None:
             return graph
         made = _inside(graph, *found)
@@ -54,15 +62,14 @@ def _readers(graph: Graph, v: Value) -> list[Node]:
     return [n for n in graph.nodes if v in n.inputs]
 
 
-def _cheap(n: Node, k: int, graph: Graph) -> bool:
+def _cheap(n: Node, k: int, readers: Sequence[Node]) -> bool:
     """Whether making a kernel's result in each reader costs less than having it."""
     out = n.outs[k]
+    if int(out.type.size) < SMALL or not 0 < len(set(readers)) <= READERS or not all(map(opened, readers)):  # fmt: skip
+        return False
     making = _making(n, k)
     body: Graph = making.attrs[0]
-    if int(out.type.size) < SMALL or any(m.op.name not in CHEAP for m in body.nodes):
-        return False
-    readers = _readers(graph, out)
-    if out in graph.outputs or not 0 < len(readers) <= READERS or not all(map(opened, readers)):
+    if any(m.op.name not in CHEAP for m in body.nodes):
         return False
     tables = {m.inputs[0] for m in body.nodes if m.op.name == "gather"}
     if max(map(elements, body.nodes)) > max(int(v.type.size) for v in (out, *tables)):
@@ -78,7 +85,7 @@ def _cheap(n: Node, k: int, graph: Graph) -> bool:
     gain = float(own)
     if len(n.outs) == 1:
         gain += LAUNCH + sum(read.values())
-    for r in readers:
+    for r in dict.fromkeys(readers):
         gain += own - sum(size for v, size in read.items() if v not in r.inputs)
         gain -= _makings(r, out) * work / WORK
     return gain > 0
