@@ -20,7 +20,7 @@ MOST = 10  # kernels in one launch
 
 
 def together(launches: Sequence[Launch], place_of: Mapping[Buf, Place]) -> list[Launch]:
-    """The launches, each as early as what it touches allows where it can share one, or else later, where others are."""
+    """The launches, each as early as what it touches allows where it can share one, or later, where that leaves fewer."""
     groups: list[list[Launch]] = []
     for launch in launches:
         at = len(groups)
@@ -31,26 +31,25 @@ def together(launches: Sequence[Launch], place_of: Mapping[Buf, Place]) -> list[
             groups.append([launch])
         else:
             found.append(launch)
-    for k in reversed(range(len(groups))):
-        groups[k : k + 1] = [] if _later(groups[k], groups[k + 1 :], place_of) else [groups[k]]
-    return [g[0] if len(g) == 1 else shared(g) for g in groups]
+    moved = [_later(groups, place_of, whole) for whole in (True, False)]
+    return [g[0] if len(g) == 1 else shared(g) for g in min(moved, key=len)]
 
 
 def _later(
-    group: Sequence[Launch], after: Sequence[list[Launch]], place_of: Mapping[Buf, Place]
-) -> bool:
-    """Move each of these to one of the launches after them; or none, where one cannot."""
-    new = [list(g) for g in after]
-    for launch in group:
-        waiting = (k for k, g in enumerate(new) if any(_meet(launch, x, place_of) for x in g))
-        free = new[: next(waiting, len(new))]
-        found = next((g for g in reversed(free) if _fit([*g, launch], place_of)), None)
-        if found is None:
-            return False
-        found.append(launch)
-    for own, g in zip(after, new, strict=True):
-        own[:] = g
-    return True
+    groups: Sequence[Sequence[Launch]], place_of: Mapping[Buf, Place], whole: bool
+) -> list[list[Launch]]:
+    """The launches with what can move to a later one moved, as late as it can. whole: only what leaves nothing behind."""
+    after: list[list[Launch]] = []
+    for group in reversed(groups):
+        new = [list(g) for g in after]
+        left: list[Launch] = []
+        for launch in group:
+            waiting = (k for k, g in enumerate(new) if any(_meet(launch, x, place_of) for x in g))
+            free = new[: next(waiting, len(new))]
+            found = next((g for g in reversed(free) if _fit([*g, launch], place_of)), left)
+            found.append(launch)
+        after = [list(group), *after] if whole and left else [left, *new] if left else new
+    return after
 
 
 def _places(bufs: Sequence[Buf], place_of: Mapping[Buf, Place]) -> set[Place]:
