@@ -93,7 +93,7 @@ def k1(b4, b5, b14, b2, b7, b15, b16, b17, b18, b19, b20, b21, b22):
 
 
 @triton.jit
-def k2_0(part, b22, b6):
+def k2_part0(part, b22, b6):
     pid = part
     i0 = pid * 256 + tl.arange(0, 256)
     a1 = i0 // 200
@@ -104,7 +104,7 @@ def k2_0(part, b22, b6):
 
 
 @triton.jit
-def k2_1(part, b22, b23):
+def k2_part1(part, b22, b23):
     pid = part
     i0 = pid * 256 + tl.arange(0, 256)
     a1 = i0 // 640
@@ -116,7 +116,7 @@ def k2_1(part, b22, b23):
 
 
 @triton.jit
-def k2_2(part, b7, b24):
+def k2_part2(part, b7, b24):
     pid = part
     i0 = pid * 256 + tl.arange(0, 256)
     m1 = i0 < 640
@@ -131,11 +131,11 @@ def k2_2(part, b7, b24):
 def k2(b22, b7, b6, b23, b24):
     pid = tl.program_id(0)
     if pid < 25:
-        k2_0(pid, b22, b6)
+        k2_part0(pid, b22, b6)
     elif pid < 50:
-        k2_1(pid - 25, b22, b23)
+        k2_part1(pid - 25, b22, b23)
     else:
-        k2_2(pid - 50, b7, b24)
+        k2_part2(pid - 50, b7, b24)
 
 
 @triton.jit
@@ -219,7 +219,7 @@ def k3(b24, b15, b17, b18, b19, b20, b21, b23, b2, b12, b13, b25):
 
 
 @triton.jit
-def k4_0(part, b16, b25, b10):
+def k4_part0(part, b16, b25, b10):
     pid = part
     p0 = pid % 5
     p1 = pid // 5
@@ -238,7 +238,7 @@ def k4_0(part, b16, b25, b10):
 
 
 @triton.jit
-def k4_1(part, b25, b11):
+def k4_part1(part, b25, b11):
     pid = part
     i0 = pid * 32 + tl.arange(0, 32)
     m1 = i0 < 80
@@ -253,7 +253,7 @@ def k4_1(part, b25, b11):
 
 
 @triton.jit
-def k4_2(part, b25, b1, b8):
+def k4_part2(part, b25, b1, b8):
     pid = part
     i0 = pid * 16 + tl.arange(0, 16)
     a1 = i0 // 10
@@ -270,7 +270,7 @@ def k4_2(part, b25, b1, b8):
 
 
 @triton.jit
-def k4_3(part, b0, b25, b9):
+def k4_part3(part, b0, b25, b9):
     pid = part
     i0 = tl.arange(0, 8)
     i1 = pid * 16 + tl.arange(0, 16)
@@ -289,10 +289,10 @@ def k4_3(part, b0, b25, b9):
 def k4(b16, b25, b1, b0, b10, b11, b8, b9):
     pid = tl.program_id(0)
     if pid < 10:
-        k4_0(pid, b16, b25, b10)
+        k4_part0(pid, b16, b25, b10)
     elif pid < 13:
-        k4_1(pid - 10, b25, b11)
+        k4_part1(pid - 10, b25, b11)
     elif pid < 33:
-        k4_2(pid - 13, b25, b1, b8)
+        k4_part2(pid - 13, b25, b1, b8)
     else:
-        k4_3(pid - 33, b0, b25, b9)
+        k4_part3(pid - 33, b0, b25, b9)
