@@ -369,4 +369,6 @@ def first_extreme(iota: E, where: E) -> E | None:
     if alike != steps or form.const or any(a in x.axes for a in here):
         return None
     moved = renamed(x, dict(zip(over, here, strict=True)))
+    if any(a not in moved.axes for a in here):
+        return None  # repeated along positions: its axes are not those of the result
     return E("first", (moved,), (fn, tuple(here)), "bool", moved.axes)

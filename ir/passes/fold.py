@@ -1,7 +1,7 @@
 """fold: what depends on constants alone becomes a constant (`full`), where that is exact.
 
 The graph has uniform constants only, so this folds pointwise ops on them, their movement, and sums of
-few enough equal numbers; and `size` of a number. Refuses to fold what would need an array in the text.
+few enough equal numbers; `size` of a number; and what is empty, or made of what is. Refuses to fold what would need an array in the text.
 """
 
 from __future__ import annotations
@@ -27,6 +27,7 @@ POINTWISE = frozenset(
     )
 )  # fmt: skip
 MOVEMENT = frozenset(("broadcast", "reshape", "transpose", "slice", "flip"))
+SUMS = frozenset(("reduce_sum", "contract", "fold", "scatter_add", "scatter_along"))
 # whole numbers up to here, and sums of them, are exact in any order
 EXACT = {"f16": 2**11, "bf16": 2**8, "f32": 2**24, "f64": 2**53}
 
@@ -60,6 +61,10 @@ def fold_node(node: Node) -> Replacement:
         if name == "iota" and out.shape[node.attr("axis")] == 1:
             return filled(0, out)
         return None
+    if 0 in out.shape:
+        return filled(0, out)
+    if any(0 in v.shape for v in node.inputs) and (found := _of_nothing(node)) is not None:
+        return filled(found, out)
     for v in node.inputs:
         if v.node is None or v.node.op.name != "full":
             return None
@@ -76,6 +81,19 @@ def fold_node(node: Node) -> Replacement:
         count = dims.product(node.inputs[0].shape[a] for a in node.attr("axes"))
         return _sum(values[0], count, out)
     return None
+
+
+def _of_nothing(node: Node) -> Any:
+    """What every element of a node is that has an empty operand, or None where that is not one number."""
+    match node.op.name:
+        case "pad":
+            return node.attr("value")
+        case "unfold":
+            return node.attr("fill")
+        case "reduce_prod":
+            return 1
+        case name:
+            return 0 if name in SUMS else None
 
 
 def _pointwise(node: Node, values: list[Any]) -> Any:

@@ -1,4 +1,4 @@
-"""What is repeated and then convolved: a convolution whose gradient comes from a mean over positions, or that reads one row everywhere."""
+"""What is repeated and then convolved or pooled: a convolution whose gradient comes from a mean over positions, or that reads one row everywhere."""
 
 from __future__ import annotations
 
@@ -39,6 +39,7 @@ CASES = {
     "pooled": lambda: mean_of(L.AveragePooling2D(3, strides=2, padding="same")),
     "transposed": lambda: mean_of(L.Conv2DTranspose(3, 3, strides=2, padding="same")),
     "rows": lambda: rows(L.Conv1D(3, 3, padding="same")),
+    "largest of rows": lambda: rows(L.MaxPooling1D(2)),
     "causal rows": lambda: rows(L.Conv1D(3, 2, padding="causal", strides=2)),
 }  # fmt: skip
 
