@@ -246,3 +246,28 @@ class Drawer(Plain):
         b = self.of((n,))
         y = ops.add(y, ops.broadcast(b, shape=y.shape, axes=(len(y.shape) - 1,)))
         self.keep(getattr(ops, self.c.pick(("relu", "tanh", "sigmoid", "gelu")))(y))
+
+
+class Chains(Drawer):
+    """Draws nodes on each other's results, two to four in a row, as layers follow layers: what is repeated and then convolved,
+    reduced and then gathered, cut and then pooled."""
+
+    FIRST = ("broadcast", "broadcast", "reduce", "slice", "pad", "window", "concat", "transpose", "flip", "index", "outer",
+             "reshape")  # fmt: skip
+    NEXT = ("window", "window", "window", "contract", "reduce", "normal", "index", "cumulate", "scan", "recurrent", "loss",
+            "broadcast", "concat", "pad", "unary", "outer")  # fmt: skip
+
+    newest = False
+
+    def float_(self) -> Value:
+        return self.floats()[-1] if self.newest else super().float_()
+
+    def step(self) -> None:
+        super().step()
+        for k in range(self.c.between(2, 4)):
+            try:
+                getattr(self, f"draw_{self.c.pick(self.NEXT if k else self.FIRST)}")()
+            except IRError:
+                break
+            self.newest = True
+        self.newest = False

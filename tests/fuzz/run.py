@@ -1,4 +1,5 @@
-"""Long runs: `python -m tests.fuzz.run models 0 1000` (or graphs) checks the cases of these numbers and says which fail.
+"""Long runs: `python -m tests.fuzz.run models 0 1000` checks the cases of these numbers and says which fail. Instead of
+models: graphs; chains, graphs whose nodes follow each other; blocks, models beside their meaning.
 
 With `native` behind the numbers, kcompile runs them as C: about a second a case, so take fewer. With `memory`, graphs as C
 under sanitizers, whatever numbers come out. With `triton`, graphs as Triton's kernels in an interpreter that watches memory.
@@ -18,6 +19,7 @@ import time
 import traceback
 import warnings
 from collections.abc import Callable
+from typing import Any
 
 from tests.fuzz.draw import numbered
 
@@ -47,9 +49,16 @@ def models(target: str) -> Callable[[int], object]:
     return one
 
 
-def graphs(target: str) -> Callable[[int], object]:
+def chains(target: str) -> Callable[[int], object]:
+    from tests.fuzz.graphs import Chains
+
+    return graphs(target, Chains)
+
+
+def graphs(target: str, drawer: Any = None) -> Callable[[int], object]:
     from ir.text import dump
     from tests.fuzz import programs
+    from tests.fuzz.graphs import Drawer
     from tests.fuzz.steps import draw
 
     native = target in ("native", "memory")
@@ -62,8 +71,9 @@ def graphs(target: str) -> Callable[[int], object]:
 
     def one(seed: int) -> object:
         g = draw(
-            numbered(seed), "bf16" if native and seed % 9 == 8 else None, native and seed % 2 == 1
-        )
+            numbered(seed), "bf16" if native and seed % 9 == 8 else None, native and seed % 2 == 1,
+            drawer or Drawer,
+        )  # fmt: skip
         try:
             check(g, seed)
         except BaseException as e:
@@ -74,7 +84,20 @@ def graphs(target: str) -> Callable[[int], object]:
     return one
 
 
-KINDS: dict[str, Callable[[str], Callable[[int], object]]] = {"models": models, "graphs": graphs}
+def blocks(target: str) -> Callable[[int], object]:
+    import kcompile.target
+    from tests.fuzz.beside import check
+
+    kcompile.target.without_cuda = lambda: ""  # Triton's kernels run in its interpreter
+    return lambda seed: check(seed, target)
+
+
+KINDS: dict[str, Callable[[str], Callable[[int], object]]] = {
+    "models": models,
+    "graphs": graphs,
+    "chains": chains,
+    "blocks": blocks,
+}
 
 
 def main(kind: str, first: int, last: int, target: str = "numpy") -> int:

@@ -17,10 +17,12 @@ from tests.fuzz.draw import Choice
 from tests.fuzz.graphs import Drawer
 
 
-def draw(c: Choice, dtype: str | None = None, wide: bool = False) -> Graph:
+def draw(
+    c: Choice, dtype: str | None = None, wide: bool = False, drawer: type[Drawer] = Drawer
+) -> Graph:
     """A random step graph. wide: of larger values."""
     dtype = dtype or c.pick(("f64", "f64", "f64", "f32", "f16"))
-    d = Drawer(c, dtype, wide)
+    d = drawer(c, dtype, wide)
     n_states, n_data = c.between(1, 4), c.between(1, 3)
     shapes: list[tuple[int, ...]] = []
     for _ in range(n_states + n_data):
@@ -40,7 +42,7 @@ def draw(c: Choice, dtype: str | None = None, wide: bool = False) -> Graph:
     d.clean = set(d.values)
     if noisy:
         d.draw_noise()
-    for _ in range(c.between(1, 25)):
+    for _ in range(c.between(1, 25 if drawer is Drawer else 7)):
         d.step()
     nexts: list[Value] = []
     trained = c.chance(2)
