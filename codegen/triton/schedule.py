@@ -213,6 +213,9 @@ def _product(region: Region, nodes: Sequence[E], dot: E) -> Schedule:
     side = []
     for e in (x, y):
         side.append({b for a in e.axes for b in moved.get(a, [a]) if b not in over and b.size > 1})
+    for w in folded:  # one position alone is no axis of its operand: windows begin there
+        if w[1].size == 1:
+            side[0].add(w[0])
     needed = _needed(region, nodes)
     taps = {w[2] for w in folded}
     needed = [a for a in needed if a not in over and a not in taps]

@@ -1,4 +1,5 @@
-"""What is repeated and then convolved or pooled: a convolution whose gradient comes from a mean over positions, or that reads one row everywhere."""
+"""What is repeated and then convolved or pooled: a convolution whose gradient comes from a mean over positions, or that reads one row everywhere;
+and what is made of one position."""
 
 from __future__ import annotations
 
@@ -30,6 +31,12 @@ def rows(convolution: Any) -> Any:
     ]
 
 
+def one(*layers: Any) -> Any:
+    """From one position, as generators begin."""
+    start = [L.GlobalAveragePooling2D(), L.Dense(8), L.Reshape((1, 1, 8))]
+    return [*start, *layers, L.GlobalMaxPooling2D(), L.Dense(2)]
+
+
 CASES = {
     "same": lambda: mean_of(L.Conv2D(3, 3, padding="same")),
     "dilated": lambda: mean_of(L.Conv2D(3, 3, padding="same", dilation_rate=2)),
@@ -40,6 +47,8 @@ CASES = {
     "transposed": lambda: mean_of(L.Conv2DTranspose(3, 3, strides=2, padding="same")),
     "rows": lambda: rows(L.Conv1D(3, 3, padding="same")),
     "largest of rows": lambda: rows(L.MaxPooling1D(2)),
+    "one position": lambda: one(L.Conv2DTranspose(3, 2, strides=3, padding="same")),
+    "one column": lambda: one(L.Reshape((2, 1, 4)), L.Conv2DTranspose(3, (2, 3), strides=(1, 2))),
     "causal rows": lambda: rows(L.Conv1D(3, 2, padding="causal", strides=2)),
 }  # fmt: skip
 
@@ -47,7 +56,7 @@ CASES = {
 RUNS = [
     *((name, "numpy") for name in CASES),
     *((name, "native") for name in ("same", "rows")),
-    *((name, "triton") for name in ("same", "strided", "depthwise", "rows")),
+    *((name, "triton") for name in ("same", "depthwise", "rows", "one position", "one column")),
 ]
 
 
