@@ -7,10 +7,7 @@ import pytest
 from tests.fuzz.beside import check
 
 WRONG = (185, 301)  # lost the gradient of a maximum; read what an empty half does not hold
-CASES = [
-    *((seed, "numpy") for seed in (*WRONG, *range(24))),
-    *((seed, "native") for seed in (7, 21)),
-]
+CASES = [*((seed, "numpy") for seed in (*WRONG, *range(16))), (7, "native")]
 
 
 @pytest.mark.filterwarnings("ignore")
