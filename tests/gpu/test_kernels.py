@@ -16,7 +16,7 @@ from ir.pipeline import optimise
 from ir.types import Type, round_bf16, type_of
 from tests.gpu.exact import exactly
 from tests.gpu.judge import judge
-from tests.gpu.test_ops import refuse_bf16_in_the_interpreter, some
+from tests.gpu.test_ops import some
 from tests.ops.cases import TYPED, Case, graph_for
 from tests.triton.test_attention import built, dropped
 from tests.triton.test_scan import gru, lstm, old_gru, simple, trained
@@ -75,7 +75,6 @@ CELLS = [(simple, 3, 1, 7), (lstm, 32, 20, 32), (gru, 33, 7, 64), (old_gru, 5, 6
 @pytest.mark.parametrize("precision", ["ieee", "tf32", "bf16"])
 @pytest.mark.parametrize("case", some(CELLS, 7))
 def test_a_recurrent_layer_and_its_gradients(case: tuple[Any, ...], precision: str) -> None:
-    refuse_bf16_in_the_interpreter(precision)
     cell, n, t, u = case
     graph, arrays = trained(cell(n, t, 3, u), precision)
     check(graph, arrays, precision, SINGLE[precision])

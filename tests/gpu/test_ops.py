@@ -12,7 +12,6 @@ from codegen.pipeline import generate
 from ir.graph import Value, graph_of
 from ir.interpret import interpret
 from ir.types import Type
-from tests.gpu.conftest import ON_GPU
 from tests.gpu.judge import judge, rounded
 from tests.ops.cases import CASES, Case, graph_for
 
@@ -46,11 +45,6 @@ def test_an_op_is_as_exact_as_its_parts(c: Case) -> None:
     judge(TritonProgram(generate(graph, "triton"), {}, here()).run(*arrays), eager, exact)
 
 
-def refuse_bf16_in_the_interpreter(precision: str) -> None:
-    if precision == "bf16" and not ON_GPU:
-        pytest.skip("Triton's interpreter multiplies the bits of bf16 as integers")
-
-
 SIZES = [(1, 1, 1), (17, 33, 65), (32, 784, 128), (127, 129, 63), (256, 512, 256), (2048, 64, 64), (64, 4096, 64)]  # fmt: skip
 
 
@@ -58,7 +52,6 @@ SIZES = [(1, 1, 1), (17, 33, 65), (32, 784, 128), (127, 129, 63), (256, 512, 256
 @pytest.mark.parametrize("size", some(SIZES, 7))
 @pytest.mark.parametrize("spec", ["mk,kn->mn", "km,kn->mn", "mk,nk->mn"])
 def test_a_product_in_each_precision(spec: str, size: tuple[int, int, int], precision: str) -> None:
-    refuse_bf16_in_the_interpreter(precision)
     extent = dict(zip("mkn", size, strict=True))
     left, right = spec.split("->")[0].split(",")
     rng = np.random.default_rng(0)
@@ -78,7 +71,6 @@ def test_a_product_in_each_precision(spec: str, size: tuple[int, int, int], prec
 def test_a_convolution_and_its_gradients_in_each_precision(
     stride: int, channels: int, precision: str
 ) -> None:
-    refuse_bf16_in_the_interpreter(precision)
     n, size, f = 2, 9, 16
     out = (size - 3) // stride + 1
     windows = (("i", "h", "a", stride, 1, 0), ("j", "w", "b", stride, 1, 0))

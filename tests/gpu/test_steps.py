@@ -17,7 +17,6 @@ from ir.pipeline import optimise
 from kcompile.step import StepFunction
 from tests.gpu.exact import exactly
 from tests.gpu.judge import judge
-from tests.gpu.test_ops import refuse_bf16_in_the_interpreter
 from tests.models.programs import CASES
 
 pytest.importorskip("triton")
@@ -32,7 +31,6 @@ SLACK = {"float32": 1e-5, "mixed_bfloat16": 8e-3, "mixed_float16": 1e-3}
 
 @pytest.fixture(params=list(SLACK))
 def policy(request: pytest.FixtureRequest) -> Any:
-    refuse_bf16_in_the_interpreter(request.param.removeprefix("mixed_").replace("bfloat", "bf"))
     before = keras.mixed_precision.dtype_policy()
     keras.mixed_precision.set_dtype_policy(request.param)
     yield request.param
