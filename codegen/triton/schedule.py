@@ -22,6 +22,7 @@ TAPS = 64  # terms of other sums likewise, where neighbours do not lie along the
 TEXT = 2048  # values that a kernel may spell out one by one
 WARPS = ((1, 256), (2, 512), (4, 2048))  # for tiles of at most so many elements
 PASS = 8192  # elements that one program walks at a time, at most
+SECTOR = 8  # neighbours that memory gives at once; fewer of them are no less to read
 WHOLE = 128  # rows or columns of a product that an epilogue may need whole
 APART = 16384  # elements of a product whose sums over many rows one program takes after it as well
 SORTED = 32  # rows of a lookup's gradient from which on they are sorted first
@@ -145,7 +146,7 @@ def _rows(region: Region, nodes: Sequence[E]) -> Schedule:
     wide = min(32, power_of_two(rows)) if fast in free else 1
     if held * wide <= PERSISTENT:
         block = min(power_of_two(rows), max(wide, 2048 // held))
-        while block > max(wide, 1) and -(-rows // block) < MANY:
+        while block > min(wide, SECTOR) and -(-rows // block) < MANY:
             block //= 2
         made = [Group(tuple(free), "grid", block)] if free else []
         made += [Group(tuple(d), "tile", b) for d, b in zip(dims, blocks, strict=True)]

@@ -65,6 +65,9 @@ def _meet(a: Launch, b: Launch, place_of: Mapping[Buf, Place]) -> bool:
 
 def _fit(group: Sequence[Launch], place_of: Mapping[Buf, Place]) -> bool:
     """Whether these can share a launch."""
+    loops = [x.schedule.notes["kind"] == "scan" for x in group]
+    if any(loops):
+        return all(loops) and len({x.schedule.notes["warps"] for x in group}) == 1
     sorts = [x.schedule.notes["kind"] == "order" for x in group]  # they need their registers
     many = (s or programs(x.schedule) > FEW for s, x in zip(sorts, group, strict=True))
     warps = [int(x.schedule.notes["warps"]) for x, m in zip(group, many, strict=True) if m]
@@ -76,7 +79,7 @@ def _fit(group: Sequence[Launch], place_of: Mapping[Buf, Place]) -> bool:
 
 
 def _small(launch: Launch, place_of: Mapping[Buf, Place]) -> bool:
-    if launch.loop is not None or launch.schedule.notes["kind"] in ("scan", "attention"):
+    if launch.loop is not None or launch.schedule.notes["kind"] == "attention":
         return False
     sides = launch.schedule.groups[-3::2]
     if launch.schedule.notes["kind"] == "product" and all(g.role == "grid" for g in sides):
