@@ -240,16 +240,15 @@ def k4_part0(part, b16, b25, b10):
 @triton.jit
 def k4_part1(part, b25, b11):
     pid = part
-    i0 = pid * 32 + tl.arange(0, 32)
-    m1 = i0 < 80
-    i2 = tl.arange(0, 512)
-    m3 = i2 < 320
-    a4 = i2 // 32
-    a5 = i2 % 32
-    v6 = tl.load(b25 + a4[None, :] * 2560 + a5[None, :] * 80 + i0[:, None], mask=(m1[:, None] & m3[None, :]), other=0.0)
-    v7 = tl.where(m3[None, :], v6, tl.full((), 0.0, tl.float32))
-    v8 = tl.sum(v7, 1)
-    tl.store(b11 + i0, v8, mask=(m1))
+    i0 = pid * 8 + tl.arange(0, 8)
+    i1 = tl.arange(0, 512)
+    m2 = i1 < 320
+    a3 = i1 // 32
+    a4 = i1 % 32
+    v5 = tl.load(b25 + a3[None, :] * 2560 + a4[None, :] * 80 + i0[:, None], mask=m2[None, :], other=0.0)
+    v6 = tl.where(m2[None, :], v5, tl.full((), 0.0, tl.float32))
+    v7 = tl.sum(v6, 1)
+    tl.store(b11 + i0, v7)
 
 
 @triton.jit
@@ -290,9 +289,9 @@ def k4(b16, b25, b1, b0, b10, b11, b8, b9):
     pid = tl.program_id(0)
     if pid < 10:
         k4_part0(pid, b16, b25, b10)
-    elif pid < 13:
+    elif pid < 20:
         k4_part1(pid - 10, b25, b11)
-    elif pid < 33:
-        k4_part2(pid - 13, b25, b1, b8)
+    elif pid < 40:
+        k4_part2(pid - 20, b25, b1, b8)
     else:
-        k4_part3(pid - 33, b0, b25, b9)
+        k4_part3(pid - 40, b0, b25, b9)
