@@ -202,6 +202,29 @@ class Region:
         return self._nodes
 
 
+def below(e: E) -> set[E]:
+    """Every expression that a value is made of, itself left out."""
+    seen: set[E] = set()
+    todo = list(e.args)
+    while todo:
+        a = todo.pop()
+        if a not in seen:
+            seen.add(a)
+            todo.extend(a.args)
+    return seen
+
+
+def compared(nodes: Sequence[E]) -> frozenset[E]:
+    """Sums below an extreme or a comparison for equality: what another kernel compares with them is to be the same number,
+    so how often they are rounded must not be left to a compiler."""
+    kept: set[E] = set()
+    for e in nodes:
+        extreme = e.op == "red" and e.attr[0] in ("max", "min")
+        if extreme or (e.op in ("eq", "ne") and e.args[0].dtype in ("f32", "f64")):
+            kept |= {a for a in below(e) if a.op in ("add", "sub") and a.dtype in ("f32", "f64")}
+    return frozenset(kept)
+
+
 @dataclass(frozen=True)
 class Group:
     """A group of axes with a role: "grid", "loop" (one pass after another) or "tile" (at once).

@@ -62,6 +62,9 @@ INLINE v@ maximum_v@(v@ a, v@ b) { return select_v@(narrow_@((v$)(b != b)), b, l
 INLINE v@ minimum_v@(v@ a, v@ b) { return select_v@(narrow_@((v$)(b != b)), b, smaller_@(a, b)); }
 INLINE @ maximum_@(@ a, @ b) { return a > b || a != a ? a : b; }
 INLINE @ minimum_@(@ a, @ b) { return a < b || a != a ? a : b; }
+// a number that the compiler knows nothing of: what made it is rounded before it is added to
+INLINE v@ sealed_v@(v@ x) { long z = 0; __asm__("" : "+r"(z)); return (v@)((v$)x ^ ($)z); }
+INLINE @ sealed_@(@ x) { long z = 0; $ b; __asm__("" : "+r"(z)); memcpy(&b, &x, sizeof b); b ^= ($)z; memcpy(&x, &b, sizeof b); return x; }
 """
 
 # the larger, or a where one is NaN: one instruction, if the compiler is told so

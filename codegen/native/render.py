@@ -11,7 +11,7 @@ from collections.abc import Callable, Container, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from codegen.loops import Axis, Buf, E, Group, Region, Schedule, Store
+from codegen.loops import Axis, Buf, E, Group, Region, Schedule, Store, compared
 from codegen.lower import Acc, Fin, For, Init, Let, Put, Stmt, lower
 from codegen.native.forms import form_key, real_axes
 from codegen.native.order import lanes_axis, nested
@@ -152,6 +152,7 @@ class _Renderer(Values):
         self.region, self.streams, self.spans, self.rows = region, streams, spans, rows
         self.cut = block
         self.nodes = region.nodes()
+        self.compared = compared(self.nodes)
         self.lines: list[str] = []
         self.adds: Container[Buf] = ()
         self.row: dict[E, tuple[str, int]] = {}  # array of a value, and the loop that fills it

@@ -14,7 +14,7 @@ from typing import Any
 from codegen.loops import Aff, Axis, Buf, E
 from codegen.native.forms import Guard, Quotient, form_key, real_axes
 from codegen.native.resolve import Unprintable
-from codegen.native.table import COMPARE, FUNCTIONS, INFIX, LOGIC
+from codegen.native.table import COMPARE, FLOAT_FUNCTIONS, FUNCTIONS, INFIX, LOGIC
 from ir.types import FLOATS, INTS
 
 HALVES = (
@@ -24,6 +24,9 @@ HALVES = (
 EXACT = frozenset({  # operations on halves whose result is one
     "neg", "absolute", "sign", "floor", "ceil", "round_even", "maximum", "minimum", "select", "stop_gradient", "load", "const",
 })  # fmt: skip
+
+# what may end in a product, to which a compiler adds without rounding it first
+PRODUCTS = frozenset({"mul", "neg", "power", "stop_gradient"}) | FLOAT_FUNCTIONS
 
 
 def counter(k: int) -> str:
@@ -165,6 +168,7 @@ class Values:
         self.lanes = ""  # how many lanes the vector loop has now: "W", or the tail's count
         self.puts: list[tuple[Any, Any]] = []  # (slot, flat form) stored so far
         self.reads: list[tuple[Any, Any]] = []
+        self.compared: frozenset[E] = frozenset()  # see `codegen.loops.compared`
 
     def number(self, e: E) -> int:
         return self.names.setdefault(e, len(self.names))
@@ -264,6 +268,8 @@ class Values:
         if e.dtype == "bool" and op not in FUNCTIONS:
             raise Unprintable(f"{op} of bool")
         if op in INFIX:
+            if e in self.compared:
+                args = [f"sealed_{suffix}({a})" if x.op in PRODUCTS else a for a, x in zip(args, e.args, strict=True)]  # fmt: skip
             text = INFIX[op].format(*args)
             return text if wide or t not in ("i8", "i16", "u8", "u16") else f"({t})({text})"
         if op == "power" and e.args[1].op == "const" and e.args[1].attr[0] == 2:

@@ -10,9 +10,9 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, TypeAlias
 
-from codegen.loops import Buf, Region, Schedule, Store, union_axes
+from codegen.loops import Buf, Region, Schedule, Store, below, union_axes
 from codegen.triton.render import render
-from codegen.triton.schedule import below, size
+from codegen.triton.schedule import size
 from ir.graph import Graph, Node
 from ir.types import Type
 

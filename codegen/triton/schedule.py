@@ -11,7 +11,7 @@ import math
 from collections.abc import Iterable, Sequence
 from typing import Any, NamedTuple
 
-from codegen.loops import Aff, Axis, E, Group, Region, Schedule
+from codegen.loops import Aff, Axis, E, Group, Region, Schedule, below
 from codegen.triton.spelling import Unsupported
 
 PERSISTENT = 16384  # elements of a row that one program holds
@@ -330,15 +330,3 @@ def _contiguous(a: Axis, dot: E) -> bool:
         if any(isinstance(i, Aff) and (a, 1) in i.terms for i in last):
             return True
     return False
-
-
-def below(e: E) -> set[E]:
-    """Every expression that a value is made of, itself left out."""
-    seen: set[E] = set()
-    todo = list(e.args)
-    while todo:
-        a = todo.pop()
-        if a not in seen:
-            seen.add(a)
-            todo.extend(a.args)
-    return seen

@@ -8,9 +8,9 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from codegen.loops import Axis, Buf, Region, Store, axis_aff, load
+from codegen.loops import Axis, Buf, Region, Store, axis_aff, below, load
 from codegen.triton.launch import Launch, Place, loads, repr_of, size_of
-from codegen.triton.schedule import MOVES, below, programs
+from codegen.triton.schedule import MOVES, programs
 from codegen.triton.together import together
 from ir.graph import Graph, Node, Value
 

@@ -9,9 +9,9 @@ import functools
 from collections.abc import Sequence
 from typing import Any
 
-from codegen.loops import Aff, Axis, Buf, E
+from codegen.loops import Aff, Axis, Buf, E, compared
 from codegen.triton.positions import Env, Index, Positions, Val, is_large
-from codegen.triton.schedule import below, reduced_over
+from codegen.triton.schedule import reduced_over
 from codegen.triton.spelling import DTYPES, Unsupported, literal, spell
 
 
@@ -61,15 +61,8 @@ class Values(Positions):
 
     @functools.cached_property
     def compared(self) -> frozenset[E]:
-        """Sums below an extreme or a comparison for equality: what another kernel compares with them is to be the same number."""
-        kept = set()
-        for e in self.region.nodes():
-            extreme = e.op == "red" and e.attr[0] in ("max", "min")
-            if extreme or (e.op in ("eq", "ne") and e.args[0].dtype in ("f32", "f64")):
-                kept |= {
-                    a for a in below(e) if a.op in ("add", "sub") and a.dtype in ("f32", "f64")
-                }
-        return frozenset(kept)
+        """See `codegen.loops.compared`."""
+        return compared(self.region.nodes())
 
     def fused(self, e: E, env: Env) -> Val:
         """A sum with a product in it rounded once. Left to the compiler, it depends on what else a kernel does with the product."""
