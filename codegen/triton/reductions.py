@@ -244,11 +244,14 @@ class Reductions(Values):
         return self.cast(out, e.dtype)
 
     def fold_factors(self, e: E) -> tuple[Val, Val]:
-        """The factors of a product under a `fold`. Of an axis of one position no load has a condition: it is set here."""
+        """The factors of a product under a `fold`.
+
+        What is made of loads is not 0 where they are, and of an axis of one position no load has a condition: it is set here."""
         env = self.folded(e)
         x, y = self.factors(e.args[0], env)
-        alone = (a for w in e.attr for a in w[1:3] if a.size == 1)
-        for test in dict.fromkeys(g for a in alone if a in env for g in env[a].guards):
+        made = {a for f in e.args[0].args if f.op != "load" for a in f.axes}
+        bare = (a for w in e.attr for a in w[1:3] if a.size == 1 or a in made)
+        for test in dict.fromkeys(g for a in bare if a in env for g in env[a].guards):
             if {*test.dims} <= {*x.dims}:
                 x = self.filled(x, [test], 0)
             else:

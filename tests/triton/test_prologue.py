@@ -75,3 +75,15 @@ def test_what_is_made_for_one_product_is_made_there() -> None:
         return out
 
     assert kinds(check(build, normal(300, 40), normal(300, 40), normal(40), W)) == ["product"]
+
+
+@pytest.mark.parametrize("stride", [1, 2, 3])
+def test_what_lies_outside_a_window_that_is_walked_back_is_0_whatever_is_added(stride: int) -> None:
+    def build(x: Value, b: Value, w: Value) -> Value:
+        windows = (("i", "h", "a", stride, 1, 1), ("j", "w", "b", stride, 1, 1))
+        x = ops.add(x, wide(b, x, 3))
+        out = (stride * 7, stride * 7)
+        return ops.contract(x, w, spec="nhwf,abcf->nijc", windows=windows, out=out)
+
+    p = check(build, normal(6, 7, 7, 16), normal(16), normal(3, 3, 20, 16))
+    assert kinds(p) == ["product"]
