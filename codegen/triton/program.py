@@ -16,6 +16,7 @@ from codegen.loops import Buf
 from codegen.program import Buffer, Kernel, Program
 from codegen.triton.apart import apart
 from codegen.triton.candidates import candidates, laid
+from codegen.triton.late import late
 from codegen.triton.launch import Launch, Place, plan
 from codegen.triton.library import library
 from codegen.triton.merge import joined, with_hosts
@@ -29,7 +30,7 @@ from ir.graph import Graph
 
 def triton_program(graph: Graph, key: str) -> Program:
     """The program of a fused step graph with static extents. Raises Unsupported, naming the op."""
-    w = Writer(with_hosts(joined(prologues(apart(graph)))))
+    w = Writer(with_hosts(prologues(late(joined(prologues(apart(graph)))))))
     g, n = w.graph, w.graph.n_states
     inputs = []
     for v, role in zip(g.inputs, g.roles, strict=True):

@@ -279,9 +279,10 @@ def _product(region: Region, nodes: Sequence[E], dot: E) -> Schedule:
             break
         block[max(free, key=lambda k: block[k])] //= 2
     held = block["m"] * block["n"]
-    # beside an edge a long pass is short: each element's mask takes a register
-    edge = exact and depth > 64 and any(sizes[k] % block[k] for k in "mn")
-    k_block = min(max(16, power_of_two(depth)), 64 if held <= 1024 and not edge else 32)
+    # beside an edge a long pass is short: each element's mask takes a register; so does each tensor that an operand is made of
+    crowded = any(sizes[k] % block[k] for k in "mn") or any(tensors(e) > 1 for e in (x, y))
+    long = held <= 1024 and not (exact and depth > 64 and crowded)
+    k_block = min(max(16, power_of_two(depth)), 64 if long else 32)
     k_block = 1 if shallow else min(k_block, 16) if exact and held >= 4096 else k_block
     warps = 8 if held > 4096 or (exact and held == 4096) else 4
     made = [Group(tuple(both), "grid", 1)] if both else []
@@ -321,6 +322,11 @@ def _residues(folded: Sequence[Any], nodes: Sequence[E], dot: E) -> dict[Axis, R
     if any(set(out) & set(reduced_over(e)) for e in nodes if e is not dot):
         return {}
     return out
+
+
+def tensors(e: E) -> int:
+    """How many tensors of about its own size a value is made of."""
+    return sum(a.op == "load" and 4 * size(a.axes) >= size(e.axes) for a in below(e))
 
 
 def _contiguous(a: Axis, dot: E) -> bool:

@@ -16,6 +16,7 @@ from codegen.triton.atomic import Atomic
 from codegen.triton.attention import Attention
 from codegen.triton.candidates import neighbours
 from codegen.triton.flash import Flash
+from codegen.triton.late import late
 from codegen.triton.launch import Launch, Place, loads, size_of, uniform, written
 from codegen.triton.lookup import stretch_of, stretched
 from codegen.triton.merge import joined, with_hosts
@@ -100,7 +101,7 @@ class Writer(States):
         """A loop over time by kernels of one step. why: what keeps it from being one kernel."""
         n, xs, length = node.attr("carries"), node.attr("xs"), int(node.attr("length"))
         graph, stacks, before = step_graph(node, {*self.users, *self.results})
-        inner = Writer(with_hosts(joined(prologues(apart(graph)))), turns=[])
+        inner = Writer(with_hosts(prologues(late(joined(prologues(apart(graph)))))), turns=[])
         given = []
         for k, v in enumerate(inner.graph.inputs):
             role = "state" if k < n else "step" if k < n + xs else "data"

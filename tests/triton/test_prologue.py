@@ -66,6 +66,29 @@ def test_what_takes_more_than_it_saves_is_made_once() -> None:
     assert kinds(check(waves, normal(300, 40), W, G))[0] == "pointwise"
 
 
+def test_a_normalisation_is_applied_where_it_is_multiplied() -> None:
+    """The statistics of a convolution's channels; scaled, shifted and cut at 0 by the next and by the gradient of its filters.
+
+    What lies outside an image is 0, whatever the shift."""
+
+    def build(x: Value, f: Value, s: Value, b: Value, w: Value, g: Value) -> tuple[Value, ...]:
+        windows = (("i", "h", "a", 1, 1, 1), ("j", "w", "b", 1, 1, 1))
+        shape = x.shape[1:3]
+        y = ops.contract(x, f, spec="nijc,abcf->nhwf", windows=windows, out=shape)
+        mean = ops.reduce_mean(y, axes=(0, 1, 2))
+        away = ops.sub(y, wide(mean, y, 3))
+        scale = ops.mul(s, ops.rsqrt(ops.reduce_mean(ops.mul(away, away), axes=(0, 1, 2))))
+        z = ops.add(ops.mul(away, wide(scale, y, 3)), wide(b, y, 3))
+        z = ops.maximum(z, ops.zeros_like(z))
+        again = ops.contract(z, w, spec="nijc,abcf->nhwf", windows=windows, out=shape)
+        return again, ops.contract(z, g, spec="nijc,nhwf->abcf", windows=windows, out=(3, 3))
+
+    sizes = (4, 17, 17, 3), (3, 3, 3, 16), (16,), (16,), (3, 3, 16, 20), (4, 17, 17, 20)
+    p = check(build, *(normal(*s) for s in sizes))
+    assert "pointwise" not in kinds(p) and kinds(p).count("product") == 2
+    assert len([b for b in p.buffers if b.shape == (4, 17, 17, 16)]) == 1
+
+
 def test_what_is_made_for_one_product_is_made_there() -> None:
     """The gradient of an activation, a mask and a normalisation's slope."""
 
