@@ -3,7 +3,7 @@ function of an operation from its traced body.
 
 A public operation acts in one of three ways: inside a trace it runs its body, on a KerasTensor it
 becomes a node of a functional model, on arrays it is traced and interpreted. Refuses to hold any
-operation's meaning (`kcompile.ops`) and the walk over nodes (`kcompile.functional`).
+operation's meaning (`kcompile.ops`) and the walk over nodes (`kcompile.network`).
 """
 
 from __future__ import annotations

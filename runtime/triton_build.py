@@ -1,6 +1,6 @@
 """Compiling a program's kernels ahead of time, in processes side by side, in which triton does not interpret.
 
-Refuses to choose kernels (`runtime.tune`) and to keep what was compiled (`runtime.binaries`).
+Refuses to choose kernels (`runtime.tune`) and to keep what was compiled (`runtime.machine_code`).
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
 """A program's kernels compiled ahead of time: machine code, and what that takes: registers, spills, shared memory, matrix units.
 
 Needs no device. Must run where triton was imported without TRITON_INTERPRET (`runtime.triton_build` sees to that). Refuses to keep
-what it makes (`runtime.binaries`), and to judge it.
+what it makes (`runtime.machine_code`), and to judge it.
 """
 
 from __future__ import annotations
